@@ -1,0 +1,105 @@
+//! Listening sockets that the program was started with: systemd's, launchd's, or a parent's.
+
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+use crate::errno::Errno;
+use crate::socket::{NotListener, check_listener, no_sigpipe};
+use crate::sys::syscall;
+
+/// Makes an inherited descriptor fit for the accept loop: non-blocking, closed on exec, and ours.
+///
+/// # Errors
+/// What it is instead of a listening stream socket.
+///
+/// # Safety
+/// Nothing else may own the descriptor.
+pub unsafe fn take(fd: RawFd) -> Result<OwnedFd, NotListener> {
+    check_listener(fd)?;
+    prepare(fd).map_err(|_| NotListener::NotSocket)?;
+    // SAFETY: it is open, and the caller says that it is nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn prepare(fd: RawFd) -> Result<(), Errno> {
+    syscall!(fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC))?;
+    let flags = syscall!(fcntl(fd, libc::F_GETFL))?;
+    syscall!(fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK))?;
+    no_sigpipe(fd)
+}
+
+/// A descriptor that a service manager passed on, and the name it gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// The name in FDNAMES, or the socket's key in launchd's plist.
+    pub name: String,
+    /// The descriptor.
+    pub fd: RawFd,
+}
+
+/// The descriptors of systemd's socket activation (sd_listen_fds(3)): `LISTEN_PID` must be this process, and
+/// descriptors from 3 on belong to it.
+///
+/// # Errors
+/// What is wrong with the variables.
+pub fn systemd(pid: Option<&str>, count: Option<&str>, names: Option<&str>) -> Result<Vec<Passed>, String> {
+    const FIRST: RawFd = 3;
+    let (Some(pid), Some(count)) = (pid, count) else { return Ok(Vec::new()) };
+    let pid: u32 = pid.parse().map_err(|_| format!("LISTEN_PID is not a number: {pid}"))?;
+    if pid != std::process::id() {
+        // Meant for a parent of this process.
+        return Ok(Vec::new());
+    }
+    let count: RawFd = match count.parse() {
+        Ok(count @ 0..=0xffff) => count,
+        _ => return Err(format!("LISTEN_FDS is not a number of descriptors: {count}")),
+    };
+    let mut names = names.unwrap_or_default().split(':');
+    Ok((FIRST..FIRST + count)
+        .map(|fd| {
+            let name = names.next().filter(|name| !name.is_empty()).unwrap_or("unknown");
+            Passed { name: name.to_owned(), fd }
+        })
+        .collect())
+}
+
+/// The sockets that launchd holds for the program under `name` in its plist (launch_activate_socket(3)).
+///
+/// # Errors
+/// ENOENT where there is none of that name, ESRCH where launchd did not start the program, ENOSYS on systems
+/// without launchd.
+#[cfg(target_vendor = "apple")]
+pub fn launchd(name: &std::ffi::CStr) -> Result<Vec<Passed>, Errno> {
+    unsafe extern "C" {
+        fn launch_activate_socket(
+            name: *const libc::c_char,
+            fds: *mut *mut libc::c_int,
+            count: *mut usize,
+        ) -> libc::c_int;
+    }
+    let mut fds = std::ptr::null_mut();
+    let mut count = 0;
+    // SAFETY: the name ends with NUL; on success it gives an array from malloc, which is ours.
+    unsafe {
+        match launch_activate_socket(name.as_ptr(), &mut fds, &mut count) {
+            0 => {
+                let name = name.to_string_lossy();
+                let passed = std::slice::from_raw_parts(fds, count)
+                    .iter()
+                    .map(|&fd| Passed { name: name.clone().into_owned(), fd })
+                    .collect();
+                libc::free(fds.cast());
+                Ok(passed)
+            }
+            error => Err(Errno(error)),
+        }
+    }
+}
+
+/// There is no launchd here.
+///
+/// # Errors
+/// Always ENOSYS.
+#[cfg(not(target_vendor = "apple"))]
+pub fn launchd(_name: &std::ffi::CStr) -> Result<Vec<Passed>, Errno> {
+    Err(Errno(libc::ENOSYS))
+}

@@ -1,0 +1,440 @@
+//! Listening sockets: making them, checking them, and taking connections from them.
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::mem::{MaybeUninit, offset_of, size_of};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use crate::errno::Errno;
+use crate::sys::syscall;
+use crate::unix_socket::{self, SocketFile};
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A host name or number and a service name or port, as getaddrinfo(3) takes them.
+    Inet {
+        /// Host.
+        host: CString,
+        /// Port.
+        port: CString,
+    },
+    /// The path of a unix socket; on Linux a leading `@` stands for the abstract namespace.
+    Unix(CString),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet { host, port } => {
+                let (host, port) = (host.to_string_lossy(), port.to_string_lossy());
+                if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+            }
+            Self::Unix(path) => write!(f, "unix:{}", path.to_string_lossy()),
+        }
+    }
+}
+
+/// Stream or datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Connections, mostly TCP.
+    Stream,
+    /// Datagrams, mostly UDP. Such a socket is bound, and not listening.
+    Datagram,
+}
+
+/// How to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Stream or datagram.
+    pub kind: Kind,
+    /// SO_REUSEADDR: take an address that old connections still hold.
+    pub reuse_address: bool,
+    /// SO_REUSEPORT (SO_REUSEPORT_LB on FreeBSD): share the port with other sockets that allow it.
+    pub reuse_port: bool,
+    /// Connections that may wait for `accept`; `None` for as many as the system allows.
+    pub backlog: Option<i32>,
+    /// TCP_NODELAY, which accepted connections inherit.
+    pub nodelay: bool,
+    /// Permissions of a unix socket's file; `None` for what the umask leaves.
+    pub mode: Option<u32>,
+}
+
+/// Why there is no listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenError {
+    /// The host or service is unknown; the text is getaddrinfo's.
+    Lookup(String),
+    /// The path does not fit in a socket address: its length and the most that fits.
+    PathTooLong {
+        /// Bytes in the path.
+        length: usize,
+        /// Bytes that fit.
+        most: usize,
+    },
+    /// A system call failed.
+    System(Errno),
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lookup(text) => f.write_str(text),
+            Self::PathTooLong { length, most } => {
+                write!(f, "the path has {length} bytes, and a unix socket's may have {most}")
+            }
+            Self::System(errno) => errno.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ListenError {}
+
+impl From<Errno> for ListenError {
+    fn from(errno: Errno) -> Self {
+        Self::System(errno)
+    }
+}
+
+/// Makes a listening socket, or a bound one for datagrams: non-blocking, closed on exec, and on the systems that
+/// have SO_NOSIGPIPE with it set, which accepted connections inherit.
+///
+/// # Errors
+/// Where the address cannot be found, or the first usable result of the look-up cannot be bound.
+pub fn listen(address: &Address, options: &Options) -> Result<OwnedFd, ListenError> {
+    match address {
+        Address::Unix(path) => {
+            let (address, length) = unix_address(path)?;
+            let fd = configured(libc::AF_UNIX, 0, options)?;
+            let address = ptr::from_ref(&address).cast();
+            if is_abstract(path) {
+                syscall!(bind(fd.as_raw_fd(), address, length))?;
+            } else {
+                unix_socket::bind(fd.as_raw_fd(), path, address, length, options.mode)?;
+            }
+            start(fd, options).inspect_err(|_| {
+                if let Some(file) = SocketFile::at(path) {
+                    file.remove();
+                }
+            })
+        }
+        Address::Inet { host, port } => listen_inet(host, port, options),
+    }
+}
+
+fn listen_inet(host: &CStr, port: &CStr, options: &Options) -> Result<OwnedFd, ListenError> {
+    let results = Lookup::new(host, port, options.kind)?;
+    let mut first_error = None;
+    for info in results.iter() {
+        let bound = configured(info.ai_family, info.ai_protocol, options).and_then(|fd| {
+            syscall!(bind(fd.as_raw_fd(), info.ai_addr, info.ai_addrlen))?;
+            Ok(fd)
+        });
+        match bound.and_then(|fd| start(fd, options)) {
+            Ok(fd) => return Ok(fd),
+            Err(errno) => _ = first_error.get_or_insert(errno),
+        }
+    }
+    Err(first_error.unwrap_or(Errno(libc::EADDRNOTAVAIL)).into())
+}
+
+/// Results of getaddrinfo(3).
+struct Lookup(*mut libc::addrinfo);
+
+impl Lookup {
+    fn new(host: &CStr, port: &CStr, kind: Kind) -> Result<Self, ListenError> {
+        // SAFETY: an addrinfo of zeros is what getaddrinfo(3) asks for.
+        let mut hints: libc::addrinfo = unsafe { std::mem::zeroed() };
+        hints.ai_family = libc::AF_UNSPEC;
+        hints.ai_socktype = kind.number();
+        hints.ai_flags = libc::AI_PASSIVE;
+        let mut results = ptr::null_mut();
+        // SAFETY: both strings end with NUL, and `results` is a place for one pointer.
+        match unsafe { libc::getaddrinfo(host.as_ptr(), port.as_ptr(), &hints, &mut results) } {
+            0 => Ok(Self(results)),
+            libc::EAI_SYSTEM => Err(Errno::last().into()),
+            error => {
+                // SAFETY: gai_strerror gives a string that is never freed.
+                let text = unsafe { CStr::from_ptr(libc::gai_strerror(error)) };
+                Err(ListenError::Lookup(decapitalize(&text.to_string_lossy())))
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &libc::addrinfo> {
+        // SAFETY: the list is valid and unchanged until it is freed in drop.
+        let first = unsafe { self.0.as_ref() };
+        // SAFETY: as above.
+        std::iter::successors(first, |info| unsafe { info.ai_next.as_ref() })
+    }
+}
+
+impl Drop for Lookup {
+    fn drop(&mut self) {
+        // SAFETY: the list came from getaddrinfo and is freed once.
+        unsafe { libc::freeaddrinfo(self.0) }
+    }
+}
+
+impl Kind {
+    fn number(self) -> i32 {
+        match self {
+            Self::Stream => libc::SOCK_STREAM,
+            Self::Datagram => libc::SOCK_DGRAM,
+        }
+    }
+}
+
+/// A name in Linux's abstract namespace, which has no file.
+fn is_abstract(path: &CStr) -> bool {
+    cfg!(target_os = "linux") && path.to_bytes().first() == Some(&b'@')
+}
+
+/// The file that listening on this address creates.
+pub fn socket_file(address: &Address) -> Option<SocketFile> {
+    match address {
+        Address::Unix(path) if !is_abstract(path) => SocketFile::at(path),
+        _ => None,
+    }
+}
+
+fn unix_address(path: &CStr) -> Result<(libc::sockaddr_un, libc::socklen_t), ListenError> {
+    // SAFETY: a sockaddr_un is integers and bytes, all of which may be zero.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as _;
+    let bytes = path.to_bytes();
+    // One byte is for the NUL.
+    let most = address.sun_path.len() - 1;
+    if bytes.len() > most {
+        return Err(ListenError::PathTooLong { length: bytes.len(), most });
+    }
+    for (to, from) in address.sun_path.iter_mut().zip(bytes) {
+        *to = *from as libc::c_char;
+    }
+    let mut length = size_of::<libc::sockaddr_un>();
+    if is_abstract(path) {
+        // An abstract name has a NUL in front, and ends where the address ends.
+        address.sun_path[0] = 0;
+        length = offset_of!(libc::sockaddr_un, sun_path) + bytes.len();
+    }
+    Ok((address, length as libc::socklen_t))
+}
+
+/// A socket with its options set, not bound yet.
+fn configured(family: i32, protocol: i32, options: &Options) -> Result<OwnedFd, Errno> {
+    let fd = new_socket(family, options.kind.number(), protocol)?;
+    let raw = fd.as_raw_fd();
+    if options.reuse_address {
+        set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEADDR)?;
+    }
+    if options.reuse_port && family != libc::AF_UNIX {
+        #[cfg(target_os = "freebsd")]
+        set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEPORT_LB)?;
+        #[cfg(not(target_os = "freebsd"))]
+        set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEPORT)?;
+    }
+    if options.nodelay && family != libc::AF_UNIX && options.kind == Kind::Stream {
+        set_option(raw, libc::IPPROTO_TCP, libc::TCP_NODELAY)?;
+    }
+    no_sigpipe(raw)?;
+    Ok(fd)
+}
+
+/// Starts listening on a bound socket.
+fn start<E: From<Errno>>(fd: OwnedFd, options: &Options) -> Result<OwnedFd, E> {
+    if options.kind == Kind::Stream {
+        // The kernel cuts it down to what it allows.
+        syscall!(listen(fd.as_raw_fd(), options.backlog.unwrap_or(i32::MAX)))?;
+    }
+    Ok(fd)
+}
+
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) fn new_socket(family: i32, kind: i32, protocol: i32) -> Result<OwnedFd, Errno> {
+    let fd = syscall!(socket(family, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, protocol))?;
+    // SAFETY: the kernel has just given this descriptor to us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(target_vendor = "apple")]
+pub(crate) fn new_socket(family: i32, kind: i32, protocol: i32) -> Result<OwnedFd, Errno> {
+    let fd = syscall!(socket(family, kind, protocol))?;
+    // SAFETY: the kernel has just given this descriptor to us alone.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    syscall!(fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC))?;
+    syscall!(fcntl(fd.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK))?;
+    Ok(fd)
+}
+
+/// Sets an option that takes a boolean.
+fn set_option(fd: RawFd, level: i32, name: i32) -> Result<(), Errno> {
+    let on: libc::c_int = 1;
+    syscall!(setsockopt(fd, level, name, ptr::from_ref(&on).cast(), size_of::<libc::c_int>() as libc::socklen_t))?;
+    Ok(())
+}
+
+/// Keeps a write to a reset connection from raising SIGPIPE: on macOS, Janet has no other protection.
+pub(crate) fn no_sigpipe(fd: RawFd) -> Result<(), Errno> {
+    #[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "netbsd", target_os = "dragonfly"))]
+    set_option(fd, libc::SOL_SOCKET, libc::SO_NOSIGPIPE)?;
+    let _ = fd;
+    Ok(())
+}
+
+/// Reads an integer option.
+fn option(fd: RawFd, name: i32) -> Result<i32, Errno> {
+    let mut value: libc::c_int = 0;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    syscall!(getsockopt(fd, libc::SOL_SOCKET, name, ptr::from_mut(&mut value).cast(), &mut length))?;
+    Ok(value)
+}
+
+/// The address that a socket is bound to, as [`Address`] prints it.
+pub fn local_name(fd: RawFd) -> String {
+    // SAFETY: a sockaddr_storage is integers and bytes, all of which may be zero.
+    let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    if syscall!(getsockname(fd, ptr::from_mut(&mut address).cast(), &mut length)).is_err() {
+        return "a closed socket".into();
+    }
+    match i32::from(address.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says what the storage holds.
+            let inet = unsafe { &*ptr::from_ref(&address).cast::<libc::sockaddr_in>() };
+            let host = std::net::Ipv4Addr::from(u32::from_be(inet.sin_addr.s_addr));
+            std::net::SocketAddr::new(host.into(), u16::from_be(inet.sin_port)).to_string()
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above.
+            let inet = unsafe { &*ptr::from_ref(&address).cast::<libc::sockaddr_in6>() };
+            let host = std::net::Ipv6Addr::from(inet.sin6_addr.s6_addr);
+            std::net::SocketAddr::new(host.into(), u16::from_be(inet.sin6_port)).to_string()
+        }
+        libc::AF_UNIX => {
+            // SAFETY: as above.
+            let unix = unsafe { &*ptr::from_ref(&address).cast::<libc::sockaddr_un>() };
+            let length = (length as usize).saturating_sub(offset_of!(libc::sockaddr_un, sun_path));
+            let mut bytes: Vec<u8> = unix.sun_path.iter().take(length).map(|&byte| byte as u8).collect();
+            if let Some(first @ 0) = bytes.first_mut() {
+                *first = b'@';
+            }
+            let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+            format!("unix:{}", String::from_utf8_lossy(&bytes[..end]))
+        }
+        family => format!("a socket of family {family}"),
+    }
+}
+
+/// Why a descriptor cannot be accepted from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotListener {
+    /// It is closed, or no socket.
+    NotSocket,
+    /// It is a socket for datagrams.
+    NotStream,
+    /// It is a connection, or not listening yet.
+    NotListening,
+}
+
+impl fmt::Display for NotListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotSocket => "it is not a socket",
+            Self::NotStream => "it is a datagram socket",
+            Self::NotListening => "it is not listening",
+        })
+    }
+}
+
+/// Checks that a descriptor is a listening stream socket.
+///
+/// # Errors
+/// What it is instead.
+pub fn check_listener(fd: RawFd) -> Result<(), NotListener> {
+    if option(fd, libc::SO_TYPE).map_err(|_| NotListener::NotSocket)? != libc::SOCK_STREAM {
+        return Err(NotListener::NotStream);
+    }
+    match option(fd, libc::SO_ACCEPTCONN) {
+        Ok(0) => Err(NotListener::NotListening),
+        // OpenBSD and NetBSD know the option; where it is unknown, accept will tell.
+        _ => Ok(()),
+    }
+}
+
+/// Takes one connection: non-blocking and closed on exec.
+///
+/// # Errors
+/// Those of accept(2); EAGAIN where none is waiting.
+#[cfg(any(target_os = "linux", target_os = "freebsd", target_os = "openbsd", target_os = "dragonfly"))]
+pub fn accept(listener: RawFd) -> Result<OwnedFd, Errno> {
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    let fd = syscall!(accept4(listener, ptr::null_mut(), ptr::null_mut(), flags))?;
+    // SAFETY: the kernel has just given this descriptor to us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes one connection: closed on exec, and non-blocking as its listener is (accept(2) of macOS and NetBSD, which
+/// have no accept4 that can be relied on).
+///
+/// # Errors
+/// Those of accept(2); EAGAIN where none is waiting.
+#[cfg(not(any(target_os = "linux", target_os = "freebsd", target_os = "openbsd", target_os = "dragonfly")))]
+pub fn accept(listener: RawFd) -> Result<OwnedFd, Errno> {
+    let fd = syscall!(accept(listener, ptr::null_mut(), ptr::null_mut()))?;
+    // SAFETY: the kernel has just given this descriptor to us alone.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    syscall!(fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC))?;
+    Ok(fd)
+}
+
+/// Whether there is room for another descriptor, on the systems where that must be known before accepting.
+///
+/// XNU takes a connection from the backlog before it looks for a descriptor, and closes the connection when there
+/// is none. So close to the limit a free descriptor is looked for first. Descriptors are handed out lowest first,
+/// so the last one says how close the limit is.
+#[derive(Debug, Default)]
+pub struct Headroom {
+    last: RawFd,
+}
+
+impl Headroom {
+    /// True where a failed `accept` costs a connection.
+    pub const NEEDED: bool = cfg!(any(target_vendor = "apple", feature = "emulated-kqueue"));
+
+    /// How many descriptors below the limit looking begins. Other threads open descriptors too.
+    const NEAR: libc::rlim_t = 64;
+
+    /// Looks for a free descriptor where it may be needed.
+    ///
+    /// # Errors
+    /// EMFILE where there is none.
+    pub fn check(&self, listener: RawFd) -> Result<(), Errno> {
+        if !Self::NEEDED {
+            return Ok(());
+        }
+        let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+        syscall!(getrlimit(libc::RLIMIT_NOFILE, limit.as_mut_ptr()))?;
+        // SAFETY: getrlimit has filled it.
+        let limit = unsafe { limit.assume_init() }.rlim_cur;
+        if limit.saturating_sub(Self::NEAR) > self.last.max(listener) as libc::rlim_t {
+            return Ok(());
+        }
+        let probe = syscall!(fcntl(listener, libc::F_DUPFD_CLOEXEC, 0))?;
+        // SAFETY: the kernel has just given this descriptor to us alone; dropping it closes it.
+        drop(unsafe { OwnedFd::from_raw_fd(probe) });
+        Ok(())
+    }
+
+    /// Notes the number of an accepted descriptor.
+    pub fn accepted(&mut self, conn: &OwnedFd) {
+        self.last = conn.as_raw_fd();
+    }
+}
+
+/// The system's message with a small first letter.
+fn decapitalize(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+}

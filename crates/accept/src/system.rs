@@ -1,0 +1,59 @@
+//! The real [`Kernel`]: the system's queue, sockets and clock.
+
+use std::os::fd::{OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use crate::engine::{Arm, Kernel, Token};
+use crate::errno::Errno;
+use crate::queue::Queue;
+use crate::socket;
+
+/// The system that the program runs on.
+#[derive(Debug)]
+pub struct System {
+    queue: Queue,
+    start: Instant,
+    headroom: socket::Headroom,
+}
+
+impl System {
+    /// Makes the event queue, and gives its descriptor to nest in another queue.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM.
+    pub fn new() -> Result<(Self, OwnedFd), Errno> {
+        let (queue, fd) = Queue::new()?;
+        Ok((Self { queue, start: Instant::now(), headroom: socket::Headroom::default() }, fd))
+    }
+}
+
+impl Kernel for System {
+    type Conn = OwnedFd;
+
+    fn poll(&mut self, ready: &mut Vec<Token>) -> Result<bool, Errno> {
+        self.queue.poll(ready)
+    }
+
+    fn arm(&mut self, arms: &mut [Arm]) {
+        self.queue.arm(arms);
+    }
+
+    fn disarm(&mut self, fd: RawFd) {
+        self.queue.disarm(fd);
+    }
+
+    fn timer(&mut self, delay: Duration) {
+        self.queue.timer(delay);
+    }
+
+    fn accept(&mut self, listener: RawFd) -> Result<OwnedFd, Errno> {
+        self.headroom.check(listener)?;
+        let conn = socket::accept(listener)?;
+        self.headroom.accepted(&conn);
+        Ok(conn)
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
