@@ -1,0 +1,20 @@
+//! Compiles the C trampolines against the installed janet.h.
+
+fn main() {
+    println!("cargo::rerun-if-changed=src/trampoline.c");
+    let Ok(include) = std::env::var("DEP_JANET_HEADER_INCLUDE") else {
+        println!("cargo::error=crates/evil-janet did not say where janet.h is");
+        return;
+    };
+    cc::Build::new()
+        .file("src/trampoline.c")
+        .include(include)
+        .warnings(true)
+        .extra_warnings(false)
+        .compile("trampoline");
+    if std::env::var("CARGO_CFG_TARGET_VENDOR").as_deref() == Ok("apple") {
+        // The host program has Janet's functions; macOS's linker wants to be told that this is meant.
+        println!("cargo::rustc-cdylib-link-arg=-undefined");
+        println!("cargo::rustc-cdylib-link-arg=dynamic_lookup");
+    }
+}

@@ -1,0 +1,305 @@
+//! The functions that Janet calls. Options were parsed in `janet/kqnet`; what a wrong value could break is checked again.
+
+use janetrs::lowlevel as c;
+use janetrs::{Janet, TaggedJanet};
+use kqnet_accept::queue::Queue;
+use kqnet_accept::socket::{self, Address};
+use kqnet_accept::{Limits, activation};
+
+use crate::boundary::{Outcome, entry};
+use crate::listener::Listener;
+use crate::value::{
+    arg, c_string, describe, integer, is_keyword, is_true, optional_count, optional_rate, structure, tuple,
+};
+use crate::vm::Deliver;
+use crate::{stream, vm};
+
+entry!(kqnet_listen => listen);
+entry!(kqnet_accept => accept);
+entry!(kqnet_accept_loop => accept_loop);
+entry!(kqnet_check_handler => check_handler);
+entry!(kqnet_is_open => is_open);
+entry!(kqnet_backend => backend);
+entry!(kqnet_close => close);
+entry!(kqnet_release => release);
+entry!(kqnet_stats => stats);
+entry!(kqnet_listeners => listeners);
+entry!(kqnet_from_fd => from_fd);
+entry!(kqnet_passed => passed);
+
+/// `(native/listen host port type no-reuse backlog reuse-port nodelay mode)`
+fn listen(args: &[Janet]) -> Result<Outcome, String> {
+    let kind = match arg(args, 2) {
+        kind if kind.is_nil() || is_keyword(kind, "stream") => socket::Kind::Stream,
+        kind if is_keyword(kind, "datagram") => socket::Kind::Datagram,
+        kind => return Err(format!("expected socket type as :stream or :datagram, got {}", describe(kind))),
+    };
+    let options = socket::Options {
+        kind,
+        reuse_address: !is_true(arg(args, 3)),
+        reuse_port: is_true(arg(args, 5)),
+        backlog: optional_count(":backlog", arg(args, 4))?,
+        nodelay: is_true(arg(args, 6)),
+        mode: mode(arg(args, 7))?,
+    };
+    let address = address(arg(args, 0), arg(args, 1))?;
+    let fd = socket::listen(&address, &options).map_err(|why| format!("cannot listen on {address}: {why}"))?;
+    let kind = match kind {
+        socket::Kind::Stream => stream::Kind::Listener,
+        socket::Kind::Datagram => stream::Kind::Datagram,
+    };
+    let file = socket::socket_file(&address);
+    let stream = stream::make(fd, kind).map_err(|why| format!("cannot listen on {address}: {why}"))?;
+    if let Some(file) = file
+        && kind == stream::Kind::Listener
+    {
+        vm::with(|vm| {
+            // SAFETY: the table of the VM has it.
+            unsafe { (*vm.listener(stream)?).file.replace(Some(file)) };
+            Ok(())
+        })?;
+    }
+    Ok(Outcome::Value(stream::wrap(stream)))
+}
+
+/// Permissions of a file, or nothing for nil.
+fn mode(value: Janet) -> Result<Option<u32>, String> {
+    if value.is_nil() {
+        return Ok(None);
+    }
+    match integer(value) {
+        Some(mode @ 0..=0o777) => Ok(Some(mode.unsigned_abs())),
+        _ => Err(format!(":mode must be an integer from 0 to 8r777, got {}", describe(value))),
+    }
+}
+
+/// Where to listen: a host and a port, or `:unix` and a path.
+fn address(host: Janet, port: Janet) -> Result<Address, String> {
+    if is_keyword(host, "unix") {
+        let path = c_string("the path of a unix socket", port)?;
+        // Linux would make an abstract name of NULs of it.
+        if path.is_empty() {
+            return Err("the path of a unix socket is empty".into());
+        }
+        return Ok(Address::Unix(path));
+    }
+    let host = c_string("a host", host)?;
+    let out_of_range = || format!("a port is an integer from 0 to 65535, got {}", describe(port));
+    let port = match port.unwrap() {
+        TaggedJanet::Nil => c"0".into(),
+        TaggedJanet::Number(_) => match integer(port) {
+            Some(number @ 0..=65535) => std::ffi::CString::new(number.to_string()).unwrap_or_default(),
+            _ => return Err(out_of_range()),
+        },
+        _ => c_string("a port", port)?,
+    };
+    // getaddrinfo(3) takes the last 16 bits of a larger number.
+    let digits = port.to_string_lossy();
+    if digits.len() > 4 && digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_err() {
+        return Err(out_of_range());
+    }
+    Ok(Address::Inet { host, port })
+}
+
+/// The listener that a function is to accept from, if no other fiber does.
+fn free_listener(vm: &mut vm::Vm, stream: *mut c::JanetStream) -> Result<*mut Listener, String> {
+    let listener = vm.listener(stream).map_err(|why| format!("cannot accept: {why}"))?;
+    if stream::is_awaited(stream) {
+        let name = stream::descriptor(stream).map(socket::local_name).unwrap_or_default();
+        return Err(format!("cannot accept on {name}: another fiber is accepting on this listener"));
+    }
+    Ok(listener)
+}
+
+/// `(native/accept listener &opt timeout)`
+fn accept(args: &[Janet]) -> Result<Outcome, String> {
+    let stream = stream::get(arg(args, 0))?;
+    let timeout = match arg(args, 1).unwrap() {
+        TaggedJanet::Nil => None,
+        TaggedJanet::Number(seconds) if !seconds.is_nan() => Some(seconds).filter(|seconds| seconds.is_finite()),
+        _ => return Err(format!("a timeout is a number of seconds, got {}", describe(arg(args, 1)))),
+    };
+    vm::with(|vm| {
+        let listener = free_listener(vm, stream)?;
+        // SAFETY: the table of the VM has it.
+        let token = unsafe { (*listener).token };
+        let failed = |errno| format!("cannot accept: {errno}");
+        vm.engine.limit(token, Limits { counted: false, ..Limits::default() });
+        if let Some(conn) = vm.engine.accept_now(token, &mut Deliver).map_err(failed)? {
+            let conn = stream::make(conn, stream::Kind::Connection)?;
+            // By way of the schedule, so that a loop over a full backlog lets other fibers run.
+            // SAFETY: called by Janet on a task's fiber, which the trampoline suspends.
+            unsafe { c::janet_schedule(c::janet_root_fiber(), stream::wrap(conn).into()) };
+            return Ok(Outcome::Await);
+        }
+        vm.engine.start(token).map_err(failed)?;
+        if let Some(seconds) = timeout {
+            // SAFETY: as above.
+            unsafe { c::janet_addtimeout(seconds) };
+        }
+        Listener::wait(listener, stream, std::ptr::null_mut(), std::ptr::null_mut());
+        Ok(Outcome::Await)
+    })
+}
+
+/// A function that can be called with so many arguments, which are named in `what`.
+fn function(what: &str, value: Janet, arity: i32) -> Result<*mut c::JanetFunction, String> {
+    let name = what.split(' ').next().unwrap_or_default();
+    if !matches!(value.unwrap(), TaggedJanet::Function(_)) {
+        return Err(format!("{name} must be a function, got {}", describe(value)));
+    }
+    // SAFETY: its type was checked; a function always has a definition.
+    let (function, min, max) = unsafe {
+        let function = c::janet_unwrap_function(value.into());
+        (function, (*(*function).def).min_arity, (*(*function).def).max_arity)
+    };
+    if min > arity || max < arity {
+        return Err(format!("{what}; {} does not", describe(value)));
+    }
+    Ok(function)
+}
+
+fn handler(value: Janet) -> Result<*mut c::JanetFunction, String> {
+    function("handler must take one argument, the connection", value, 1).map_err(|text| format!("a {text}"))
+}
+
+/// `(native/check-handler handler)`
+fn check_handler(args: &[Janet]) -> Result<Outcome, String> {
+    handler(arg(args, 0))?;
+    Ok(Outcome::Value(arg(args, 0)))
+}
+
+/// `(native/accept-loop listener handler &opt batch max-connections max-accept-rate on-error counted)`
+fn accept_loop(args: &[Janet]) -> Result<Outcome, String> {
+    let stream = stream::get(arg(args, 0))?;
+    let handler = handler(arg(args, 1))?;
+    let mut limits = Limits {
+        max_connections: optional_count(":max-connections", arg(args, 3))?.map(i32::unsigned_abs),
+        max_rate: optional_rate(":max-accept-rate", arg(args, 4))?,
+        counted: is_true(arg(args, 6)),
+        ..Limits::default()
+    };
+    if let Some(batch) = optional_count(":batch", arg(args, 2))? {
+        limits.batch = batch.unsigned_abs();
+    }
+    let on_error = match arg(args, 5) {
+        nil if nil.is_nil() => std::ptr::null_mut(),
+        value => function(":on-error must take two arguments, the listener and the message", value, 2)?,
+    };
+    vm::with(|vm| {
+        let listener = free_listener(vm, stream)?;
+        // SAFETY: the table of the VM has it.
+        let token = unsafe { (*listener).token };
+        vm.engine.limit(token, limits);
+        vm.engine.start(token).map_err(|errno| format!("cannot accept: {errno}"))?;
+        Listener::wait(listener, stream, handler, on_error);
+        Ok(Outcome::Await)
+    })
+}
+
+/// `(native/release listener)`
+fn release(args: &[Janet]) -> Result<Outcome, String> {
+    let stream = stream::get(arg(args, 0))?;
+    let mut result = Ok(());
+    vm::with_existing(|vm| {
+        if let Some(token) = vm.known(stream).map(|listener| listener.token) {
+            result = vm.engine.release(token);
+        }
+    });
+    result.map_err(|errno| format!("cannot go on accepting: {errno}"))?;
+    Ok(Outcome::Value(Janet::nil()))
+}
+
+/// `(native/close stream)`
+fn close(args: &[Janet]) -> Result<Outcome, String> {
+    let stream = stream::get(arg(args, 0))?;
+    vm::with_existing(|vm| {
+        if let Some(listener) = vm.known(stream) {
+            listener.remove_file();
+            let token = listener.token;
+            vm.engine.close(token);
+        }
+    });
+    // SAFETY: a live stream of this VM. Closing twice is allowed.
+    unsafe { c::janet_stream_close(stream) };
+    // As core's close does.
+    Ok(Outcome::Value(arg(args, 0)))
+}
+
+/// `(native/stats listener)`
+fn stats(args: &[Janet]) -> Result<Outcome, String> {
+    let stream = stream::get(arg(args, 0))?;
+    let mut result = Janet::nil();
+    vm::with_existing(|vm| {
+        let Some(listener) = vm.known(stream) else { return };
+        let (token, since, name) = (listener.token, listener.since, listener.name.clone());
+        let Some(stats) = vm.engine.stats(token) else { return };
+        let number = |count: u64| Janet::number(count as f64);
+        let pauses = [("error", stats.paused_error), ("full", stats.paused_full), ("rate", stats.paused_rate)];
+        let errors: Vec<_> = stats.errors.iter().map(|(errno, count)| (errno.name(), number(*count))).collect();
+        let errors: Vec<_> = errors.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+        result = structure(&[
+            ("address", Janet::from(name.as_str())),
+            ("accepted", number(stats.accepted)),
+            ("active", number(stats.active.into())),
+            ("peak", number(stats.peak.into())),
+            ("batches", number(stats.batches)),
+            ("largest-batch", number(stats.largest_batch.into())),
+            ("aborted", number(stats.aborted)),
+            ("pauses", structure(&pauses.map(|(why, pauses)| (why, number(pauses.count))))),
+            ("paused", structure(&pauses.map(|(why, pauses)| (why, Janet::number(pauses.time.as_secs_f64()))))),
+            ("errors", structure(&errors)),
+            ("since", Janet::number(since)),
+        ]);
+    });
+    Ok(Outcome::Value(result))
+}
+
+/// `(native/listeners)`
+fn listeners(_args: &[Janet]) -> Result<Outcome, String> {
+    let mut streams = Vec::new();
+    vm::with_existing(|vm| streams = vm.streams());
+    Ok(Outcome::Value(tuple(&streams)))
+}
+
+/// `(native/from-fd number)`
+fn from_fd(args: &[Janet]) -> Result<Outcome, String> {
+    let value = arg(args, 0);
+    let fd = integer(value).filter(|fd| *fd >= 0);
+    let fd = fd.ok_or_else(|| format!("a descriptor is a non-negative integer, got {}", describe(value)))?;
+    // SAFETY: that nothing else in the program owns the descriptor is the contract of kqnet/from-fd.
+    let owned =
+        unsafe { activation::take(fd) }.map_err(|what| format!("cannot accept from descriptor {fd}: {what}"))?;
+    let stream = stream::make(owned, stream::Kind::Listener)
+        .map_err(|why| format!("cannot accept from descriptor {fd}: {why}"))?;
+    Ok(Outcome::Value(stream::wrap(stream)))
+}
+
+/// `(native/passed name pid count names)`: launchd's sockets of that name, or systemd's with its variables
+fn passed(args: &[Janet]) -> Result<Outcome, String> {
+    let text = |index| match arg(args, index) {
+        nil if nil.is_nil() => Ok(None),
+        value => c_string("a variable", value).map(|text| Some(text.to_string_lossy().into_owned())),
+    };
+    let passed = match arg(args, 0) {
+        nil if nil.is_nil() => activation::systemd(text(1)?.as_deref(), text(2)?.as_deref(), text(3)?.as_deref())?,
+        name => {
+            let name = c_string("the name of a socket", name)?;
+            activation::launchd(&name)
+                .map_err(|errno| format!("cannot get launchd's sockets {}: {errno}", name.to_string_lossy()))?
+        }
+    };
+    let pairs: Vec<_> =
+        passed.iter().map(|one| tuple(&[Janet::from(one.name.as_str()), Janet::number(one.fd.into())])).collect();
+    Ok(Outcome::Value(tuple(&pairs)))
+}
+
+/// `(native/backend)`
+fn backend(_args: &[Janet]) -> Result<Outcome, String> {
+    Ok(Outcome::Value(Janet::keyword(Queue::NAME.into())))
+}
+
+/// `(native/open? stream)`
+fn is_open(args: &[Janet]) -> Result<Outcome, String> {
+    Ok(Outcome::Value(Janet::boolean(stream::descriptor(stream::get(arg(args, 0))?).is_some())))
+}

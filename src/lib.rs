@@ -1,0 +1,37 @@
+//! The native half of kqnet: Janet's C API on one side, `crates/accept` on the other.
+//!
+//! [`functions`] holds what Janet calls, [`vm`] the event queue of a Janet VM and what happens when it is ready,
+//! [`listener`] what is known of a listening stream, [`stream`] how descriptors become streams, and [`boundary`]
+//! what crosses from C and back. The public face is in `janet/kqnet`.
+
+mod boundary;
+mod functions;
+mod listener;
+mod stream;
+mod value;
+mod vm;
+
+use janetrs::lowlevel as c;
+
+unsafe extern "C-unwind" {
+    fn kqnet_register(env: *mut c::JanetTable);
+    fn kqnet_build_config() -> c::JanetBuildConfig;
+}
+
+/// Says which Janet this module was built for; a host of another refuses to load it.
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn _janet_mod_config() -> c::JanetBuildConfig {
+    // SAFETY: it takes nothing and gives numbers.
+    unsafe { kqnet_build_config() }
+}
+
+/// Puts the functions into a module's environment.
+///
+/// # Safety
+/// Janet calls it with a live table, on a thread with an initialized VM.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn _janet_init(env: *mut c::JanetTable) {
+    stream::resolve_methods();
+    // SAFETY: `env` is what Janet gave us. It may raise, and no frame above has anything to drop.
+    unsafe { kqnet_register(env) }
+}

@@ -1,0 +1,181 @@
+//! What is known of a listening stream: its place in the engine, and the fiber that waits for connections.
+//!
+//! Each is an abstract value of Janet's, in a table of the VM with the streams as weak keys: it lasts as long as the
+//! stream does. While a fiber waits, that fiber's state holds it too.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+use std::time::SystemTime;
+
+use janetrs::lowlevel as c;
+use kqnet_accept::Token;
+use kqnet_accept::unix_socket::SocketFile;
+
+use crate::boundary::guard;
+use crate::{stream, vm};
+
+/// A listener.
+#[derive(Debug)]
+pub struct Listener {
+    /// Its place in the VM's engine.
+    pub token: Token,
+    /// The address it is bound to, as errors name it.
+    pub name: String,
+    /// When it became known, in seconds since 1970.
+    pub since: f64,
+    /// A unix socket's file, to be removed with the listener.
+    pub file: RefCell<Option<SocketFile>>,
+    /// The fiber that waits, or null.
+    pub fiber: Cell<*mut c::JanetFiber>,
+    /// What to run for each connection, or null where the fiber itself waits for one.
+    pub handler: Cell<*mut c::JanetFunction>,
+    /// What to call when accepting pauses for an error, or null.
+    pub on_error: Cell<*mut c::JanetFunction>,
+}
+
+#[repr(transparent)]
+struct AbstractType(c::JanetAbstractType);
+
+// SAFETY: it points to static functions and a static string, and nobody writes to it.
+unsafe impl Sync for AbstractType {}
+
+static TYPE: AbstractType = AbstractType(c::JanetAbstractType {
+    name: c"kqnet/listener".as_ptr(),
+    gc: Some(collect),
+    // SAFETY: the other members are optional functions, for which null is none.
+    ..unsafe { MaybeUninit::zeroed().assume_init() }
+});
+
+impl Listener {
+    /// Makes the abstract value for a listener of the engine.
+    pub fn make(token: Token, name: String) -> *mut Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
+        // SAFETY: janet_abstract gives memory of the size asked for, aligned for anything.
+        unsafe {
+            let place: *mut Self = c::janet_abstract(&raw const TYPE.0, size_of::<Self>()).cast();
+            place.write(Self {
+                token,
+                name,
+                since,
+                file: RefCell::new(None),
+                fiber: Cell::new(std::ptr::null_mut()),
+                handler: Cell::new(std::ptr::null_mut()),
+                on_error: Cell::new(std::ptr::null_mut()),
+            });
+            place
+        }
+    }
+
+    /// Removes a unix socket's file, once.
+    pub fn remove_file(&self) {
+        if let Some(file) = self.file.take() {
+            file.remove();
+        }
+    }
+
+    /// The listener in a value of the VM's table, or null.
+    pub fn from_value(value: c::Janet) -> *mut Self {
+        // SAFETY: a type check.
+        unsafe { c::janet_checkabstract(value, &raw const TYPE.0) }.cast()
+    }
+
+    /// As a value.
+    pub fn wrap(this: *mut Self) -> c::Janet {
+        // SAFETY: every listener is an abstract.
+        unsafe { c::janet_wrap_abstract(this.cast()) }
+    }
+
+    /// Suspends the running task until the engine finishes its wait. `this` and `handler` are kept alive meanwhile.
+    pub fn wait(
+        this: *mut Self,
+        stream: *mut c::JanetStream,
+        handler: *mut c::JanetFunction,
+        on_error: *mut c::JanetFunction,
+    ) {
+        // SAFETY: called from a function that Janet called, so there is a root fiber, which waits for nothing else; the
+        // stream is live. Janet frees the state with the function that goes with janet_malloc.
+        unsafe {
+            let fiber = c::janet_root_fiber();
+            (*this).fiber.set(fiber);
+            (*this).handler.set(handler);
+            (*this).on_error.set(on_error);
+            let state: *mut *mut Self = c::janet_malloc(size_of::<*mut Self>()).cast();
+            state.write(this);
+            c::janet_async_start_fiber(
+                fiber,
+                stream,
+                c::JanetAsyncMode_JANET_ASYNC_LISTEN_READ,
+                Some(on_event),
+                state.cast(),
+            );
+        }
+    }
+
+    /// Ends the wait: the fiber goes on with a value, or with an error.
+    pub fn finish(&self, value: c::Janet, signal: c::JanetSignal) {
+        let fiber = self.fiber.get();
+        if !fiber.is_null() {
+            // SAFETY: the fiber waits in `wait`, so it is live, and a task.
+            unsafe {
+                c::janet_schedule_signal(fiber, value, signal);
+                // Calls on_event with DEINIT.
+                c::janet_async_end(fiber);
+            }
+        }
+    }
+}
+
+/// Janet's events for the fiber that waits for a listener's stream.
+unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetAsyncEvent) {
+    guard("a listener's event", || {
+        // SAFETY: Janet calls this for a fiber that `wait` suspended, whose state holds a listener that is kept alive
+        // by the marking below.
+        let (this, stream) = unsafe { (*(*fiber).ev_state.cast::<*mut Listener>(), (*fiber).ev_stream) };
+        // SAFETY: as above.
+        let listener = unsafe { &*this };
+        match event {
+            c::JanetAsyncEvent_JANET_ASYNC_EVENT_MARK => {
+                // SAFETY: marking live values while the collector asks for it.
+                unsafe {
+                    c::janet_mark(Listener::wrap(this));
+                    for function in [listener.handler.get(), listener.on_error.get()] {
+                        if !function.is_null() {
+                            c::janet_mark(c::janet_wrap_function(function));
+                        }
+                    }
+                }
+            }
+            c::JanetAsyncEvent_JANET_ASYNC_EVENT_CLOSE => {
+                vm::with_existing(|vm| vm.engine.close(listener.token));
+                listener.remove_file();
+                // As their docstrings say: the loop gives the stream, accept gives nil.
+                let value = if listener.handler.get().is_null() { janetrs::Janet::nil() } else { stream::wrap(stream) };
+                listener.finish(value.into(), c::JanetSignal_JANET_SIGNAL_OK);
+            }
+            // Resumed or cancelled by anybody. The kernel may still say once that the listener is ready, and then finds
+            // that nobody waits.
+            c::JanetAsyncEvent_JANET_ASYNC_EVENT_DEINIT if listener.fiber.get() == fiber => {
+                listener.fiber.set(std::ptr::null_mut());
+                listener.handler.set(std::ptr::null_mut());
+                listener.on_error.set(std::ptr::null_mut());
+            }
+            // Readiness comes by our own queue; what Janet's queue says of the listener is ignored.
+            _ => {}
+        }
+    });
+}
+
+/// The collector's: the stream is gone, and its descriptor closed.
+unsafe extern "C-unwind" fn collect(data: *mut c_void, _size: usize) -> i32 {
+    guard("collecting a listener", || {
+        let place = data.cast::<Listener>();
+        // SAFETY: Janet passes the memory that `make` initialized, and does so once.
+        unsafe {
+            (*place).remove_file();
+            vm::with_existing(|vm| vm.engine.forget((*place).token));
+            place.drop_in_place();
+        }
+    });
+    0
+}

@@ -1,0 +1,164 @@
+//! Janet streams: making them from descriptors, and reading what they are.
+
+use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
+
+use janetrs::Janet;
+use janetrs::lowlevel as c;
+use once_cell::sync::OnceCell;
+
+use crate::value::describe;
+
+/// The methods of core's sockets and the functions that hold them. Only C functions: `net/close` is a Janet function.
+const METHODS: [(&std::ffi::CStr, &std::ffi::CStr); 14] = [
+    (c"chunk", c"net/chunk"),
+    (c"close", c"ev/close"),
+    (c"read", c"net/read"),
+    (c"write", c"net/write"),
+    (c"flush", c"net/flush"),
+    (c"accept", c"net/accept"),
+    (c"accept-loop", c"net/accept-loop"),
+    (c"send-to", c"net/send-to"),
+    (c"recv-from", c"net/recv-from"),
+    (c"evread", c"ev/read"),
+    (c"evchunk", c"ev/chunk"),
+    (c"evwrite", c"ev/write"),
+    (c"shutdown", c"net/shutdown"),
+    (c"setsockopt", c"net/setsockopt"),
+];
+
+/// A method table for each kind of socket, ended by a row of nulls.
+struct Methods {
+    connection: Vec<c::JanetMethod>,
+    listener: Vec<c::JanetMethod>,
+}
+
+// SAFETY: the tables point to static strings and C functions, and never change.
+unsafe impl Send for Methods {}
+// SAFETY: as above.
+unsafe impl Sync for Methods {}
+
+static TABLES: OnceCell<Methods> = OnceCell::new();
+
+unsafe extern "C-unwind" {
+    static kqnet_cfun_accept: c::JanetCFunction;
+    static kqnet_cfun_accept_loop: c::JanetCFunction;
+    static kqnet_cfun_close: c::JanetCFunction;
+    fn kqnet_stream(
+        handle: c::JanetHandle,
+        flags: u32,
+        methods: *const c::JanetMethod,
+        error: *mut c::Janet,
+    ) -> *mut c::JanetStream;
+}
+
+/// Looks the methods up when the module is loaded, before kqnet/install replaces any of these functions.
+pub fn resolve_methods() {
+    TABLES.get_or_init(|| {
+        let row = |name: &std::ffi::CStr, cfun| c::JanetMethod { name: name.as_ptr(), cfun };
+        let mut connection = Vec::new();
+        for (name, function) in METHODS {
+            // SAFETY: a look-up in the core environment, which never changes its C functions.
+            let cfun = unsafe {
+                let value = c::janet_resolve_core(function.as_ptr());
+                if c::janet_checktype(value, c::JanetType_JANET_CFUNCTION) == 0 {
+                    continue;
+                }
+                c::janet_unwrap_cfunction(value)
+            };
+            connection.push(row(name, cfun));
+        }
+        let mut listener = connection.clone();
+        for method in &mut listener {
+            // SAFETY: names are the static strings above, and the functions constants of the trampolines.
+            unsafe {
+                match std::ffi::CStr::from_ptr(method.name).to_bytes() {
+                    b"accept" => method.cfun = kqnet_cfun_accept,
+                    b"close" => method.cfun = kqnet_cfun_close,
+                    b"accept-loop" => method.cfun = kqnet_cfun_accept_loop,
+                    _ => {}
+                }
+            }
+        }
+        let end = c::JanetMethod { name: std::ptr::null(), cfun: None };
+        connection.push(end);
+        listener.push(end);
+        Methods { connection, listener }
+    });
+}
+
+/// What a descriptor is to be as a stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A connection.
+    Connection,
+    /// A listening socket.
+    Listener,
+    /// A socket for datagrams.
+    Datagram,
+    /// Our event queue.
+    Queue,
+}
+
+/// Makes a stream, which owns the descriptor from then on.
+///
+/// # Errors
+/// What Janet's loop says when it does not take the descriptor, which is closed then.
+pub fn make(fd: OwnedFd, kind: Kind) -> Result<*mut c::JanetStream, String> {
+    let tables = TABLES.get();
+    let connection = tables.map_or(std::ptr::null(), |tables| tables.connection.as_ptr());
+    let (flags, methods) = match kind {
+        Kind::Connection => (c::JANET_STREAM_READABLE | c::JANET_STREAM_WRITABLE | c::JANET_STREAM_SOCKET, connection),
+        Kind::Listener => (
+            c::JANET_STREAM_ACCEPTABLE | c::JANET_STREAM_SOCKET,
+            tables.map_or(std::ptr::null(), |tables| tables.listener.as_ptr()),
+        ),
+        Kind::Datagram => (c::JANET_STREAM_READABLE | c::JANET_STREAM_UDPSERVER | c::JANET_STREAM_SOCKET, connection),
+        // Never writable: kqueue descriptors have no EVFILT_WRITE.
+        Kind::Queue => (c::JANET_STREAM_READABLE, std::ptr::null()),
+    };
+    let raw = fd.into_raw_fd();
+    let mut error = Janet::nil();
+    // SAFETY: the descriptor is ours to give away; the method tables are never freed.
+    let stream = unsafe { kqnet_stream(raw, flags, methods, (&raw mut error).cast()) };
+    if stream.is_null() {
+        // janet_stream allocates before it registers: the descriptor belongs to that stream already, and the
+        // collector closes it.
+        return Err(format!("cannot watch the descriptor: {}", describe(error)));
+    }
+    Ok(stream)
+}
+
+/// The stream in a value.
+///
+/// # Errors
+/// Where it is something else.
+pub fn get(value: Janet) -> Result<*mut c::JanetStream, String> {
+    // SAFETY: a type check; `janet_stream_type` is a static of the host.
+    let stream = unsafe { c::janet_checkabstract(value.into(), &raw const c::janet_stream_type) };
+    if stream.is_null() { Err(format!("expected a core/stream, got {}", describe(value))) } else { Ok(stream.cast()) }
+}
+
+/// A stream as a value.
+pub fn wrap(stream: *mut c::JanetStream) -> Janet {
+    // SAFETY: every stream is an abstract.
+    unsafe { c::janet_wrap_abstract(stream.cast()) }.into()
+}
+
+/// The descriptor of a stream that is not closed.
+pub fn descriptor(stream: *mut c::JanetStream) -> Option<RawFd> {
+    // SAFETY: a live stream of this VM, only read here.
+    let stream = unsafe { &*stream };
+    (stream.flags & c::JANET_STREAM_CLOSED == 0).then_some(stream.handle)
+}
+
+/// Whether a fiber waits for the stream to become readable.
+pub fn is_awaited(stream: *mut c::JanetStream) -> bool {
+    // SAFETY: a live stream of this VM; `read_fiber` is null or a fiber that its marking keeps alive.
+    unsafe { (*stream).read_fiber.as_ref() }.is_some_and(|fiber| fiber.ev_callback.is_some())
+}
+
+/// Whether the stream was made as a listener.
+pub fn is_acceptable(stream: *mut c::JanetStream) -> bool {
+    // SAFETY: as above.
+    unsafe { (*stream).flags & c::JANET_STREAM_ACCEPTABLE != 0 }
+}

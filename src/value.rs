@@ -1,0 +1,90 @@
+//! Reading Janet values without raising: what the C API's janet_get… would do.
+
+use std::ffi::CString;
+
+use janetrs::lowlevel as c;
+use janetrs::{Janet, TaggedJanet};
+
+/// The argument at `index`, nil where there is none.
+pub fn arg(args: &[Janet], index: usize) -> Janet {
+    args.get(index).copied().unwrap_or_else(Janet::nil)
+}
+
+/// How Janet would print a value.
+pub fn describe(value: Janet) -> String {
+    // SAFETY: any value can be described, and the string lives until the next collection, which none of this starts.
+    unsafe {
+        let text = c::janet_description(value.into());
+        let length = (*c::janet_string_head(text)).length as usize;
+        String::from_utf8_lossy(std::slice::from_raw_parts(text, length)).into_owned()
+    }
+}
+
+/// A string without NUL.
+pub fn c_string(what: &str, value: Janet) -> Result<CString, String> {
+    match value.unwrap() {
+        TaggedJanet::String(text) => {
+            CString::new(text.as_bytes()).map_err(|_| format!("{what} has a NUL in it: {}", describe(value)))
+        }
+        _ => Err(format!("{what} must be a string, got {}", describe(value))),
+    }
+}
+
+/// Anything but nil and false. (`is_truthy` of janetrs 0.8.0 says the opposite.)
+pub fn is_true(value: Janet) -> bool {
+    // SAFETY: it looks at the value only.
+    unsafe { c::janet_truthy(value.into()) != 0 }
+}
+
+/// True for the keyword of that name.
+pub fn is_keyword(value: Janet, name: &str) -> bool {
+    matches!(value.unwrap(), TaggedJanet::Keyword(keyword) if keyword.as_bytes() == name.as_bytes())
+}
+
+/// An integer of Janet's, which are doubles.
+pub fn integer(value: Janet) -> Option<i32> {
+    match value.unwrap() {
+        TaggedJanet::Number(number) if number.fract() == 0.0 && f64::from(number as i32) == number => {
+            Some(number as i32)
+        }
+        _ => None,
+    }
+}
+
+/// A positive integer, or nothing for nil.
+pub fn optional_count(what: &str, value: Janet) -> Result<Option<i32>, String> {
+    if value.is_nil() {
+        return Ok(None);
+    }
+    match integer(value) {
+        Some(count) if count > 0 => Ok(Some(count)),
+        _ => Err(format!("{what} must be a positive integer, got {}", describe(value))),
+    }
+}
+
+/// A struct with keyword keys.
+pub fn structure(pairs: &[(&str, Janet)]) -> Janet {
+    // SAFETY: as many pairs are put as were announced, and nothing starts a collection in between.
+    unsafe {
+        let building = c::janet_struct_begin(pairs.len() as i32);
+        for (key, value) in pairs {
+            c::janet_struct_put(building, Janet::keyword((*key).into()).into(), (*value).into());
+        }
+        c::janet_wrap_struct(c::janet_struct_end(building)).into()
+    }
+}
+
+/// A tuple.
+pub fn tuple(values: &[Janet]) -> Janet {
+    // SAFETY: Janet is a transparent wrapper of the C type, so this is an array of that many values.
+    unsafe { c::janet_wrap_tuple(c::janet_tuple_n(values.as_ptr().cast(), values.len() as i32)).into() }
+}
+
+/// A positive number, or nothing for nil.
+pub fn optional_rate(what: &str, value: Janet) -> Result<Option<f64>, String> {
+    match value.unwrap() {
+        TaggedJanet::Nil => Ok(None),
+        TaggedJanet::Number(rate) if rate > 0.0 && rate.is_finite() => Ok(Some(rate)),
+        _ => Err(format!("{what} must be a positive number, got {}", describe(value))),
+    }
+}

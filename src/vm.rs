@@ -1,0 +1,238 @@
+//! The event queue of a Janet VM (one for each thread), nested in Janet's own loop.
+//!
+//! The queue's descriptor is a stream of Janet's, for which a fiber that never runs waits for as long as the VM lives:
+//! it is there to be called back ([`on_ready`]) in the middle of Janet's loop. It does not count as something that
+//! the loop has to wait for; the fibers that wait for connections do.
+
+use std::cell::RefCell;
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::ptr;
+
+use janetrs::Janet;
+use janetrs::lowlevel as c;
+use kqnet_accept::{Engine, Errno, Limits, Next, Sink, System, socket};
+use once_cell::unsync::OnceCell;
+
+use crate::boundary::guard;
+use crate::listener::Listener;
+use crate::stream;
+
+thread_local! {
+    static VM: RefCell<OnceCell<Vm>> = const { RefCell::new(OnceCell::new()) };
+}
+
+/// What kqnet keeps for a VM.
+pub struct Vm {
+    /// The listeners of this VM.
+    pub engine: Engine<System, *mut Listener>,
+    /// From stream to [`Listener`], with weak keys.
+    listeners: *mut c::JanetTable,
+}
+
+/// Calls `body` with this VM's queue, which is made when it is first needed.
+///
+/// # Errors
+/// Those of `body`, and where the queue cannot be made.
+pub fn with<T>(body: impl FnOnce(&mut Vm) -> Result<T, String>) -> Result<T, String> {
+    VM.with(|cell| {
+        let mut cell = cell.try_borrow_mut().map_err(|_| "kqnet: called from within itself".to_string())?;
+        cell.get_or_try_init(Vm::new)?;
+        match cell.get_mut() {
+            Some(vm) => body(vm),
+            None => Err("kqnet: no event queue".into()),
+        }
+    })
+}
+
+/// Calls `body` if this VM has a queue and is not using it.
+pub fn with_existing(body: impl FnOnce(&mut Vm)) {
+    VM.with(|cell| {
+        if let Ok(mut cell) = cell.try_borrow_mut()
+            && let Some(vm) = cell.get_mut()
+        {
+            body(vm);
+        }
+    });
+}
+
+impl Vm {
+    fn new() -> Result<Self, String> {
+        let failed = |why: &dyn std::fmt::Display| format!("cannot make an event queue: {why}");
+        let (system, fd) = System::new().map_err(|errno| failed(&errno))?;
+        let stream = stream::make(fd, stream::Kind::Queue).map_err(|text| failed(&text))?;
+        // SAFETY: called from a function that Janet called. Nothing here starts a collection, so that the new values
+        // live until they are rooted.
+        let listeners = unsafe {
+            let listeners = c::janet_table_weakk(4);
+            c::janet_gcroot(c::janet_wrap_table(listeners));
+            // Its finalizer tells when the VM ends.
+            c::janet_gcroot(c::janet_wrap_abstract(c::janet_abstract(&raw const LIFE.0, 1)));
+            // The stream keeps its waiting fiber alive, and waiting keeps the stream alive.
+            let parked = c::janet_fiber(c::janet_thunk_delay(c::janet_wrap_nil()), 8, 0, ptr::null());
+            let read = c::JanetAsyncMode_JANET_ASYNC_LISTEN_READ;
+            c::janet_async_start_fiber(parked, stream, read, Some(on_ready), ptr::null_mut());
+            c::janet_ev_dec_refcount();
+            listeners
+        };
+        Ok(Self { engine: Engine::new(system), listeners })
+    }
+
+    /// What is known of a stream that was listening, closed or not.
+    pub fn known(&mut self, stream: *mut c::JanetStream) -> Option<&Listener> {
+        // SAFETY: the table is rooted, and keeps its values alive.
+        unsafe { Listener::from_value(c::janet_table_get(self.listeners, stream::wrap(stream).into())).as_ref() }
+    }
+
+    /// The streams of all listeners that are known.
+    pub fn streams(&self) -> Vec<Janet> {
+        // SAFETY: the table is rooted, and `data` holds `capacity` pairs, of which those with a nil key are free.
+        unsafe {
+            let table = &*self.listeners;
+            (0..table.capacity as usize)
+                .map(|index| (*table.data.add(index)).key)
+                .filter(|&key| !c::janet_checkabstract(key, &raw const c::janet_stream_type).is_null())
+                .map(Janet::from)
+                .collect()
+        }
+    }
+
+    /// What is known of a listening stream.
+    ///
+    /// # Errors
+    /// Where the stream is closed, or cannot be accepted from.
+    pub fn listener(&mut self, stream: *mut c::JanetStream) -> Result<*mut Listener, String> {
+        let Some(fd) = stream::descriptor(stream) else { return Err("the listener is closed".into()) };
+        let key = stream::wrap(stream);
+        // SAFETY: the table is rooted.
+        let known = Listener::from_value(unsafe { c::janet_table_get(self.listeners, key.into()) });
+        // SAFETY: the table keeps it alive.
+        if let Some(listener) = unsafe { known.as_ref() }
+            && self.engine.is_open(listener.token)
+        {
+            return Ok(known);
+        }
+        if !stream::is_acceptable(stream) {
+            return Err("the stream is not a listener".into());
+        }
+        socket::check_listener(fd).map_err(|what| format!("the stream is not a listener: {what}"))?;
+        let token = self.engine.add(fd, Limits::default(), ptr::null_mut());
+        let listener = Listener::make(token, socket::local_name(fd));
+        self.engine.attach(token, listener);
+        // SAFETY: as above; the listener is a value of this VM.
+        unsafe { c::janet_table_put(self.listeners, key.into(), Listener::wrap(listener)) };
+        Ok(listener)
+    }
+}
+
+/// Gives connections to the fibers that wait for them.
+pub struct Deliver;
+
+impl Sink<OwnedFd, *mut Listener> for Deliver {
+    fn wants(&mut self, listener: &*mut Listener) -> bool {
+        // SAFETY: the engine holds only listeners that are not collected yet (listener.rs).
+        !unsafe { &**listener }.fiber.get().is_null()
+    }
+
+    fn accepted(&mut self, listener: &*mut Listener, conn: OwnedFd) -> Next {
+        // SAFETY: as above.
+        let listener = unsafe { &**listener };
+        let stream = match stream::make(conn, stream::Kind::Connection) {
+            Ok(stream) => stream,
+            Err(text) => {
+                eprintln!("kqnet: a connection was dropped: {text}");
+                return Next::More;
+            }
+        };
+        let value: c::Janet = stream::wrap(stream).into();
+        let handler = listener.handler.get();
+        if handler.is_null() {
+            listener.finish(value, c::JanetSignal_JANET_SIGNAL_OK);
+            return Next::Enough;
+        }
+        // SAFETY: the waiting fiber keeps the handler alive, which was found to take one argument. The new fiber is kept
+        // alive by the schedule.
+        unsafe {
+            let fiber = c::janet_fiber(handler, 64, 1, &value);
+            if fiber.is_null() {
+                c::janet_stream_close(stream);
+            } else {
+                (*fiber).supervisor_channel = (*listener.fiber.get()).supervisor_channel;
+                c::janet_schedule(fiber, c::janet_wrap_nil());
+            }
+        }
+        Next::More
+    }
+
+    fn failed(&mut self, listener: &*mut Listener, errno: Errno) {
+        // SAFETY: as above.
+        let listener = unsafe { &**listener };
+        let text = Janet::from(format!("cannot accept: {errno}").as_str());
+        listener.finish(text.into(), c::JanetSignal_JANET_SIGNAL_ERROR);
+    }
+
+    fn starved(&mut self, listener: &*mut Listener, errno: Errno) {
+        // SAFETY: as above.
+        let listener = unsafe { &**listener };
+        let text = format!("accepting on {} pauses: {errno}", listener.name);
+        let on_error = listener.on_error.get();
+        if on_error.is_null() {
+            eprintln!("kqnet: {text}");
+            return;
+        }
+        // SAFETY: the waiting fiber keeps the function alive, which was found to take two arguments.
+        unsafe {
+            let args: [c::Janet; 2] =
+                [stream::wrap((*listener.fiber.get()).ev_stream).into(), Janet::from(text.as_str()).into()];
+            let fiber = c::janet_fiber(on_error, 64, 2, args.as_ptr());
+            if !fiber.is_null() {
+                c::janet_schedule(fiber, c::janet_wrap_nil());
+            }
+        }
+    }
+}
+
+/// Janet's loop has found the queue readable.
+unsafe extern "C-unwind" fn on_ready(_fiber: *mut c::JanetFiber, event: c::JanetAsyncEvent) {
+    let wakes = [
+        c::JanetAsyncEvent_JANET_ASYNC_EVENT_READ,
+        c::JanetAsyncEvent_JANET_ASYNC_EVENT_ERR,
+        c::JanetAsyncEvent_JANET_ASYNC_EVENT_HUP,
+    ];
+    if wakes.contains(&event) {
+        guard("accepting", || {
+            with_existing(|vm| {
+                if let Err(errno) = vm.engine.run(&mut Deliver) {
+                    eprintln!("kqnet: cannot read the event queue: {errno}");
+                }
+            });
+        });
+    }
+}
+
+#[repr(transparent)]
+struct AbstractType(c::JanetAbstractType);
+
+// SAFETY: it points to a static function and a static string, and nobody writes to it.
+unsafe impl Sync for AbstractType {}
+
+/// A value that lives as long as the VM.
+static LIFE: AbstractType = AbstractType(c::JanetAbstractType {
+    name: c"kqnet/queue".as_ptr(),
+    gc: Some(end),
+    // SAFETY: the other members are optional functions, for which null is none.
+    ..unsafe { MaybeUninit::zeroed().assume_init() }
+});
+
+/// The VM ends: Janet frees its values and closes the queue's stream, and another VM may follow on this thread.
+unsafe extern "C-unwind" fn end(_data: *mut c_void, _size: usize) -> i32 {
+    guard("ending", || {
+        VM.with(|cell| {
+            if let Ok(mut cell) = cell.try_borrow_mut() {
+                cell.take();
+            }
+        });
+    });
+    0
+}
