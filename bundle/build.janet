@@ -1,0 +1,75 @@
+###
+### build.janet
+###
+### Builds the native half with cargo, for project.janet and for the bundle's hooks.
+###
+
+(def folder
+  "Where a build leaves the whole module, as it is installed."
+  "build/kqnet")
+
+(defn- header-version
+  "The version that a janet.h is of, or nil when there is none."
+  [headerpath]
+  (when-let [file (file/open (string headerpath "/janet.h") :r)]
+    (def text (with [_ file] (file/read file :all)))
+    (first (peg/match '(thru (* "#define JANET_VERSION" (some (set " \t")) `"` '(to `"`) `"`)) text))))
+
+(defn- parent [path] (string/join (slice (string/split "/" path) 0 -2) "/"))
+
+(defn- candidates
+  "Where the janet.h of the running Janet may be, nearest first."
+  []
+  (def executable (dyn :executable ""))
+  (def resolved (if (string/find "/" executable) (os/realpath executable)))
+  (filter identity
+          [(dyn :headerpath)
+           (string (dyn :syspath) "/../../include/janet")
+           (if resolved (string (parent (parent resolved)) "/include/janet"))]))
+
+(defn headerpath
+  ``Returns the folder that has the janet.h of the Janet that runs this: JANET_HEADERPATH if it is
+  set, else the first of the usual places with a header of the same version. Raises an error
+  that says what was found where when there is none: a module built with another one would be
+  refused when it is loaded, or worse.``
+  []
+  (def named (os/getenv "JANET_HEADERPATH"))
+  (def places (if named [named] (candidates)))
+  (or (find |(= janet/version (header-version $)) places)
+      (error (string "no janet.h of Janet " janet/version " was found; set JANET_HEADERPATH to the folder that has it. "
+                     "Looked in: "
+                     (string/join (map |(string $ " (" (or (header-version $) "none") ")") places) ", ")))))
+
+(defn- run
+  [& args]
+  (def env (merge-into (os/environ) {"JANET_HEADERPATH" (headerpath)}))
+  (def status
+    (try (os/execute args :pe env)
+      ([_] (error (string "cannot run " (first args) ": install Rust, which brings it, and try again")))))
+  (unless (zero? status)
+    (error (string (string/join args " ") " failed with status " status))))
+
+(defn- place
+  "Copies a file in one step. A library that a program has loaded must not be written over."
+  [from to]
+  (def fresh (string to ".new"))
+  (spit fresh (slurp from))
+  (os/rename fresh to))
+
+(defn- make-folder
+  [path]
+  (var so-far "")
+  (each part (string/split "/" path)
+    (set so-far (string so-far part "/"))
+    (os/mkdir so-far)))
+
+(defn build
+  "Builds the module and lays it out in `folder`, below the current directory."
+  []
+  (run "cargo" "build" "--release" "--locked" "--target-dir" "build/cargo")
+  (make-folder folder)
+  (def library
+    (find |(os/stat $) (map |(string "build/cargo/release/libkqnet." $) ["dylib" "so"])))
+  (place library (string folder "/_native.so"))
+  (each name (os/dir "janet/kqnet")
+    (place (string "janet/kqnet/" name) (string folder "/" name))))

@@ -1,0 +1,218 @@
+###
+### kqnet
+###
+### Listening sockets and accept loops on an event queue of their own. The functions here take the
+### arguments and give the results of their namesakes in net/, and take more options by name.
+###
+
+(import ./_native :as native)
+(import ./options)
+
+(def- listen-options [:backlog :nodelay :reuse-port :mode])
+(def- loop-options [:batch :max-connections :max-accept-rate :on-error])
+
+(defn- open-listener
+  [host port {:type kind :no-reuse no-reuse :backlog backlog :reuse-port reuse-port :nodelay nodelay :mode mode}]
+  (native/listen host port kind no-reuse backlog reuse-port nodelay mode))
+
+(defn listen
+  ``Listens on an address. Returns a new stream (core/stream) for `accept`, `accept-loop`, or
+  core's `net/accept` and `net/accept-loop`. Takes the arguments of `net/listen`:
+
+  * `host` - a host name or address, or :unix.
+  * `port` - a port number, a service name, or the path of a unix socket. Port 0 takes a free
+    one: see `net/localname`. On Linux a path that begins with @ is abstract.
+  * `type` - :stream (default) or :datagram.
+  * `no-reuse` - if true, do not set SO_REUSEADDR. Default false.
+
+  and by name:
+
+  * :backlog - connections that may wait to be accepted, a positive integer. The system may
+    allow fewer. Default: as many as the system allows.
+  * :reuse-port - let other sockets that do the same share the port (SO_REUSEPORT). Default
+    false: unlike with `net/listen`, a port that is taken is an error.
+  * :nodelay - set TCP_NODELAY on each connection. Default false.
+  * :mode - permissions of a unix socket's file, such as 8r660, which it has from its creation
+    on. Default: what the umask leaves.
+
+  The file of a unix socket is removed when the stream is closed; one that a dead server left
+  is replaced. Raises an error that names the address and the reason when it cannot listen
+  there, and when the :net-listen capability is sandboxed.``
+  [host port & args]
+  (open-listener host port (options/split "kqnet/listen" [:type :no-reuse] listen-options args)))
+
+(defn accept
+  ``Waits for the next connection on a listener, and returns its stream (core/stream), or nil
+  once the listener is closed. `timeout` is in seconds; without a connection in that time, it
+  raises an error. Raises one too when the stream is closed or not a listener, and when another
+  fiber is accepting on it.``
+  [listener &opt timeout]
+  (native/accept listener timeout))
+
+###
+### Handlers in flight
+###
+
+(def- in-flight
+  "What runs for each listener: @{:tasks @{fiber true} :drains @[channel ...] :on-drain function}."
+  (table/weak-keys 4))
+
+(defn- flight
+  [listener]
+  (or (in in-flight listener)
+      (let [new @{:tasks @{} :drains @[]}]
+        (put in-flight listener new)
+        new)))
+
+(defn- landed
+  "A handler has ended, in whatever way."
+  [listener {:tasks tasks :drains drains} task]
+  (put tasks task nil)
+  (native/release listener)
+  (each drain drains (ev/give drain true)))
+
+(defn- counted
+  "Makes a handler that is known to run for as long as it does."
+  [listener handler]
+  (def known (flight listener))
+  (def tasks (known :tasks))
+  (fn kqnet-connection [conn]
+    (def task (fiber/root))
+    (put tasks task true)
+    (def body (fiber/new (fn [] (handler conn)) :ti))
+    (def result (resume body))
+    (landed listener known task)
+    (if (= :dead (fiber/status body)) result (propagate result body))))
+
+(defn- run-loop
+  [listener handler {:batch batch :max-connections most :max-accept-rate rate :on-error on-error}]
+  (native/accept-loop listener (counted listener handler) batch most rate on-error true))
+
+(defn accept-loop
+  ``Accepts connections until the listener is closed, and returns the listener then. Each
+  connection is given to `handler`, a function of one argument, in a fiber of its own, which
+  inherits the supervisor channel of this one. By name:
+
+  * :batch - the most connections to accept in one turn of the event loop, a positive integer.
+    Default 64.
+  * :max-connections - the most handlers that may run at once, a positive integer. At the limit
+    clients wait in the backlog. A handler's place is free when it has ended, in whatever way.
+    Default: no limit.
+  * :max-accept-rate - the most connections to accept in a second, evenly spread, a positive
+    number. Default: no limit.
+  * :on-error - a function of the listener and a message, called when accepting pauses for want
+    of descriptors or memory, once until it has gone on. Default: the message goes to stderr.
+
+  Raises an error when the handler is not such a function, the stream is closed or not a
+  listener, and when another fiber is accepting on it.``
+  [listener handler & args]
+  (def opts (options/split "kqnet/accept-loop" [] loop-options args))
+  (native/check-handler handler)
+  (run-loop listener handler opts))
+
+(defn server
+  ``Listens on an address and, with a handler, runs `accept-loop` in a new fiber. Returns the
+  listener. Takes the arguments of `net/server`, and by name the options of `listen` and
+  `accept-loop`, all of which are checked before anything is opened.``
+  [host port & args]
+  (def opts (options/split "kqnet/server" [:handler :type :no-reuse]
+                           [;listen-options ;loop-options] args))
+  (def {:handler handler :type kind} opts)
+  (assert (not (and handler (= kind :datagram)))
+          "handler not supported for :datagram servers")
+  (when handler (native/check-handler handler))
+  (def listener (open-listener host port opts))
+  (when handler
+    (ev/go (fn kqnet-server []
+             # It may be closed before this fiber has its first turn.
+             (when (native/open? listener)
+               (run-loop listener handler opts)))))
+  listener)
+
+(defn- others
+  "How many handlers run, not counting the one that asks."
+  [tasks]
+  (- (length tasks) (if (in tasks (fiber/root)) 1 0)))
+
+(defn drain
+  ``Stops accepting at once, closes the listener, and waits until its handlers have ended, at
+  most `seconds` (default: for as long as it takes). Returns how many were still running then.
+  With :cancel true those are cancelled, which raises an error in each where it waits. Called in
+  a handler, it does not wait for that one.``
+  [listener &opt seconds & args]
+  (options/check "kqnet/drain" :seconds seconds)
+  (def {:cancel cancel} (options/split "kqnet/drain" [] [:cancel] args))
+  (def known (flight listener))
+  (def {:tasks tasks :drains drains :on-drain on-drain} known)
+  (put known :draining true)
+  (native/close listener)
+  (when on-drain (on-drain))
+  (def ended (ev/chan 64))
+  (def me (fiber/root))
+  (defn wait []
+    (while (pos? (- (length tasks) (if (in tasks me) 1 0)))
+      (ev/take ended)))
+  (array/push drains ended)
+  (defer (array/remove drains (find-index |(= $ ended) drains))
+    (if seconds
+      (try (ev/with-deadline seconds (wait))
+        ([err fib] (unless (= err "deadline expired") (propagate err fib))))
+      (wait)))
+  (def left (others tasks))
+  (when cancel
+    (each task (keys tasks)
+      (unless (= task me) (ev/cancel task "the server is draining"))))
+  left)
+
+###
+### Figures
+###
+
+(defn stats
+  ``Returns the figures of a listener as a struct, or nil if kqnet never accepted from it:
+
+  * :address - what it is bound to, a string.
+  * :accepted - connections accepted.
+  * :active, :peak - handlers that run now, and the most that ever did at once.
+  * :batches, :largest-batch - turns in which something was accepted, and the most in one.
+  * :aborted - connections that were gone before they were accepted.
+  * :pauses, :paused - how often accepting paused and for how many seconds in all, by reason:
+    :error (no descriptors or memory), :full (:max-connections), :rate (:max-accept-rate).
+  * :errors - failures of accept(2) by name, such as :EMFILE.
+  * :since - when it became known, in seconds since 1970.
+
+  Without an argument, returns an array of the figures of all listeners of this VM (thread).``
+  [&opt listener]
+  (if listener
+    (native/stats listener)
+    (seq [known :in (native/listeners)] (native/stats known))))
+
+(defn backend
+  "Returns the event queue in use: :kqueue on macOS and the BSDs, :epoll on Linux."
+  []
+  (native/backend))
+
+###
+### Inherited sockets
+###
+
+(defn from-fd
+  ``Takes over an inherited descriptor `n` of a listening stream socket. Returns a listener, which
+  owns it: closing the listener closes it. Raises an error that says what it is instead.``
+  [n]
+  (native/from-fd n))
+
+(defn activated
+  ``Returns the listening sockets that the program was started with, as a table from name to an
+  array of listeners. With a `name`, asks launchd (macOS) for the sockets of that key in the
+  program's plist. Without one, reads systemd's LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES, and
+  removes them from the environment, so that no child takes the sockets for its own. The table is
+  empty when there are none. Raises an error when a descriptor is no listening stream socket.``
+  [&opt name]
+  (def variables ["LISTEN_PID" "LISTEN_FDS" "LISTEN_FDNAMES"])
+  (def passed (if name (native/passed name) (native/passed nil ;(map os/getenv variables))))
+  (unless name (each variable variables (os/setenv variable nil)))
+  (def found @{})
+  (each [key fd] passed
+    (put found key (array/push (get found key @[]) (native/from-fd fd))))
+  found)

@@ -1,0 +1,76 @@
+###
+### options.janet
+###
+### Named options after optional positional arguments: (f a b :name value).
+###
+
+(defn- positive-integer? [x] (and (int? x) (pos? x)))
+(defn- positive? [x] (and (number? x) (pos? x) (< x math/inf)))
+(defn- seconds? [x] (and (number? x) (>= x 0)))
+(defn- permissions? [x] (and (int? x) (<= 0 x 8r777)))
+
+(def specs
+  "Every option of kqnet: what its value must be, in words, and the check."
+  {:backlog ["a positive integer" positive-integer?]
+   :batch ["a positive integer" positive-integer?]
+   :cancel ["true or false" boolean?]
+   :max-accept-rate ["a positive number" positive?]
+   :max-connections ["a positive integer" positive-integer?]
+   :mode ["file permissions, an integer from 0 to 8r777" permissions?]
+   :nodelay ["true or false" boolean?]
+   :on-error ["a function" function?]
+   :reuse-port ["true or false" boolean?]
+   :seconds ["a number of seconds" seconds?]})
+
+(defn- fail
+  [who & parts]
+  (error (string who ": " ;parts)))
+
+(defn- show [x] (string/format "%q" x))
+
+(defn- names
+  [allowed]
+  (string/join (map show allowed) ", "))
+
+(defn check
+  "Raises an error that names the option `name` of the function named `who` when its value is wrong."
+  [who name value]
+  (def [what ok?] (specs name))
+  (unless (or (nil? value) (ok? value))
+    (fail who (show name) " must be " what ", got " (show value))))
+
+(defn- socket-type? [x] (or (nil? x) (= :stream x) (= :datagram x)))
+
+(defn split
+  ``Splits the arguments of the function named `who` into the positional ones named in
+  `positional` (keywords, :type among them) and the options in `allowed`. Returns a
+  struct of both, with no entry for what is absent or nil. Raises an error that names the
+  option and the value when an option is unknown, has no value, or a wrong one.``
+  [who positional allowed args]
+  (def result @{})
+  (var at 0)
+  (each name positional
+    (when (>= at (length args)) (break))
+    (def value (get args at))
+    # A keyword begins the options, but for a socket type, and for what can only be a wrong one.
+    (when (and (keyword? value)
+               (or (has-value? allowed value)
+                   (not= name :type)
+                   (not (or (socket-type? value) (= (inc at) (length args))))))
+      (break))
+    (put result name value)
+    (++ at))
+  (while (< at (length args))
+    (def name (get args at))
+    (unless (has-value? allowed name)
+      (if (keyword? name)
+        (fail who "unknown option " (show name)
+              (if (empty? allowed) "; there are none" (string "; the options are " (names allowed))))
+        (fail who "too many arguments: " (show name))))
+    (when (= (inc at) (length args))
+      (fail who (show name) " has no value"))
+    (def value (get args (inc at)))
+    (check who name value)
+    (put result name value)
+    (+= at 2))
+  (table/to-struct result))

@@ -1,0 +1,15 @@
+(import ./bundle/build :as module)
+
+(def info (parse (slurp "bundle/info.jdn")))
+
+(declare-project
+  :name (info :name)
+  :version (info :version)
+  :description (info :description)
+  :license (info :license)
+  :dependencies (info :dependencies))
+
+(task "build" [] (module/build))
+
+# jpm removes the installed folder first, so a library that a program has loaded is not written over.
+(install-rule module/folder (dyn :modpath))
