@@ -1,0 +1,172 @@
+//! Compiling a host, and knowing when that is not needed.
+
+use std::env;
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use crate::{Built, Host, Result, emulation, source};
+
+const MAIN: &str = include_str!("host.c");
+
+/// Where the interpreter looks for installed modules, in its folder.
+const MODULES: &str = "lib/janet";
+
+pub fn build(host: &Host, target: &Path) -> Result<Built> {
+    let hosts = target.join("hosts");
+    let name = host.build_name();
+    let folder = hosts.join(&name);
+    fs::create_dir_all(&hosts).map_err(|e| failed("make", &hosts, e))?;
+    // Held until this returns: two commands that need one host build it once.
+    let lock_path = hosts.join(format!(".{name}.lock"));
+    let lock = File::create(&lock_path).map_err(|e| failed("make", &lock_path, e))?;
+    lock.lock().map_err(|e| failed("lock", &lock_path, e))?;
+
+    let recipe = Recipe::new(host, &folder, target)?;
+    let stamp = recipe.stamp();
+    let stamp_path = folder.join("stamp");
+    if fs::read_to_string(&stamp_path).is_ok_and(|old| old == stamp) {
+        return Ok(Built { folder, kernel: host.kernel });
+    }
+
+    eprintln!("building Janet {name}");
+    let start = Instant::now();
+    let new = hosts.join(format!(".{name}.new"));
+    remove(&new)?;
+    recipe.make(&new)?;
+    write(&new.join("stamp"), &stamp)?;
+    remove(&folder)?;
+    fs::rename(&new, &folder).map_err(|e| failed("rename", &new, e))?;
+    eprintln!("built Janet {name} in {:.0} s", start.elapsed().as_secs_f64());
+    Ok(Built { folder, kernel: host.kernel })
+}
+
+/// The C compiler to use: `$CC`, else the first that the PATH has.
+pub fn compiler() -> Option<String> {
+    if let Ok(cc) = env::var("CC") {
+        return Some(cc);
+    }
+    let path = env::var_os("PATH")?;
+    ["cc", "gcc", "clang"]
+        .into_iter()
+        .find(|name| env::split_paths(&path).any(|folder| folder.join(name).is_file()))
+        .map(str::to_owned)
+}
+
+/// All that a host is made from.
+struct Recipe {
+    /// Where it will be; the interpreter looks for installed modules there.
+    folder: PathBuf,
+    source: PathBuf,
+    header: String,
+    cc: String,
+    flags: Vec<String>,
+    /// The shared library of the emulated kqueue.
+    emulation: Option<PathBuf>,
+}
+
+impl Recipe {
+    fn new(host: &Host, folder: &Path, target: &Path) -> Result<Self> {
+        let source = source::fetch(host.version)?;
+        let header = header(host, &source)?;
+        let cc = compiler().ok_or("no C compiler was found: set CC, or install gcc or clang")?;
+        let mut flags: Vec<String> = ["-std=c99", "-g1", "-fPIC"].map(str::to_owned).to_vec();
+        if host.asan {
+            flags.extend(["-O1", "-fsanitize=address", "-fno-omit-frame-pointer"].map(str::to_owned));
+        } else {
+            flags.push("-O2".to_owned());
+        }
+        // Under the folder's final name, which is what the interpreter will see.
+        flags.push(format!("-DHOST_SYSPATH=\"{}\"", folder.join(MODULES).display()));
+        let emulation = if host.event_loop.is_emulated() { Some(emulation::library(target)?) } else { None };
+        if emulation.is_some() {
+            flags.push(format!("-I{}", emulation::headers().display()));
+        }
+        Ok(Recipe { folder: folder.to_owned(), source, header, cc, flags, emulation })
+    }
+
+    /// Changes when anything that the host is made from does.
+    fn stamp(&self) -> String {
+        let mut hash = DefaultHasher::new();
+        // The source's folder is named by version, and cargo checks what is in it.
+        (&self.folder, &self.source, &self.header, MAIN, &self.cc, &self.flags).hash(&mut hash);
+        if let Some(library) = &self.emulation {
+            fs::read(library).unwrap_or_default().hash(&mut hash);
+            fs::read(emulation::headers().join("sys/event.h")).unwrap_or_default().hash(&mut hash);
+        }
+        format!("{:016x}\n", hash.finish())
+    }
+
+    /// Compiles into `new`, which will be renamed to the host's folder.
+    fn make(&self, new: &Path) -> Result<()> {
+        let include = new.join("include/janet");
+        let (bin, lib, work) = (new.join("bin"), new.join("lib"), new.join("build"));
+        for folder in [&include, &bin, &new.join(MODULES), &work] {
+            fs::create_dir_all(folder).map_err(|e| failed("make", folder, e))?;
+        }
+        write(&include.join("janet.h"), &self.header)?;
+        write(&work.join("host.c"), MAIN)?;
+        // Compiled from a copy: beside its own janet.h it would not see the one with the settings.
+        copy(&self.source.join("janet.c"), &work.join("janet.c"))?;
+
+        let mut words = self.cc.split_whitespace();
+        let mut command = Command::new(words.next().unwrap_or("cc"));
+        command
+            .args(words)
+            .args(&self.flags)
+            .arg("-I")
+            .arg(&include)
+            .args([work.join("janet.c"), work.join("host.c")])
+            .arg("-o")
+            .arg(bin.join("janet"))
+            // A module takes Janet's functions from the program that loads it.
+            .args(["-rdynamic", "-lm", "-lpthread"]);
+        if cfg!(target_os = "linux") {
+            command.arg("-ldl");
+        }
+        if let Some(library) = &self.emulation {
+            copy(library, &lib.join("libkqueue_emu.so"))?;
+            emulation::write_starters(&bin)?;
+            // A module finds kqueue() there too, so that it and its host share one instance.
+            command.arg("-L").arg(&lib).args(["-Wl,--no-as-needed", "-lkqueue_emu", "-Wl,-rpath,$ORIGIN/../lib"]);
+        }
+        let out = command.output().map_err(|e| format!("cannot run the C compiler {}: {e}", self.cc))?;
+        if !out.status.success() {
+            eprint!("{}", String::from_utf8_lossy(&out.stderr));
+            return Err(format!("the C compiler {} failed on Janet ({})", self.cc, out.status));
+        }
+        remove(&work)
+    }
+}
+
+/// Janet's header with the host's settings before it: bindings and C code made from it then match the host.
+fn header(host: &Host, source: &Path) -> Result<String> {
+    let path = source.join("janet.h");
+    let text = fs::read_to_string(&path).map_err(|e| failed("read", &path, e))?;
+    let mut header = String::new();
+    for define in host.defines() {
+        header += &format!("#ifndef {define}\n#define {define}\n#endif\n");
+    }
+    Ok(header + &text)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to).map(drop).map_err(|e| failed("copy", from, e))
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).map_err(|e| failed("write", path, e))
+}
+
+fn remove(folder: &PathBuf) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", folder, e)),
+        _ => Ok(()),
+    }
+}
+
+fn failed(what: &str, path: &Path, error: std::io::Error) -> String {
+    format!("cannot {what} {}: {error}", path.display())
+}

@@ -1,0 +1,190 @@
+//! Janet interpreters built from source: several versions, event loops and value layouts.
+//!
+//! A module is tested against the Janets that people have, and a machine rarely has more than one. The sources come
+//! through cargo, as the amalgamations that the published `evil-janet` crates carry.
+
+mod build;
+mod emulation;
+mod source;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+pub use build::compiler;
+
+/// The versions of Janet that can be built, oldest first.
+pub const VERSIONS: [&str; 4] = ["1.36.0", "1.37.1", "1.41.2", "1.42.0"];
+
+/// What a step failed for: one line that says what to do.
+pub type Result<T> = std::result::Result<T, String>;
+
+/// The system interface that Janet's event loop is compiled on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loop {
+    /// Linux's own.
+    Epoll,
+    /// macOS's and the BSDs' own; on Linux it is emulated (crates/kqueue-emu).
+    Kqueue,
+    /// What Janet falls back to.
+    Poll,
+}
+
+impl Loop {
+    /// The loops that can be built on this system, its own first.
+    pub const ALL: &[Loop] =
+        if cfg!(target_os = "linux") { &[Loop::Epoll, Loop::Poll, Loop::Kqueue] } else { &[Loop::Kqueue, Loop::Poll] };
+
+    /// The name that options and folders use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Loop::Epoll => "epoll",
+            Loop::Kqueue => "kqueue",
+            Loop::Poll => "poll",
+        }
+    }
+
+    /// Whether it runs on the emulation.
+    pub fn is_emulated(self) -> bool {
+        self == Loop::Kqueue && cfg!(target_os = "linux")
+    }
+
+    /// The settings in `janet.h` that select it.
+    fn defines(self) -> &'static [&'static str] {
+        match self {
+            Loop::Poll if cfg!(target_os = "linux") => &["JANET_EV_NO_EPOLL"],
+            Loop::Poll => &["JANET_EV_NO_KQUEUE"],
+            Loop::Kqueue if cfg!(target_os = "linux") => &["JANET_EV_NO_EPOLL", "JANET_EV_KQUEUE"],
+            Loop::Epoll | Loop::Kqueue => &[],
+        }
+    }
+}
+
+/// The kernels that the emulation imitates; the first is the one whose Janet servers stall.
+pub const KERNELS: [&str; 5] = ["xnu", "freebsd", "netbsd", "netbsd7", "openbsd"];
+
+/// Which interpreter to build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// One of [`VERSIONS`].
+    pub version: &'static str,
+    /// What its event loop is on.
+    pub event_loop: Loop,
+    /// Whose kqueue an emulated loop has, one of [`KERNELS`]. Chosen when the interpreter starts, not when it is built.
+    pub kernel: Option<&'static str>,
+    /// Whether a value is 8 bytes (the default on x86_64) or 16 (as arm64 has it up to 1.41).
+    pub nanbox: bool,
+    /// Whether it is built with AddressSanitizer.
+    pub asan: bool,
+}
+
+impl Default for Host {
+    /// The newest version, with the loop that Janet has on this system.
+    fn default() -> Self {
+        Host {
+            version: VERSIONS[VERSIONS.len() - 1],
+            event_loop: Loop::ALL[0],
+            kernel: None,
+            nanbox: true,
+            asan: false,
+        }
+    }
+}
+
+/// What names a host on the command line and in reports: `1.37.1-epoll-nonanbox`, `1.37.1-kqueue-xnu`.
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.build_name())?;
+        self.kernel.map_or(Ok(()), |kernel| write!(f, "-{kernel}"))
+    }
+}
+
+impl Host {
+    /// The version of that name; the error says which there are.
+    pub fn version_named(name: &str) -> Result<&'static str> {
+        named("Janet", name, &VERSIONS)
+    }
+
+    /// The loop of that name; the error says which there are.
+    pub fn loop_named(name: &str) -> Result<Loop> {
+        let names: Vec<_> = Loop::ALL.iter().map(|l| l.name()).collect();
+        named("event loop", name, &names)?;
+        Loop::ALL.iter().copied().find(|l| l.name() == name).ok_or_else(String::new)
+    }
+
+    /// The kernel of that name; the error says which there are.
+    pub fn kernel_named(name: &str) -> Result<&'static str> {
+        named("kernel", name, &KERNELS)
+    }
+
+    /// The hosts that the tests run on: every version on every loop (an emulated one as every kernel), and one with
+    /// the other value layout.
+    pub fn matrix() -> Vec<Host> {
+        let mut hosts = Vec::new();
+        for version in VERSIONS {
+            for &event_loop in Loop::ALL {
+                let host = Host { version, event_loop, ..Host::default() };
+                if event_loop.is_emulated() {
+                    hosts.extend(KERNELS.map(|kernel| Host { kernel: Some(kernel), ..host.clone() }));
+                } else {
+                    hosts.push(host);
+                }
+            }
+        }
+        hosts.push(Host { version: "1.37.1", nanbox: false, ..Host::default() });
+        hosts
+    }
+
+    /// What is the same for hosts that differ only in what is chosen at their start; a folder's name.
+    pub fn build_name(&self) -> String {
+        let mut name = format!("{}-{}", self.version, self.event_loop.name());
+        if !self.nanbox {
+            name += "-nonanbox";
+        }
+        if self.asan {
+            name += "-asan";
+        }
+        name
+    }
+
+    /// Builds the interpreter under `target/hosts` unless it is there and nothing that it is made of has changed.
+    /// Reports progress on standard error.
+    pub fn build(&self, target: &Path) -> Result<Built> {
+        build::build(self, target)
+    }
+
+    /// What the copied header defines before anything else, so that it alone says how this host was compiled.
+    fn defines(&self) -> Vec<&'static str> {
+        let mut defines = self.event_loop.defines().to_vec();
+        if !self.nanbox {
+            defines.push("JANET_NO_NANBOX");
+        }
+        defines
+    }
+}
+
+fn named<'a>(what: &str, name: &str, known: &[&'a str]) -> Result<&'a str> {
+    let found = known.iter().copied().find(|k| *k == name);
+    found.ok_or_else(|| format!("no {what} {name} here: there are {}", known.join(", ")))
+}
+
+/// An interpreter that has been built.
+#[derive(Clone, Debug)]
+pub struct Built {
+    folder: PathBuf,
+    kernel: Option<&'static str>,
+}
+
+impl Built {
+    /// The program.
+    pub fn janet(&self) -> PathBuf {
+        match self.kernel {
+            Some(kernel) => self.folder.join(format!("bin/janet-{kernel}")),
+            None => self.folder.join("bin/janet"),
+        }
+    }
+
+    /// The folder of its `janet.h`.
+    pub fn headers(&self) -> PathBuf {
+        self.folder.join("include/janet")
+    }
+}

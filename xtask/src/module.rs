@@ -1,0 +1,161 @@
+//! `cargo xtask module`: kqnet built for a host, laid out as an installation would.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use kqnet_hosts::{Built, Host, Result};
+
+use crate::repo;
+
+/// What becomes of the compiler's output.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// Shown as it comes.
+    Shown,
+    /// Shown only when the build fails.
+    OnFailure,
+}
+
+/// Builds the module against the host's header and returns the folder for JANET_PATH.
+pub fn build(host: &Host, built: &Built, output: Output) -> Result<PathBuf> {
+    let modules = repo::target().join("modules");
+    let name = host.build_name();
+    let folder = modules.join(&name);
+    fs::create_dir_all(&folder).map_err(|e| failed("make", &folder, e))?;
+    let lock = lock_file(&modules, &name)?;
+    lock.lock().map_err(|e| failed("lock", &folder, e))?;
+
+    let cargo_target = folder.join("build");
+    if !cargo_target.exists() {
+        start_from_another(&modules, host, &cargo_target);
+    }
+    compile(host, built, &cargo_target, output)?;
+
+    let path = folder.join("path");
+    let kqnet = path.join("kqnet");
+    fs::create_dir_all(&kqnet).map_err(|e| failed("make", &kqnet, e))?;
+    let suffix = if cfg!(target_os = "macos") { "dylib" } else { "so" };
+    let library = artifacts(host, &cargo_target).join(format!("libkqnet.{suffix}"));
+    // Janet wants this suffix on every system.
+    let native = kqnet.join("_native.so");
+    place(&library, &native)?;
+    copy_tree(&repo::root().join("janet/kqnet"), &kqnet, &native)?;
+    Ok(path)
+}
+
+fn compile(host: &Host, built: &Built, cargo_target: &Path, output: Output) -> Result<()> {
+    let mut cargo = repo::cargo();
+    cargo
+        .args(["build", "--release", "--package", "kqnet", "--lib"])
+        .env("CARGO_TARGET_DIR", cargo_target)
+        .env("JANET_HEADERPATH", built.headers())
+        .stdin(Stdio::null());
+    if host.event_loop.is_emulated() {
+        cargo.args(["--features", "emulated-kqueue"]);
+    }
+    if host.asan {
+        // The sanitizer is an unstable option of a stable compiler. A named target keeps it off build scripts.
+        cargo
+            .args(["--target", TRIPLE])
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTFLAGS", "-Zsanitizer=address -Cforce-frame-pointers=yes");
+    }
+    let failure = format!("kqnet does not build for Janet {host}: see above");
+    let cannot = |e: io::Error| format!("cannot run cargo: {e}");
+    match output {
+        Output::Shown => {
+            let status = cargo.stdout(io::stderr()).status().map_err(cannot)?;
+            status.success().then_some(()).ok_or(failure)
+        }
+        Output::OnFailure => {
+            let out = cargo.output().map_err(cannot)?;
+            if out.status.success() {
+                return Ok(());
+            }
+            eprint!("{}", String::from_utf8_lossy(&out.stderr));
+            Err(failure)
+        }
+    }
+}
+
+/// The system that this program was compiled for, as cargo names it.
+const TRIPLE: &str = env!("XTASK_TRIPLE");
+
+fn artifacts(host: &Host, cargo_target: &Path) -> PathBuf {
+    if host.asan { cargo_target.join(TRIPLE).join("release") } else { cargo_target.join("release") }
+}
+
+/// Copies what cargo made for another host, if there is one: then only what depends on the header is compiled again.
+/// Without one, or when it fails, cargo begins from nothing.
+fn start_from_another(modules: &Path, host: &Host, cargo_target: &Path) {
+    let others = fs::read_dir(modules).into_iter().flatten().flatten();
+    for other in others {
+        let name = other.file_name().to_string_lossy().into_owned();
+        let from = other.path().join("build");
+        let usable = !host.asan && !name.ends_with("-asan") && other.path().join("path/kqnet/_native.so").is_file();
+        if !usable {
+            continue;
+        }
+        // Busy with its own build: another will do.
+        let Ok(lock) = lock_file(modules, &name) else { continue };
+        if lock.try_lock().is_err() {
+            continue;
+        }
+        let new = cargo_target.with_extension("new");
+        let _ = fs::remove_dir_all(&new);
+        let copied = Command::new("cp").arg("-a").arg(&from).arg(&new).status();
+        if !(copied.is_ok_and(|status| status.success()) && fs::rename(&new, cargo_target).is_ok()) {
+            let _ = fs::remove_dir_all(&new);
+        }
+        return;
+    }
+}
+
+fn lock_file(modules: &Path, name: &str) -> Result<File> {
+    let path = modules.join(format!(".{name}.lock"));
+    File::create(&path).map_err(|e| failed("make", &path, e))
+}
+
+/// Makes `to` a copy of `from`; `keep` is not of the tree and stays.
+fn copy_tree(from: &Path, to: &Path, keep: &Path) -> Result<()> {
+    let mut names: HashSet<OsString> = HashSet::new();
+    for entry in fs::read_dir(from).map_err(|e| failed("read", from, e))? {
+        let entry = entry.map_err(|e| failed("read", from, e))?;
+        let (source, copy) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            fs::create_dir_all(&copy).map_err(|e| failed("make", &copy, e))?;
+            copy_tree(&source, &copy, keep)?;
+        } else {
+            place(&source, &copy)?;
+        }
+        names.insert(entry.file_name());
+    }
+    for entry in fs::read_dir(to).map_err(|e| failed("read", to, e))?.flatten() {
+        let path = entry.path();
+        if names.contains(&entry.file_name()) || path == keep {
+            continue;
+        }
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.map_err(|e| failed("remove", &path, e))?;
+    }
+    Ok(())
+}
+
+/// Copies a file, never into one that a running program may have mapped.
+fn place(from: &Path, to: &Path) -> Result<()> {
+    let content = fs::read(from).map_err(|e| failed("read", from, e))?;
+    if fs::read(to).is_ok_and(|old| old == content) {
+        return Ok(());
+    }
+    let new = to.with_extension("new");
+    fs::write(&new, content).map_err(|e| failed("write", &new, e))?;
+    fs::rename(&new, to).map_err(|e| failed("rename", &new, e))
+}
+
+fn failed(what: &str, path: &Path, error: io::Error) -> String {
+    format!("cannot {what} {}: {error}", path.display())
+}

@@ -1,0 +1,23 @@
+//! Where things are in the repository.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The repository's folder.
+pub fn root() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
+}
+
+/// What is built, and may be deleted at any time.
+pub fn target() -> PathBuf {
+    root().join("target")
+}
+
+/// A cargo that works on the repository.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root());
+    cargo
+}

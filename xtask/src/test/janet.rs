@@ -1,0 +1,210 @@
+//! The tests written in Janet, on every host.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kqnet_hosts::{Built, Host, Result};
+
+use super::Plan;
+use super::count::Count;
+use crate::{module, process, repo, spork};
+
+/// One test file on one host.
+struct Case {
+    host: String,
+    janet: PathBuf,
+    janet_path: PathBuf,
+    /// Relative to the repository, where tests run.
+    file: String,
+}
+
+/// Every file under test/ that was asked for, on every host that was.
+pub fn tests(plan: &Plan) -> Result<Count> {
+    let files = files(plan)?;
+    if files.is_empty() {
+        return Ok(Count::default());
+    }
+    let mut total = Count::default();
+    let mut cases = VecDeque::new();
+    for (host, built) in plan.hosts.iter().zip(build_hosts(&plan.hosts)) {
+        match prepare(host, built) {
+            Ok((janet, janet_path)) => cases.extend(files.iter().map(|file| Case {
+                host: host.to_string(),
+                janet: janet.clone(),
+                janet_path: janet_path.clone(),
+                file: file.clone(),
+            })),
+            Err(message) => {
+                eprintln!("FAIL  {host}: {message}");
+                total += Count::FAIL;
+            }
+        }
+    }
+
+    let cases = Mutex::new(cases);
+    let counts = Mutex::new(total);
+    thread::scope(|scope| {
+        for _ in 0..plan.jobs {
+            scope.spawn(|| {
+                while let Some(case) = pop(&cases) {
+                    let count = case.run(plan.deadline);
+                    *counts.lock().unwrap_or_else(|e| e.into_inner()) += count;
+                }
+            });
+        }
+    });
+    Ok(counts.into_inner().unwrap_or_else(|e| e.into_inner()))
+}
+
+fn pop(cases: &Mutex<VecDeque<Case>>) -> Option<Case> {
+    cases.lock().unwrap_or_else(|e| e.into_inner()).pop_front()
+}
+
+fn files(plan: &Plan) -> Result<Vec<String>> {
+    let folder = repo::root().join("test");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&folder).map_err(|e| format!("cannot read {}: {e}", folder.display()))? {
+        let name = entry
+            .map_err(|e| format!("cannot read {}: {e}", folder.display()))?
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
+        if name.strip_suffix(".janet").is_some_and(|stem| plan.wants(stem)) {
+            files.push(format!("test/{name}"));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Interpreters are compiled two at a time; modules one by one, since cargo uses all processors itself.
+fn build_hosts(hosts: &[Host]) -> Vec<Result<Built>> {
+    let next = Mutex::new(0);
+    let built: Mutex<Vec<Option<Result<Built>>>> = Mutex::new(hosts.iter().map(|_| None).collect());
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let mut taken = next.lock().unwrap_or_else(|e| e.into_inner());
+                    let index = *taken;
+                    *taken += 1;
+                    drop(taken);
+                    let Some(host) = hosts.get(index) else { break };
+                    let result = host.build(&repo::target());
+                    built.lock().unwrap_or_else(|e| e.into_inner())[index] = Some(result);
+                }
+            });
+        }
+    });
+    built
+        .into_inner()
+        .unwrap_or_else(|e| e.into_inner())
+        .into_iter()
+        .map(|result| result.unwrap_or_else(|| Err("the interpreter was not built".to_owned())))
+        .collect()
+}
+
+fn prepare(host: &Host, built: Result<Built>) -> Result<(PathBuf, PathBuf)> {
+    let built = built?;
+    eprintln!("building kqnet for Janet {host}");
+    let module = module::build(host, &built, module::Output::OnFailure)?;
+    Ok((built.janet(), spork::beside(&module)?))
+}
+
+impl Case {
+    fn run(&self, deadline: Duration) -> Count {
+        let start = Instant::now();
+        let (count, why) = match self.output(deadline) {
+            Ok((output, ended)) => judge(&output, &ended),
+            Err(message) => (Count::FAIL, Some(message)),
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        let Case { host, file, .. } = self;
+        match why {
+            None => eprintln!("ok    {host} {file}: {count} in {seconds:.1} s"),
+            Some(why) => {
+                let stem = Path::new(file).file_stem().unwrap_or_default().to_string_lossy();
+                eprintln!(
+                    "{why}\nFAIL  {host} {file}: {count} in {seconds:.1} s; to run it again: \
+                     cargo xtask test --host {host} {stem}"
+                );
+            }
+        }
+        count
+    }
+
+    /// What the file printed, and how it ended when that was not a success.
+    fn output(&self, deadline: Duration) -> Result<(String, Ended)> {
+        let folder = repo::target().join("test-output").join(&self.host);
+        let log = folder.join(Path::new(&self.file).file_name().unwrap_or_default()).with_extension("log");
+        let cannot = |e: std::io::Error| format!("cannot write {}: {e}", log.display());
+        fs::create_dir_all(&folder).map_err(cannot)?;
+        // To a file, not a pipe: a process that a test leaves behind must not hold up its end.
+        let out = File::create(&log).map_err(cannot)?;
+        let err = out.try_clone().map_err(cannot)?;
+        let mut command = Command::new(&self.janet);
+        command
+            .arg(&self.file)
+            .current_dir(repo::root())
+            .env("JANET_PATH", &self.janet_path)
+            .env_remove("JANET_PROFILE")
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(err);
+        let status =
+            process::run(&mut command, deadline).map_err(|e| format!("cannot run {}: {e}", self.janet.display()))?;
+        let ended = match status {
+            Some(status) if status.success() => Ended::Well,
+            Some(status) => Ended::Badly(status.to_string()),
+            None => Ended::Badly(format!("killed: not done after {} s", deadline.as_secs())),
+        };
+        let bytes = fs::read(&log).map_err(|e| format!("cannot read {}: {e}", log.display()))?;
+        Ok((String::from_utf8_lossy(&bytes).into_owned(), ended))
+    }
+}
+
+enum Ended {
+    Well,
+    Badly(String),
+}
+
+/// What a file's run counts as, and what to print when it is a failure.
+fn judge(output: &str, ended: &Ended) -> (Count, Option<String>) {
+    let closing = Count::closing(output);
+    let mut count = closing.unwrap_or_default();
+    let why = match (ended, closing) {
+        (Ended::Well, Some(count)) if count.failed == 0 => return (count, None),
+        (Ended::Well, Some(_)) => "failures".to_owned(),
+        (Ended::Well, None) => "ended without the line `N passed, N failed, N skipped`".to_owned(),
+        (Ended::Badly(how), _) => how.clone(),
+    };
+    count.failed = count.failed.max(1);
+    (count, Some(format!("{output}\n{why}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "2 passed, 0 failed, 1 skipped\n";
+
+    #[test]
+    fn a_file_that_ends_well_with_its_closing_line_passes() {
+        assert_eq!(judge(GOOD, &Ended::Well), (Count { passed: 2, failed: 0, skipped: 1 }, None));
+    }
+
+    #[test]
+    fn a_file_that_ends_otherwise_is_a_failure() {
+        let badly = Ended::Badly("exit status: 1".to_owned());
+        for (output, ended, passed) in [(GOOD, &badly, 2), ("", &Ended::Well, 0), ("", &badly, 0)] {
+            let (count, why) = judge(output, ended);
+            assert_eq!((count.passed, count.failed), (passed, 1));
+            assert!(why.is_some());
+        }
+    }
+}
