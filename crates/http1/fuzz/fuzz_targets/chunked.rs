@@ -1,0 +1,13 @@
+//! Chunked bodies: no panic, no dependence on how the bytes arrive, and agreement with the reference decoder.
+#![no_main]
+
+#[path = "../../tests/reference/mod.rs"]
+mod reference;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let [limit, cut, bytes @ ..] = input else { return };
+    let max_body = if limit % 4 == 0 { 20 } else { u64::MAX };
+    let _ = reference::compare::compare_chunked(bytes, max_body, &[usize::from(*cut).min(bytes.len())]);
+});

@@ -1,0 +1,17 @@
+//! Request heads: no panic, no dependence on how the bytes arrive, and agreement with the reference parser.
+#![no_main]
+
+#[path = "../../tests/reference/mod.rs"]
+mod reference;
+
+use kqnet_http1::Limits;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let [limits, cut, bytes @ ..] = input else { return };
+    let limits = match limits % 4 {
+        0 => Limits { max_head: 60, max_request_line: 20, max_headers: 2 },
+        _ => Limits::default(),
+    };
+    let _ = reference::compare::compare_head(bytes, &limits, &[usize::from(*cut).min(bytes.len())]);
+});

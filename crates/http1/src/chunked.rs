@@ -1,0 +1,204 @@
+//! The chunked transfer coding (RFC 9112, 7.1), decoded as bytes arrive, without copying data.
+
+use crate::Reject;
+use crate::body::{self, Progress, Step};
+use crate::grammar::{is_field_byte, is_tchar};
+
+/// How long the line with a chunk's size may be, without its CRLF.
+pub const MAX_CHUNK_LINE: u32 = 1024;
+
+/// How many bytes the lines with chunk sizes may have, all in all, beyond what the chunks warrant: 16 bytes each, and
+/// twice their data. Without it, a client could make the server read a kibibyte of extensions for each byte of data.
+pub const MAX_OVERHEAD: u64 = 16 * 1024;
+
+/// How many bytes the trailer section may have, its line ends among them.
+pub const MAX_TRAILERS: u32 = 8 * 1024;
+
+/// 16 hexadecimal digits are just what fits 64 bits.
+const MAX_SIZE_DIGITS: u32 = 16;
+
+/// Where in the grammar of RFC 9112, 7.1 the next byte stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Size,
+    /// Spaces after the size: only an extension may follow them.
+    SizeSpace,
+    ExtensionStart,
+    ExtensionName,
+    ExtensionNameSpace,
+    ValueStart,
+    Value,
+    Quoted,
+    QuotedEscape,
+    QuotedEnd,
+    ValueSpace,
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    TrailerStart,
+    TrailerName,
+    TrailerValue,
+    TrailerLf,
+    EndLf,
+    Done,
+}
+
+/// Decodes one chunked body. Trailers are checked and dropped, extensions too.
+#[derive(Clone, Debug)]
+pub struct ChunkedDecoder {
+    state: State,
+    /// The size that is being read, or the data of the chunk that is still to come.
+    remaining: u64,
+    /// How many more bytes of data the body may have.
+    allowance: u64,
+    /// Bytes of the size line, or of the trailer section.
+    length: u32,
+    overhead: u64,
+    rejected: Option<Reject>,
+}
+
+impl ChunkedDecoder {
+    /// A decoder for a body of at most `max_body` bytes of data.
+    pub fn new(max_body: u64) -> Self {
+        Self { state: State::Size, remaining: 0, allowance: max_body, length: 0, overhead: 0, rejected: None }
+    }
+
+    /// Whether the body is complete.
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Takes all of `input` that belongs to the body and gives its data to `out`, uncopied, piece by piece.
+    ///
+    /// # Errors
+    /// Those of [`step`](Self::step). Data before the offending byte was given to `out`.
+    pub fn decode(&mut self, input: &[u8], out: &mut impl FnMut(&[u8])) -> Result<Progress, Reject> {
+        body::decode(input, out, |rest| self.step(rest))
+    }
+
+    /// Takes bytes from the start of `input`, at most up to the end of one run of data. For a caller that moves the data
+    /// within its buffer; [`decode`](Self::decode) is simpler.
+    ///
+    /// # Errors
+    /// The [`Reject`] to answer with, at the first byte that shows it, and the same one ever after: 400 for what does
+    /// not follow the grammar, 413 as soon as a size is over what the limit leaves, 431 for trailers.
+    pub fn step(&mut self, input: &[u8]) -> Result<Step, Reject> {
+        if let Some(reject) = self.rejected {
+            return Err(reject);
+        }
+        let mut i = 0;
+        while let (Some(&b), false) = (input.get(i), self.is_done()) {
+            if self.state == State::Data {
+                let rest = input.len() - i;
+                let taken = usize::try_from(self.remaining).map_or(rest, |remaining| remaining.min(rest));
+                self.remaining -= taken as u64;
+                if self.remaining == 0 {
+                    self.state = State::DataCr;
+                }
+                return Ok(Step { consumed: i + taken, data: i..i + taken, is_done: false });
+            }
+            if let Err(reject) = self.advance(b) {
+                self.rejected = Some(reject);
+                return Err(reject);
+            }
+            i += 1;
+        }
+        Ok(Step { consumed: i, data: i..i, is_done: self.is_done() })
+    }
+
+    /// Takes one byte of framing.
+    fn advance(&mut self, b: u8) -> Result<(), Reject> {
+        self.state = match self.state {
+            State::Size => match (b, char::from(b).to_digit(16)) {
+                (_, Some(digit)) => {
+                    if self.length == MAX_SIZE_DIGITS {
+                        return Err(Reject::CHUNK_SIZE);
+                    }
+                    self.length += 1;
+                    self.remaining = self.remaining << 4 | u64::from(digit);
+                    return Ok(());
+                }
+                _ if self.length == 0 => return Err(Reject::CHUNK_SIZE),
+                (b'\r', _) => State::SizeLf,
+                (b';', _) => State::ExtensionStart,
+                (b' ' | b'\t', _) => State::SizeSpace,
+                _ => return Err(Reject::CHUNK_SIZE),
+            },
+            State::SizeSpace => match b {
+                b' ' | b'\t' => State::SizeSpace,
+                b';' => State::ExtensionStart,
+                _ => return Err(Reject::CHUNK_SIZE),
+            },
+            State::SizeLf if b == b'\n' => return self.begin_chunk(),
+            State::SizeLf => return Err(Reject::CHUNK_SIZE),
+            State::DataCr if b == b'\r' => State::DataLf,
+            State::DataLf if b == b'\n' => State::Size,
+            State::DataCr | State::DataLf => return Err(Reject::CHUNK_END),
+            State::TrailerStart | State::TrailerName | State::TrailerValue | State::TrailerLf | State::EndLf => {
+                return self.advance_trailer(b);
+            }
+            State::Data | State::Done => self.state,
+            _ => self.extension(b).ok_or(Reject::CHUNK_EXTENSION)?,
+        };
+        if matches!(self.state, State::Size | State::SizeLf | State::DataLf) {
+            return Ok(());
+        }
+        self.length += 1;
+        if self.length > MAX_CHUNK_LINE { Err(Reject::CHUNK_OVERHEAD) } else { Ok(()) }
+    }
+
+    /// The state after `b` within an extension (RFC 9112, 7.1.1). The grammar is kept to the letter, so that no reader
+    /// can find the end of the line elsewhere: in a quoted string that is never closed, or at an LF alone.
+    fn extension(&self, b: u8) -> Option<State> {
+        let is_space = matches!(b, b' ' | b'\t');
+        Some(match (self.state, b) {
+            (state @ (State::ExtensionStart | State::ExtensionNameSpace), _) if is_space => state,
+            (state @ (State::ValueStart | State::ValueSpace), _) if is_space => state,
+            (State::ExtensionName, _) if is_space => State::ExtensionNameSpace,
+            (State::Value | State::QuotedEnd, _) if is_space => State::ValueSpace,
+            (State::ExtensionStart | State::ExtensionName, _) if is_tchar(b) => State::ExtensionName,
+            (State::ValueStart | State::Value, _) if is_tchar(b) => State::Value,
+            (State::ExtensionName | State::ExtensionNameSpace, b'=') => State::ValueStart,
+            (State::ValueStart, b'"') => State::Quoted,
+            (State::Quoted, b'"') => State::QuotedEnd,
+            (State::Quoted, b'\\') => State::QuotedEscape,
+            (State::Quoted | State::QuotedEscape, _) if is_field_byte(b) => State::Quoted,
+            (State::ExtensionName | State::Value | State::QuotedEnd, b'\r') => State::SizeLf,
+            (
+                State::ExtensionName | State::ExtensionNameSpace | State::Value | State::ValueSpace | State::QuotedEnd,
+                b';',
+            ) => State::ExtensionStart,
+            _ => return None,
+        })
+    }
+
+    /// The line with the size is complete.
+    fn begin_chunk(&mut self) -> Result<(), Reject> {
+        let size = self.remaining;
+        self.allowance = self.allowance.checked_sub(size).ok_or(Reject::BODY_TOO_LARGE)?;
+        let warranted = size.saturating_mul(2).saturating_add(16);
+        self.overhead = (self.overhead + u64::from(self.length)).saturating_sub(warranted);
+        if self.overhead > MAX_OVERHEAD {
+            return Err(Reject::CHUNK_OVERHEAD);
+        }
+        self.length = 0;
+        self.state = if size == 0 { State::TrailerStart } else { State::Data };
+        Ok(())
+    }
+
+    fn advance_trailer(&mut self, b: u8) -> Result<(), Reject> {
+        self.state = match (self.state, b) {
+            (State::TrailerStart, b'\r') => State::EndLf,
+            (State::EndLf, b'\n') => State::Done,
+            (State::TrailerStart | State::TrailerName, _) if is_tchar(b) => State::TrailerName,
+            (State::TrailerName, b':') => State::TrailerValue,
+            (State::TrailerValue, b'\r') => State::TrailerLf,
+            (State::TrailerValue, _) if is_field_byte(b) => State::TrailerValue,
+            (State::TrailerLf, b'\n') => State::TrailerStart,
+            _ => return Err(Reject::TRAILER),
+        };
+        self.length += 1;
+        if self.length > MAX_TRAILERS { Err(Reject::TRAILERS_TOO_LARGE) } else { Ok(()) }
+    }
+}

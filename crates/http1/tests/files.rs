@@ -1,0 +1,245 @@
+//! What serving files needs: preconditions, ranges, and paths that stay in their folder.
+
+use kqnet_http1::conditional::{Conditions, Outcome, etag, if_range};
+use kqnet_http1::path::{PathError, RelativePath};
+use kqnet_http1::range::{Selection, content_range, content_range_unsatisfied, select};
+use proptest::prelude::*;
+use std::path::{Component, Path};
+
+const MODIFIED: i64 = 784_111_777;
+const SAME: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+const EARLIER: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
+const LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+
+#[test]
+fn preconditions_are_judged_in_order() {
+    use Outcome::{NotModified, PreconditionFailed, Proceed};
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+    let judge = |is_read, headers: Headers| {
+        let value = |name: &str| headers.iter().find(|h| h.0 == name).map(|h| h.1.as_bytes());
+        let conditions = Conditions {
+            if_match: value("match"),
+            if_unmodified_since: value("unmodified"),
+            if_none_match: value("none-match"),
+            if_modified_since: value("modified"),
+        };
+        conditions.judge(is_read, b"\"x\"", MODIFIED)
+    };
+    #[rustfmt::skip]
+    let cases: &[(bool, Headers, Outcome)] = &[
+        (true, &[], Proceed),
+        (true, &[("none-match", "\"x\"")], NotModified),
+        (true, &[("none-match", "W/\"x\"")], NotModified),
+        (true, &[("none-match", "\"a\", \"x\"")], NotModified),
+        (true, &[("none-match", "\"a\" , ,W/\"b\",\"x\"")], NotModified),
+        (true, &[("none-match", "\"a,b\", \"x\"")], NotModified),
+        (true, &[("none-match", "*")], NotModified),
+        (true, &[("none-match", " * ")], NotModified),
+        (true, &[("none-match", "\"y\"")], Proceed),
+        (true, &[("none-match", "\"xy\"")], Proceed),
+        (true, &[("none-match", "x")], Proceed),
+        (true, &[("none-match", "")], Proceed),
+        (true, &[("none-match", "\"x")], Proceed),
+        (true, &[("none-match", "w/\"x\"")], Proceed),
+        (true, &[("none-match", "\"a\"\"x\"")], Proceed),
+        (true, &[("none-match", "\"a\" \"x\"")], Proceed),
+        (true, &[("none-match", "\"a\", *")], Proceed),
+        (false, &[("none-match", "\"x\"")], PreconditionFailed),
+        (false, &[("none-match", "\"y\"")], Proceed),
+        (true, &[("modified", SAME)], NotModified),
+        (true, &[("modified", LATER)], NotModified),
+        (true, &[("modified", EARLIER)], Proceed),
+        (true, &[("modified", "nonsense")], Proceed),
+        (false, &[("modified", SAME)], Proceed),
+        (true, &[("none-match", "\"y\""), ("modified", SAME)], Proceed),
+        (true, &[("none-match", "\"x\""), ("modified", EARLIER)], NotModified),
+        (true, &[("match", "\"x\"")], Proceed),
+        (true, &[("match", "*")], Proceed),
+        (true, &[("match", "\"y\"")], PreconditionFailed),
+        (true, &[("match", "W/\"x\"")], PreconditionFailed),
+        (true, &[("match", "")], PreconditionFailed),
+        (true, &[("match", "\"x\""), ("none-match", "\"x\"")], NotModified),
+        (true, &[("match", "\"x\""), ("unmodified", EARLIER)], Proceed),
+        (true, &[("unmodified", SAME)], Proceed),
+        (true, &[("unmodified", LATER)], Proceed),
+        (true, &[("unmodified", EARLIER)], PreconditionFailed),
+        (true, &[("unmodified", "nonsense")], Proceed),
+    ];
+    for (is_read, headers, expected) in cases {
+        assert_eq!(judge(*is_read, headers), *expected, "read: {is_read}, {headers:?}");
+    }
+}
+
+#[test]
+fn a_tag_tells_files_apart() {
+    let tag = etag(10, MODIFIED, 5);
+    assert_eq!(tag, "\"a-2ebc98a1-5\"");
+    assert_ne!(tag, etag(11, MODIFIED, 5));
+    assert_ne!(tag, etag(10, MODIFIED + 1, 5));
+    assert_ne!(tag, etag(10, MODIFIED, 6));
+    let conditions = Conditions { if_none_match: Some(tag.as_bytes()), ..Conditions::default() };
+    assert_eq!(conditions.judge(true, tag.as_bytes(), MODIFIED), Outcome::NotModified);
+}
+
+#[test]
+fn a_range_holds_only_for_what_it_was_asked_of() {
+    assert!(if_range(b"\"x\"", b"\"x\"", MODIFIED));
+    assert!(!if_range(b"\"y\"", b"\"x\"", MODIFIED));
+    assert!(!if_range(b"W/\"x\"", b"\"x\"", MODIFIED));
+    assert!(!if_range(b"x", b"\"x\"", MODIFIED));
+    assert!(!if_range(b"", b"\"x\"", MODIFIED));
+    assert!(if_range(SAME.as_bytes(), b"\"x\"", MODIFIED));
+    assert!(!if_range(LATER.as_bytes(), b"\"x\"", MODIFIED));
+    assert!(!if_range(EARLIER.as_bytes(), b"\"x\"", MODIFIED));
+}
+
+#[test]
+fn a_range_selects_bytes() {
+    use Selection::{All, Unsatisfiable};
+    let part = |first, last| Selection::Part { first, last };
+    #[rustfmt::skip]
+    let cases = [
+        ("bytes=0-4", 10, part(0, 4)),
+        ("bytes=0-0", 10, part(0, 0)),
+        ("bytes=9-9", 10, part(9, 9)),
+        ("bytes=5-", 10, part(5, 9)),
+        ("bytes=0-", 10, part(0, 9)),
+        ("bytes=5-99", 10, part(5, 9)),
+        ("bytes=-3", 10, part(7, 9)),
+        ("bytes=-10", 10, part(0, 9)),
+        ("bytes=-99", 10, part(0, 9)),
+        ("BYTES=0-4", 10, part(0, 4)),
+        ("bytes= 0-4 ", 10, part(0, 4)),
+        ("bytes=,0-4,", 10, part(0, 4)),
+        ("bytes=007-008", 10, part(7, 8)),
+        ("bytes=0-18446744073709551615", 10, part(0, 9)),
+        ("bytes=0-18446744073709551617", 10, part(0, 9)),
+        ("bytes=0-99999999999999999999999", 10, part(0, 9)),
+        ("bytes=-99999999999999999999999", 10, part(0, 9)),
+        ("bytes=10-", 10, Unsatisfiable),
+        ("bytes=10-20", 10, Unsatisfiable),
+        ("bytes=99999999999999999999999-", 10, Unsatisfiable),
+        ("bytes=18446744073709551616-", 10, Unsatisfiable),
+        ("bytes=-0", 10, Unsatisfiable),
+        ("bytes=0-", 0, Unsatisfiable),
+        ("bytes=-0", 0, Unsatisfiable),
+        ("bytes=-5", 0, All),
+        ("bytes=0-18446744073709551614", u64::MAX, part(0, u64::MAX - 1)),
+        ("bytes=0-1,3-4", 10, All),
+        ("bytes=20-30,40-50", 10, All),
+        ("bytes=5-4", 10, All),
+        ("bytes=-", 10, All),
+        ("bytes=", 10, All),
+        ("bytes", 10, All),
+        ("", 10, All),
+        ("bytes=a-b", 10, All),
+        ("bytes=1-2-3", 10, All),
+        ("bytes=--1", 10, All),
+        ("bytes=+1-2", 10, All),
+        ("bytes=1 -2", 10, All),
+        ("bytes =1-2", 10, All),
+        ("bytes=0x1-2", 10, All),
+        ("items=0-4", 10, All),
+        ("bytes:0-4", 10, All),
+    ];
+    for (value, len, expected) in cases {
+        assert_eq!(select(value.as_bytes(), len), expected, "{value} of {len}");
+    }
+    assert_eq!(content_range(5, 9, 10), "bytes 5-9/10");
+    assert_eq!(content_range_unsatisfied(10), "bytes */10");
+}
+
+#[test]
+fn a_path_stays_in_its_folder() {
+    let map = |path: &[u8]| RelativePath::new(path).map(|p| p.as_bytes().escape_ascii().to_string());
+    #[rustfmt::skip]
+    let cases: &[(&[u8], Result<&str, PathError>)] = &[
+        (b"/", Ok("")),
+        (b"/a", Ok("a")),
+        (b"/a/b.txt", Ok("a/b.txt")),
+        (b"/a/", Ok("a")),
+        (b"//a///b", Ok("a/b")),
+        (b"/./a/./b/.", Ok("a/b")),
+        (b"/%2e/a", Ok("a")),
+        (b"/a%20b", Ok("a b")),
+        (b"/a+b", Ok("a+b")),
+        (b"/caf%C3%a9", Ok("caf\\xc3\\xa9")),
+        (b"/...", Ok("...")),
+        (b"/..a/a..", Ok("..a/a..")),
+        (b"/%252e%252e/a", Ok("%2e%2e/a")),
+        (b"/a%25", Ok("a%")),
+        (b"/~root/a:b", Ok("~root/a:b")),
+        (b"/..", Err(PathError::Parent)),
+        (b"/../a", Err(PathError::Parent)),
+        (b"/a/..", Err(PathError::Parent)),
+        (b"/a/../b", Err(PathError::Parent)),
+        (b"/a/%2e%2e/b", Err(PathError::Parent)),
+        (b"/a/.%2E/b", Err(PathError::Parent)),
+        (b"/a%2f..%2fb", Err(PathError::Byte)),
+        (b"/a%2Fb", Err(PathError::Byte)),
+        (b"/..%2f", Err(PathError::Byte)),
+        (b"/..\\a", Err(PathError::Byte)),
+        (b"/%5c", Err(PathError::Byte)),
+        (b"/a%00.txt", Err(PathError::Byte)),
+        (b"/a\0", Err(PathError::Byte)),
+        (b"/a%0a", Err(PathError::Byte)),
+        (b"/a%7f", Err(PathError::Byte)),
+        (b"/%", Err(PathError::Escape)),
+        (b"/%4", Err(PathError::Escape)),
+        (b"/%zz", Err(PathError::Escape)),
+        (b"/%+1", Err(PathError::Escape)),
+        (b"", Err(PathError::NotAbsolute)),
+        (b"a", Err(PathError::NotAbsolute)),
+        (b"..", Err(PathError::NotAbsolute)),
+        (b"http://a/", Err(PathError::NotAbsolute)),
+        (b"*", Err(PathError::NotAbsolute)),
+    ];
+    for (path, expected) in cases {
+        assert_eq!(map(path), expected.map(str::to_owned), "{}", path.escape_ascii());
+    }
+}
+
+#[test]
+fn a_path_tells_folders_and_hidden_files() {
+    let is_directory = |path: &[u8]| RelativePath::new(path).unwrap().is_directory();
+    assert!(is_directory(b"/") && is_directory(b"/a/") && is_directory(b"/a/.") && is_directory(b"/a//"));
+    assert!(!is_directory(b"/a") && !is_directory(b"/a/b"));
+    let is_hidden = |path: &[u8]| RelativePath::new(path).unwrap().is_hidden();
+    assert!(is_hidden(b"/.git/config") && is_hidden(b"/a/.env") && is_hidden(b"/%2egit"));
+    assert!(!is_hidden(b"/") && !is_hidden(b"/a.b/c") && !is_hidden(b"/./a"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4000) })]
+
+    #[test]
+    fn a_mapped_path_has_only_names(path in "/?([./%\\\\a\u{0}]|%2e|%2f|%5c|%25|%00|\\.\\.|é){0,12}") {
+        if let Ok(mapped) = RelativePath::new(path.as_bytes()) {
+            let text = String::from_utf8_lossy(mapped.as_bytes()).into_owned();
+            prop_assert!(!text.starts_with('/') && !text.ends_with('/') && !text.contains("//"));
+            prop_assert!(!text.contains(['\0', '\\']));
+            prop_assert!(Path::new(&text).components().all(|c| matches!(c, Component::Normal(_))), "{}", text);
+            prop_assert!(text.split('/').all(|name| name != "." && name != ".."));
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_file_helpers_panic(bytes in prop::collection::vec(any::<u8>(), 0..30), len: u64, modified: i64) {
+        let _ = RelativePath::new(&bytes);
+        if let Selection::Part { first, last } = select(&bytes, len) {
+            prop_assert!(first <= last && last < len);
+        }
+        if_range(&bytes, b"\"x\"", modified);
+        let conditions = Conditions { if_match: Some(&bytes), if_none_match: Some(&bytes), ..Conditions::default() };
+        conditions.judge(true, b"\"x\"", modified);
+    }
+
+    #[test]
+    fn a_selected_part_lies_within(first in 0u64..20, last in 0u64..20, suffix in 0u64..20, len in 0u64..20) {
+        for value in [format!("bytes={first}-{last}"), format!("bytes={first}-"), format!("bytes=-{suffix}")] {
+            if let Selection::Part { first, last } = select(value.as_bytes(), len) {
+                prop_assert!(first <= last && last < len);
+            }
+        }
+    }
+}
