@@ -1,11 +1,15 @@
 //! The native half of kqnet: Janet's C API on one side, `crates/accept` on the other.
 //!
 //! [`functions`] holds what Janet calls, [`vm`] the event queue of a Janet VM and what happens when it is ready,
-//! [`listener`] what is known of a listening stream, [`stream`] how descriptors become streams, and [`boundary`]
+//! [`listener`] what is known of a listening stream, [`http`] HTTP connections, [`files`] what
+//! serving files needs, and [`deadlines`] their timeouts, [`stream`] how descriptors become streams, and [`boundary`]
 //! what crosses from C and back. The public face is in `janet/kqnet`.
 
 mod boundary;
+mod deadlines;
+mod files;
 mod functions;
+mod http;
 mod listener;
 mod stream;
 mod value;

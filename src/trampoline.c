@@ -33,6 +33,19 @@ TRAMPOLINE(release)
 TRAMPOLINE(stats)
 TRAMPOLINE(listeners)
 TRAMPOLINE(passed)
+TRAMPOLINE(file_path)
+TRAMPOLINE(file_tags)
+TRAMPOLINE(file_answer)
+TRAMPOLINE(http_config)
+TRAMPOLINE(http_open)
+TRAMPOLINE(http_close)
+TRAMPOLINE(http_parse)
+TRAMPOLINE(http_body)
+TRAMPOLINE(http_continue)
+TRAMPOLINE(http_respond)
+TRAMPOLINE(http_refuse)
+TRAMPOLINE(http_phase)
+TRAMPOLINE(http_end_idle)
 
 /* Those that open a listener. */
 #define GUARDED(name) \
@@ -62,6 +75,21 @@ static const JanetReg cfuns[] = {
     {"stats", cfun_stats, "(native/stats listener)"},
     {"listeners", cfun_listeners, "(native/listeners)"},
     {"backend", cfun_backend, "(native/backend)"},
+    {"file-path", cfun_file_path, "(native/file-path path hidden)"},
+    {"file-tags", cfun_file_tags, "(native/file-tags size modified)"},
+    {"file-answer", cfun_file_answer,
+     "(native/file-answer is-read etag modified size if-match if-unmodified-since if-none-match "
+     "if-modified-since range if-range)"},
+    {"http-config", cfun_http_config, "(native/http-config max-head max-request-line max-headers max-body max-requests head body idle write)"},
+    {"http-open", cfun_http_open, "(native/http-open stream config)"},
+    {"http-close", cfun_http_close, "(native/http-close http)"},
+    {"http-parse", cfun_http_parse, "(native/http-parse http buffer draining)"},
+    {"http-body", cfun_http_body, "(native/http-body http buffer out)"},
+    {"http-continue", cfun_http_continue, "(native/http-continue http)"},
+    {"http-respond", cfun_http_respond, "(native/http-respond http response out buffer closing)"},
+    {"http-refuse", cfun_http_refuse, "(native/http-refuse http status reason out)"},
+    {"http-phase", cfun_http_phase, "(native/http-phase http &opt phase)"},
+    {"http-end-idle", cfun_http_end_idle, "(native/http-end-idle http)"},
     {NULL, NULL, NULL},
 };
 

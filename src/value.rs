@@ -88,3 +88,16 @@ pub fn optional_rate(what: &str, value: Janet) -> Result<Option<f64>, String> {
         _ => Err(format!("{what} must be a positive number, got {}", describe(value))),
     }
 }
+
+/// The bytes of a string, symbol, keyword or buffer.
+pub fn bytes(value: &Janet) -> Option<&[u8]> {
+    let (mut data, mut length) = (std::ptr::null(), 0);
+    // SAFETY: two places for what is found in a live value. The bytes stay while nothing changes a buffer, and no Janet
+    // code runs while they are borrowed.
+    unsafe {
+        if c::janet_bytes_view((*value).into(), &mut data, &mut length) == 0 {
+            return None;
+        }
+        Some(if length == 0 { &[] } else { std::slice::from_raw_parts(data, length as usize) })
+    }
+}

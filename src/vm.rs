@@ -16,6 +16,7 @@ use kqnet_accept::{Engine, Errno, Limits, Next, Sink, System, socket};
 use once_cell::unsync::OnceCell;
 
 use crate::boundary::guard;
+use crate::deadlines::Deadlines;
 use crate::listener::Listener;
 use crate::stream;
 
@@ -27,8 +28,57 @@ thread_local! {
 pub struct Vm {
     /// The listeners of this VM.
     pub engine: Engine<System, *mut Listener>,
+    /// The deadlines of HTTP connections.
+    pub deadlines: Deadlines,
+    /// The keywords of request and response tables.
+    pub keys: Keys,
     /// From stream to [`Listener`], with weak keys.
     listeners: *mut c::JanetTable,
+}
+
+/// Keywords that are used for every request, interned once.
+#[derive(Clone, Copy)]
+#[allow(missing_docs)]
+pub struct Keys {
+    pub body: c::Janet,
+    pub buffer: c::Janet,
+    pub connection: c::Janet,
+    pub head_size: c::Janet,
+    pub headers: c::Janet,
+    pub http: c::Janet,
+    pub http_version: c::Janet,
+    pub method: c::Janet,
+    pub path: c::Janet,
+    pub query: c::Janet,
+    pub query_string: c::Janet,
+    pub route: c::Janet,
+    pub status: c::Janet,
+}
+
+impl Keys {
+    fn new() -> Self {
+        let key = |name: &str| {
+            let value = Janet::keyword(name.into()).into();
+            // SAFETY: a live value of this VM.
+            unsafe { c::janet_gcroot(value) };
+            value
+        };
+        Self {
+            body: key("body"),
+            buffer: key("buffer"),
+            connection: key("connection"),
+            head_size: key("head-size"),
+            headers: key("headers"),
+            http: key("kqnet/http"),
+            http_version: key("http-version"),
+            method: key("method"),
+            path: key("path"),
+            query: key("query"),
+            query_string: key("query-string"),
+            route: key("route"),
+            status: key("status"),
+        }
+    }
 }
 
 /// Calls `body` with this VM's queue, which is made when it is first needed.
@@ -76,7 +126,8 @@ impl Vm {
             c::janet_ev_dec_refcount();
             listeners
         };
-        Ok(Self { engine: Engine::new(system), listeners })
+        let deadlines = Deadlines::default();
+        Ok(Self { engine: Engine::new(system), deadlines, keys: Keys::new(), listeners })
     }
 
     /// What is known of a stream that was listening, closed or not.
@@ -205,6 +256,10 @@ unsafe extern "C-unwind" fn on_ready(_fiber: *mut c::JanetFiber, event: c::Janet
             with_existing(|vm| {
                 if let Err(errno) = vm.engine.run(&mut Deliver) {
                     eprintln!("kqnet: cannot read the event queue: {errno}");
+                }
+                let now = vm.engine.now();
+                if let Some(wake) = vm.deadlines.expire(now) {
+                    vm.engine.wake(Some(wake));
                 }
             });
         });

@@ -6,6 +6,7 @@
 ###
 
 (import ./_native :as native)
+(import ./flight)
 (import ./options)
 
 (def- listen-options [:backlog :nodelay :reuse-port :mode])
@@ -49,44 +50,9 @@
   [listener &opt timeout]
   (native/accept listener timeout))
 
-###
-### Handlers in flight
-###
-
-(def- in-flight
-  "What runs for each listener: @{:tasks @{fiber true} :drains @[channel ...] :on-drain function}."
-  (table/weak-keys 4))
-
-(defn- flight
-  [listener]
-  (or (in in-flight listener)
-      (let [new @{:tasks @{} :drains @[]}]
-        (put in-flight listener new)
-        new)))
-
-(defn- landed
-  "A handler has ended, in whatever way."
-  [listener {:tasks tasks :drains drains} task]
-  (put tasks task nil)
-  (native/release listener)
-  (each drain drains (ev/give drain true)))
-
-(defn- counted
-  "Makes a handler that is known to run for as long as it does."
-  [listener handler]
-  (def known (flight listener))
-  (def tasks (known :tasks))
-  (fn kqnet-connection [conn]
-    (def task (fiber/root))
-    (put tasks task true)
-    (def body (fiber/new (fn [] (handler conn)) :ti))
-    (def result (resume body))
-    (landed listener known task)
-    (if (= :dead (fiber/status body)) result (propagate result body))))
-
 (defn- run-loop
   [listener handler {:batch batch :max-connections most :max-accept-rate rate :on-error on-error}]
-  (native/accept-loop listener (counted listener handler) batch most rate on-error true))
+  (native/accept-loop listener (flight/counted listener handler) batch most rate on-error true))
 
 (defn accept-loop
   ``Accepts connections until the listener is closed, and returns the listener then. Each
@@ -129,11 +95,6 @@
                (run-loop listener handler opts)))))
   listener)
 
-(defn- others
-  "How many handlers run, not counting the one that asks."
-  [tasks]
-  (- (length tasks) (if (in tasks (fiber/root)) 1 0)))
-
 (defn drain
   ``Stops accepting at once, closes the listener, and waits until its handlers have ended, at
   most `seconds` (default: for as long as it takes). Returns how many were still running then.
@@ -142,27 +103,7 @@
   [listener &opt seconds & args]
   (options/check "kqnet/drain" :seconds seconds)
   (def {:cancel cancel} (options/split "kqnet/drain" [] [:cancel] args))
-  (def known (flight listener))
-  (def {:tasks tasks :drains drains :on-drain on-drain} known)
-  (put known :draining true)
-  (native/close listener)
-  (when on-drain (on-drain))
-  (def ended (ev/chan 64))
-  (def me (fiber/root))
-  (defn wait []
-    (while (pos? (- (length tasks) (if (in tasks me) 1 0)))
-      (ev/take ended)))
-  (array/push drains ended)
-  (defer (array/remove drains (find-index |(= $ ended) drains))
-    (if seconds
-      (try (ev/with-deadline seconds (wait))
-        ([err fib] (unless (= err "deadline expired") (propagate err fib))))
-      (wait)))
-  (def left (others tasks))
-  (when cancel
-    (each task (keys tasks)
-      (unless (= task me) (ev/cancel task "the server is draining"))))
-  left)
+  (flight/drain listener seconds cancel))
 
 ###
 ### Figures

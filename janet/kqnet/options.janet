@@ -12,15 +12,24 @@
 (def specs
   "Every option of kqnet: what its value must be, in words, and the check."
   {:backlog ["a positive integer" positive-integer?]
+   :body-timeout ["a number of seconds" seconds?]
    :batch ["a positive integer" positive-integer?]
    :cancel ["true or false" boolean?]
+   :drain-timeout ["a number of seconds" seconds?]
+   :head-timeout ["a number of seconds" seconds?]
+   :idle-timeout ["a number of seconds" seconds?]
    :max-accept-rate ["a positive number" positive?]
    :max-connections ["a positive integer" positive-integer?]
+   :max-body ["a positive integer" positive-integer?]
+   :max-head ["a positive integer" positive-integer?]
+   :max-headers ["a positive integer" positive-integer?]
+   :max-requests ["a positive integer" positive-integer?]
    :mode ["file permissions, an integer from 0 to 8r777" permissions?]
    :nodelay ["true or false" boolean?]
    :on-error ["a function" function?]
    :reuse-port ["true or false" boolean?]
-   :seconds ["a number of seconds" seconds?]})
+   :seconds ["a number of seconds" seconds?]
+   :write-timeout ["a number of seconds" seconds?]})
 
 (defn- fail
   [who & parts]
@@ -52,8 +61,9 @@
   (each name positional
     (when (>= at (length args)) (break))
     (def value (get args at))
-    # A keyword begins the options, but for a socket type, and for what can only be a wrong one.
+    # A keyword begins the options, but for :unix, a socket type, and what can only be a wrong type.
     (when (and (keyword? value)
+               (not (and (= name :host) (= value :unix)))
                (or (has-value? allowed value)
                    (not= name :type)
                    (not (or (socket-type? value) (= (inc at) (length args))))))

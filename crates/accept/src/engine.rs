@@ -276,8 +276,10 @@ pub struct Engine<K: Kernel, D> {
     free: Vec<usize>,
     /// When the kernel's timer will fire.
     timer_at: Option<Duration>,
-    /// The listeners at rest may want an earlier timer.
+    /// The listeners at rest, or the caller, may want an earlier timer.
     timer_stale: bool,
+    /// When the caller wants the queue to wake.
+    wake_at: Option<Duration>,
     ready: Vec<Token>,
     arms: Vec<Arm>,
 }
@@ -291,14 +293,23 @@ impl<K: Kernel, D> Engine<K, D> {
             free: Vec::new(),
             timer_at: None,
             timer_stale: false,
+            wake_at: None,
             ready: Vec::new(),
             arms: Vec::new(),
         }
     }
 
-    /// The system below.
-    pub fn kernel(&mut self) -> &mut K {
-        &mut self.kernel
+    /// The kernel's time.
+    pub fn now(&self) -> Duration {
+        self.kernel.now()
+    }
+
+    /// Has the queue wake at a time, for a caller with timers of its own. Replaces an earlier such time.
+    pub fn wake(&mut self, at: Option<Duration>) {
+        self.wake_at = at;
+        self.timer_stale = true;
+        let now = self.kernel.now();
+        self.set_timer(now);
     }
 
     /// Takes a listening, non-blocking descriptor in. It stays the caller's to close, after [`Engine::remove`].
@@ -439,6 +450,7 @@ impl<K: Kernel, D> Engine<K, D> {
             // Perhaps a little early: then it is set again.
             self.timer_at = None;
             self.timer_stale = true;
+            self.wake_at = self.wake_at.filter(|at| *at > now);
             for index in 0..self.slots.len() {
                 let Slot { generation, listener: Some(listener) } = &mut self.slots[index] else { continue };
                 if let State::Paused { until: Some(until), .. } = listener.state
@@ -564,6 +576,7 @@ impl<K: Kernel, D> Engine<K, D> {
                 State::Paused { until, .. } => until,
                 _ => None,
             })
+            .chain(self.wake_at)
             .min();
         if let Some(at) = next
             && self.timer_at.is_none_or(|set| at < set)

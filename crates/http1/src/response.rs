@@ -246,15 +246,21 @@ impl Drop for HeadWriter<'_> {
 
 /// Writes the whole response to a request that is refused: plain text, and the connection closes.
 pub fn write_reject(out: &mut Vec<u8>, reject: &Reject, now: Option<i64>) {
-    let body = reject.reason.as_bytes();
-    let exchange = Exchange::unread();
-    let plan = plan(&exchange, reject.status, Body::Known(body.len() as u64 + 1));
-    // The statuses of all rejects are good ones.
-    let Ok(mut head) = HeadWriter::new(out, reject.status) else { return };
+    write_failure(out, &Exchange::unread(), reject.status, reject.reason, now);
+}
+
+/// Writes the whole response to a request that failed: `text` as the body, unless it is to HEAD, and the connection
+/// closes. Writes nothing for a status that [`HeadWriter::new`] refuses.
+pub fn write_failure(out: &mut Vec<u8>, exchange: &Exchange, status: u16, text: &str, now: Option<i64>) {
+    let exchange = exchange.closing();
+    let plan = plan(&exchange, status, Body::Known(text.len() as u64 + 1));
+    let Ok(mut head) = HeadWriter::new(out, status) else { return };
     head.line(b"Content-Type", b"text/plain; charset=utf-8");
     head.finish(&exchange, &plan, now);
-    out.extend_from_slice(body);
-    out.push(b'\n');
+    if plan.delivery == Delivery::Plain {
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'\n');
+    }
 }
 
 /// Writes a piece of a chunked body. An empty piece writes nothing: as a chunk it would end the body.

@@ -2,7 +2,7 @@
 
 use kqnet_http1::response::{
     Body, CONTINUE, Delivery, Exchange, HeadError, HeadWriter, LAST_CHUNK, Plan, plan, push_chunk_size, reason,
-    write_chunk, write_reject,
+    write_chunk, write_failure, write_reject,
 };
 use kqnet_http1::{Reject, Version, date};
 use proptest::prelude::*;
@@ -206,6 +206,15 @@ fn a_refusal_is_a_whole_response() {
     write_reject(&mut out, &Reject::HOST_MISSING, None);
     let expected = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 15\r\n\
                     Connection: close\r\n\r\nno Host header\n";
+    assert_eq!(String::from_utf8(out).unwrap(), expected);
+}
+
+#[test]
+fn a_failure_of_head_has_no_body() {
+    let mut out = vec![];
+    write_failure(&mut out, &Exchange::new(b"HEAD", Version::Http11, true), 500, "failed", None);
+    let expected = "HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                    Content-Length: 7\r\nConnection: close\r\n\r\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
 

@@ -1,0 +1,88 @@
+//! Deadlines of waiting fibers, all on the one timer of the VM's queue.
+//!
+//! Janet's own timeouts would do, but each stays in its heap until it expires, and keeps its fiber alive: a server
+//! that gives every request a minute would hold a minute's worth of requests in memory. Here setting one is a store.
+
+use std::time::Duration;
+
+use janetrs::Janet;
+use janetrs::lowlevel as c;
+
+/// The least time between two looks at the deadlines, which is how late one may be.
+const TICK: Duration = Duration::from_millis(20);
+
+/// A place for one deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(usize);
+
+struct Entry {
+    fiber: *mut c::JanetFiber,
+    at: Option<Duration>,
+    /// The keyword that the fiber's wait ends with.
+    reason: &'static str,
+}
+
+/// The deadlines of a VM.
+#[derive(Default)]
+pub struct Deadlines {
+    entries: Vec<Option<Entry>>,
+    free: Vec<usize>,
+    /// When they are looked at next.
+    look_at: Option<Duration>,
+}
+
+impl Deadlines {
+    /// A place for a fiber, which must be a task, and be taken out before it ends.
+    pub fn add(&mut self, fiber: *mut c::JanetFiber) -> Place {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            self.entries.len() - 1
+        });
+        self.entries[index] = Some(Entry { fiber, at: None, reason: "" });
+        Place(index)
+    }
+
+    /// Takes a place out.
+    pub fn remove(&mut self, place: Place) {
+        if self.entries[place.0].take().is_some() {
+            self.free.push(place.0);
+        }
+    }
+
+    /// Sets or clears a deadline. Returns when the queue must wake, if sooner than it would.
+    pub fn set(&mut self, place: Place, at: Option<Duration>, reason: &'static str) -> Option<Duration> {
+        let entry = self.entries[place.0].as_mut()?;
+        (entry.at, entry.reason) = (at, reason);
+        let at = at?;
+        if self.look_at.is_none_or(|look_at| at + TICK < look_at) {
+            self.look_at = Some(at);
+            return Some(at);
+        }
+        None
+    }
+
+    /// Ends the waits whose time is up. Returns when the queue must wake next.
+    pub fn expire(&mut self, now: Duration) -> Option<Duration> {
+        if self.look_at.is_none_or(|at| at > now) {
+            return None;
+        }
+        let mut next: Option<Duration> = None;
+        for entry in self.entries.iter_mut().flatten() {
+            match entry.at {
+                Some(at) if at <= now => {
+                    entry.at = None;
+                    cancel(entry.fiber, entry.reason);
+                }
+                Some(at) => next = Some(next.map_or(at, |next| next.min(at))),
+                None => {}
+            }
+        }
+        self.look_at = next.map(|next| next.max(now + TICK));
+        self.look_at
+    }
+}
+
+fn cancel(fiber: *mut c::JanetFiber, reason: &str) {
+    // SAFETY: a task that has not ended, so it is live; a signal of that kind is what janet_cancel sends.
+    unsafe { c::janet_schedule_signal(fiber, Janet::keyword(reason.into()).into(), c::JanetSignal_JANET_SIGNAL_ERROR) };
+}

@@ -1,0 +1,664 @@
+//! HTTP connections: the state of each between Janet's reads and writes, on `crates/http1`.
+//!
+//! Janet code (janet/kqnet/http.janet) reads and writes; the functions here look at what was read and fill what is to
+//! be written. Each says by its connection's phase what the fiber may wait for next, and for how long.
+
+use std::cell::RefCell;
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+use std::time::{Duration, SystemTime};
+
+use janetrs::lowlevel as c;
+use janetrs::{Janet, TaggedJanet};
+use kqnet_http1::response::{self, Body, Delivery, Exchange, HeadWriter, plan, write_failure};
+use kqnet_http1::{BodyReader, Framing, HeadParser, Limits, Reject, Status, Version, push_lower, target};
+
+use crate::boundary::{Outcome, entry, guard};
+use crate::deadlines::Place;
+use crate::value::{arg, bytes, describe, integer, is_keyword, is_true, tuple};
+use crate::vm::{self, Vm};
+
+entry!(kqnet_http_config => config);
+entry!(kqnet_http_open => open);
+entry!(kqnet_http_close => close);
+entry!(kqnet_http_parse => parse);
+entry!(kqnet_http_body => body);
+entry!(kqnet_http_continue => awaits_continue);
+entry!(kqnet_http_respond => respond);
+entry!(kqnet_http_refuse => refuse);
+entry!(kqnet_http_phase => phase);
+entry!(kqnet_http_end_idle => end_idle);
+
+/// The most of an unread body that is read and thrown away to keep a connection.
+const MAX_DISCARD: u64 = 64 * 1024;
+
+/// Bodies up to this size go out in one write with their head.
+const SMALL_BODY: usize = 32 * 1024;
+
+/// How long a closing connection waits for the client to take the last answer.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How long a connection that was accepted, but not served yet, may stay silent while the server drains.
+const LAST_LOOK: Duration = Duration::from_millis(100);
+
+/// What a server's connections share.
+struct Config {
+    limits: Limits,
+    max_body: u64,
+    max_requests: Option<u32>,
+    head_timeout: Option<Duration>,
+    body_timeout: Option<Duration>,
+    idle_timeout: Option<Duration>,
+    write_timeout: Option<Duration>,
+}
+
+/// What a connection's fiber is doing. Its names are what `(native/http-phase http)` gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Between requests.
+    Idle,
+    /// A head has begun.
+    Head,
+    /// The handler runs.
+    Handler,
+    /// The handler waits for the body.
+    Body,
+    /// A response is being written.
+    Write,
+    /// The last response was written, and the client may still send.
+    Linger,
+}
+
+impl Phase {
+    const ALL: [(Self, &'static str); 6] = [
+        (Self::Idle, "idle"),
+        (Self::Head, "head"),
+        (Self::Handler, "handler"),
+        (Self::Body, "body"),
+        (Self::Write, "write"),
+        (Self::Linger, "linger"),
+    ];
+
+    fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(phase, _)| *phase == self).map_or("", |(_, name)| name)
+    }
+}
+
+/// A connection.
+struct Conn {
+    /// Kept alive by the mark function, as are the two after it.
+    config: *const Config,
+    stream: Janet,
+    /// The prototype of request tables, by which `read-body` finds this.
+    prototype: *mut c::JanetTable,
+    place: Option<Place>,
+    phase: Phase,
+    parser: HeadParser,
+    exchange: Exchange,
+    body: BodyReader,
+    /// The client waits for a 100 before it sends its body.
+    awaits_continue: bool,
+    /// The last response said that another request may follow.
+    keep: bool,
+    requests: u32,
+}
+
+#[repr(transparent)]
+struct AbstractType(c::JanetAbstractType);
+
+// SAFETY: they point to static functions and static strings, and nobody writes to them.
+unsafe impl Sync for AbstractType {}
+
+static CONFIG: AbstractType = AbstractType(c::JanetAbstractType {
+    name: c"kqnet/http-config".as_ptr(),
+    // SAFETY: the other members are optional functions, for which null is none. A config owns nothing.
+    ..unsafe { MaybeUninit::zeroed().assume_init() }
+});
+
+static CONN: AbstractType = AbstractType(c::JanetAbstractType {
+    name: c"kqnet/http".as_ptr(),
+    gc: Some(collect_conn),
+    gcmark: Some(mark_conn),
+    // SAFETY: as above.
+    ..unsafe { MaybeUninit::zeroed().assume_init() }
+});
+
+unsafe extern "C-unwind" fn mark_conn(data: *mut c_void, _size: usize) -> i32 {
+    // SAFETY: Janet passes the memory that `open` initialized; the values are live because of this marking.
+    unsafe {
+        let conn = &*data.cast::<Conn>();
+        c::janet_mark(c::janet_wrap_abstract(conn.config.cast_mut().cast()));
+        c::janet_mark(conn.stream.into());
+        c::janet_mark(c::janet_wrap_table(conn.prototype));
+    }
+    0
+}
+
+unsafe extern "C-unwind" fn collect_conn(data: *mut c_void, _size: usize) -> i32 {
+    guard("collecting a connection", || {
+        // SAFETY: Janet passes the memory that `open` initialized, and does so once.
+        unsafe {
+            leave(&mut *data.cast::<Conn>());
+            data.cast::<Conn>().drop_in_place();
+        }
+    });
+    0
+}
+
+/// Gives the connection's deadline back.
+fn leave(conn: &mut Conn) {
+    if let Some(place) = conn.place.take() {
+        vm::with_existing(|vm| vm.deadlines.remove(place));
+    }
+}
+
+thread_local! {
+    /// Where heads are written before they go to a Janet buffer.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The connection in the first argument.
+fn conn<'a>(args: &[Janet]) -> Result<&'a mut Conn, String> {
+    // SAFETY: a type check; the argument on Janet's stack keeps it alive, and no other reference to it exists while
+    // one of these functions runs, since none calls Janet code.
+    unsafe { c::janet_checkabstract(arg(args, 0).into(), &raw const CONN.0).cast::<Conn>().as_mut() }
+        .ok_or_else(|| format!("expected an HTTP connection, got {}", describe(arg(args, 0))))
+}
+
+/// A buffer of Janet's.
+fn buffer<'a>(value: Janet) -> Result<&'a mut c::JanetBuffer, String> {
+    match value.unwrap() {
+        // SAFETY: its type was checked, and the argument keeps it alive. The functions here never get one twice.
+        TaggedJanet::Buffer(_) => unsafe { Ok(&mut *c::janet_unwrap_buffer(value.into())) },
+        _ => Err(format!("expected a buffer, got {}", describe(value))),
+    }
+}
+
+fn contents(buffer: &c::JanetBuffer) -> &[u8] {
+    if buffer.count == 0 {
+        return &[];
+    }
+    // SAFETY: a buffer has `count` bytes at `data`.
+    unsafe { std::slice::from_raw_parts(buffer.data, buffer.count as usize) }
+}
+
+/// Removes bytes from the front of a buffer.
+fn consume(buffer: &mut c::JanetBuffer, count: usize) {
+    let rest = buffer.count as usize - count;
+    // SAFETY: both ranges are within the buffer.
+    unsafe { std::ptr::copy(buffer.data.add(count), buffer.data, rest) };
+    buffer.count = rest as i32;
+}
+
+/// Adds bytes to the end of a buffer.
+fn push(buffer: &mut c::JanetBuffer, bytes: &[u8]) -> Result<(), String> {
+    let count = i32::try_from(bytes.len()).ok().filter(|count| buffer.count.checked_add(*count).is_some());
+    let count = count.ok_or("a buffer would be larger than 2 GiB")?;
+    // SAFETY: the sum fits, which is the one reason for janet_buffer_push_bytes to raise.
+    unsafe { c::janet_buffer_push_bytes(buffer, bytes.as_ptr(), count) };
+    Ok(())
+}
+
+fn unix_time() -> Option<i64> {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|time| time.as_secs() as i64)
+}
+
+impl Conn {
+    fn config(&self) -> &Config {
+        // SAFETY: marked by `mark_conn`, and never written to after it was made.
+        unsafe { &*self.config }
+    }
+
+    /// Goes to a phase, and starts its time where it is a new one or each read of it has its own.
+    fn enter(&mut self, vm: &mut Vm, phase: Phase) {
+        let is_new = std::mem::replace(&mut self.phase, phase) != phase;
+        let config = self.config();
+        let (timeout, reason) = match phase {
+            Phase::Idle => (config.idle_timeout, "idle-timeout"),
+            Phase::Head => (config.head_timeout, "head-timeout"),
+            Phase::Body => (config.body_timeout, "body-timeout"),
+            Phase::Write => (config.write_timeout, "write-timeout"),
+            Phase::Linger => (Some(LINGER), "linger-timeout"),
+            Phase::Handler => (None, ""),
+        };
+        if is_new || matches!(phase, Phase::Body | Phase::Write) {
+            self.deadline(vm, timeout, reason);
+        }
+    }
+
+    fn deadline(&self, vm: &mut Vm, timeout: Option<Duration>, reason: &'static str) {
+        if let Some(place) = self.place {
+            let at = timeout.map(|timeout| vm.engine.now() + timeout);
+            if let Some(wake) = vm.deadlines.set(place, at, reason) {
+                vm.engine.wake(Some(wake));
+            }
+        }
+    }
+
+    /// Throws away what `buffer` has of an unread body.
+    fn discard(&mut self, buffer: &mut c::JanetBuffer) -> Result<(), Reject> {
+        while !self.body.is_done() && buffer.count > 0 {
+            let step = self.body.step(contents(buffer))?;
+            consume(buffer, step.consumed);
+        }
+        Ok(())
+    }
+
+    /// Whether what is left of an unread body is worth reading for the sake of the connection.
+    fn can_discard(&self) -> bool {
+        match &self.body {
+            BodyReader::Length { remaining } => *remaining <= MAX_DISCARD && !self.awaits_continue,
+            BodyReader::Chunked(_) => self.body.is_done(),
+        }
+    }
+}
+
+/// `(native/http-config max-head max-request-line max-headers max-body max-requests head body idle write)`: numbers, and
+/// seconds, where nil is no limit
+fn config(args: &[Janet]) -> Result<Outcome, String> {
+    let count = |index: usize, none: f64| match arg(args, index).unwrap() {
+        TaggedJanet::Nil => Ok(none),
+        TaggedJanet::Number(number) if number >= 0.0 => Ok(number),
+        _ => Err(format!("expected a positive number, got {}", describe(arg(args, index)))),
+    };
+    let seconds = |index| match count(index, f64::INFINITY) {
+        Ok(seconds) => Ok(Duration::try_from_secs_f64(seconds).ok()),
+        Err(text) => Err(text),
+    };
+    let config = Config {
+        limits: Limits {
+            max_head: count(0, 16384.0)? as usize,
+            max_request_line: count(1, 8192.0)? as usize,
+            max_headers: count(2, 100.0)? as usize,
+        },
+        max_body: count(3, f64::INFINITY)? as u64,
+        max_requests: Some(count(4, f64::INFINITY)?).filter(|count| count.is_finite()).map(|count| count as u32),
+        head_timeout: seconds(5)?,
+        body_timeout: seconds(6)?,
+        idle_timeout: seconds(7)?,
+        write_timeout: seconds(8)?,
+    };
+    // SAFETY: janet_abstract gives memory of the size asked for, aligned for anything.
+    let value = unsafe {
+        let place: *mut Config = c::janet_abstract(&raw const CONFIG.0, size_of::<Config>()).cast();
+        place.write(config);
+        c::janet_wrap_abstract(place.cast())
+    };
+    Ok(Outcome::Value(value.into()))
+}
+
+/// `(native/http-open stream config)`: a new connection, whose fiber is the running task
+fn open(args: &[Janet]) -> Result<Outcome, String> {
+    // SAFETY: a type check.
+    let config: *const Config = unsafe { c::janet_checkabstract(arg(args, 1).into(), &raw const CONFIG.0) }.cast();
+    if config.is_null() {
+        return Err(format!("expected an HTTP configuration, got {}", describe(arg(args, 1))));
+    }
+    vm::with(|vm| {
+        // SAFETY: as above; called by Janet, so there is a root fiber. The config is live: it is an argument.
+        let (place, prototype, limits, fiber) = unsafe {
+            let place: *mut Conn = c::janet_abstract(&raw const CONN.0, size_of::<Conn>()).cast();
+            (place, c::janet_table(1), (*config).limits, c::janet_root_fiber())
+        };
+        let conn = Conn {
+            config,
+            stream: arg(args, 0),
+            prototype,
+            place: Some(vm.deadlines.add(fiber)),
+            phase: Phase::Handler,
+            parser: HeadParser::new(limits),
+            exchange: Exchange::unread(),
+            body: BodyReader::Length { remaining: 0 },
+            awaits_continue: false,
+            keep: true,
+            requests: 0,
+        };
+        // SAFETY: as above.
+        let value = unsafe {
+            place.write(conn);
+            let value = c::janet_wrap_abstract(place.cast());
+            c::janet_table_put(prototype, vm.keys.http, value);
+            value
+        };
+        Ok(Outcome::Value(value.into()))
+    })
+}
+
+/// `(native/http-close http)`
+fn close(args: &[Janet]) -> Result<Outcome, String> {
+    leave(conn(args)?);
+    Ok(Outcome::Value(Janet::nil()))
+}
+
+/// `(native/http-parse http buffer draining)`: the next request as a table, whose head is taken from the buffer; a
+/// tuple of status and reason where it is refused; nil where more has to be read; :close after the last request
+fn parse(args: &[Janet]) -> Result<Outcome, String> {
+    let conn = conn(args)?;
+    let buffer = buffer(arg(args, 1))?;
+    vm::with(|vm| {
+        if !conn.keep {
+            return Ok(Outcome::Value(Janet::keyword("close".into())));
+        }
+        if let Err(reject) = conn.discard(buffer) {
+            return Ok(refused(reject));
+        }
+        if !conn.body.is_done() {
+            conn.enter(vm, Phase::Body);
+            return Ok(Outcome::Value(Janet::nil()));
+        }
+        match conn.parser.parse(contents(buffer)) {
+            Ok(Status::Complete(head)) => {
+                conn.parser = HeadParser::new(conn.config().limits);
+                conn.requests += 1;
+                conn.exchange = head.exchange();
+                if conn.config().max_requests.is_some_and(|max| conn.requests >= max) {
+                    conn.exchange = conn.exchange.closing();
+                }
+                conn.awaits_continue = head.expect_continue && head.framing != Framing::None;
+                let framing = head.framing;
+                let length = head.len;
+                let request = request(vm, conn, &head, arg(args, 1));
+                conn.enter(vm, Phase::Handler);
+                match BodyReader::new(framing, conn.config().max_body) {
+                    Ok(body) => conn.body = body,
+                    Err(reject) => return Ok(refused(reject)),
+                }
+                consume(buffer, length);
+                Ok(Outcome::Value(request))
+            }
+            Ok(Status::Partial) => {
+                if conn.parser.has_begun() {
+                    conn.enter(vm, Phase::Head);
+                } else {
+                    conn.enter(vm, Phase::Idle);
+                    if is_true(arg(args, 2)) {
+                        conn.deadline(vm, Some(LAST_LOOK), "idle-timeout");
+                    }
+                }
+                Ok(Outcome::Value(Janet::nil()))
+            }
+            Err(reject) => {
+                conn.exchange = Exchange::unread();
+                Ok(refused(reject))
+            }
+        }
+    })
+}
+
+fn refused(reject: Reject) -> Outcome {
+    Outcome::Value(tuple(&[Janet::integer(reject.status.into()), Janet::from(reject.reason)]))
+}
+
+fn string(bytes: &[u8]) -> c::Janet {
+    // SAFETY: janet_string copies so many bytes. A head is smaller than an i32 can count.
+    unsafe { c::janet_wrap_string(c::janet_string(bytes.as_ptr(), bytes.len() as i32)) }
+}
+
+/// Puts a value beside those that a key has already, as `spork/http` does: a second one makes an array.
+unsafe fn accumulate(table: *mut c::JanetTable, key: c::Janet, value: c::Janet) {
+    // SAFETY: the caller passes a live table.
+    unsafe {
+        let old = c::janet_table_rawget(table, key);
+        if c::janet_checktype(old, c::JanetType_JANET_NIL) != 0 {
+            c::janet_table_put(table, key, value);
+        } else if c::janet_checktype(old, c::JanetType_JANET_ARRAY) != 0 {
+            c::janet_array_push(c::janet_unwrap_array(old), value);
+        } else {
+            let both = [old, value];
+            c::janet_table_put(table, key, c::janet_wrap_array(c::janet_array_n(both.as_ptr(), 2)));
+        }
+    }
+}
+
+/// The request table, with the keys of `spork/http`'s.
+fn request(vm: &Vm, conn: &Conn, head: &kqnet_http1::Head<'_>, buffer: Janet) -> Janet {
+    let keys = &vm.keys;
+    let mut name = Vec::with_capacity(32);
+    // SAFETY: all values are new or live, and nothing starts a collection before the table is returned.
+    unsafe {
+        let headers = c::janet_table(head.headers.len() as i32);
+        for header in &head.headers {
+            name.clear();
+            push_lower(header.name, &mut name);
+            accumulate(headers, string(&name), string(header.value));
+        }
+        let table = c::janet_table(11);
+        (*table).proto = conn.prototype;
+        c::janet_table_put(table, keys.headers, c::janet_wrap_table(headers));
+        c::janet_table_put(table, keys.connection, conn.stream.into());
+        c::janet_table_put(table, keys.buffer, buffer.into());
+        c::janet_table_put(table, keys.head_size, c::janet_wrap_number(head.len as f64));
+        c::janet_table_put(table, keys.method, string(head.method));
+        c::janet_table_put(table, keys.path, string(head.raw_target));
+        let (route, query) = (head.target.path(), head.target.query());
+        c::janet_table_put(table, keys.route, string(route));
+        if head.version == Version::Http10 {
+            c::janet_table_put(table, keys.http_version, string(b"1.0"));
+        }
+        if let Some(query) = query {
+            c::janet_table_put(table, keys.query_string, string(query));
+            let pairs = c::janet_table(4);
+            for (key, value) in target::query(query) {
+                let value = value.map_or_else(|| c::janet_wrap_true(), |value| string(&value));
+                accumulate(pairs, string(&key), value);
+            }
+            c::janet_table_put(table, keys.query, c::janet_wrap_table(pairs));
+        }
+        c::janet_wrap_table(table).into()
+    }
+}
+
+/// `(native/http-body http buffer out)`: moves what the buffer has of the body to `out`. True when the body is complete,
+/// false when more has to be read, a tuple of status and reason where it is refused.
+fn body(args: &[Janet]) -> Result<Outcome, String> {
+    let conn = conn(args)?;
+    let from = buffer(arg(args, 1))?;
+    if arg(args, 1) == arg(args, 2) {
+        return Err("a body cannot be read into the buffer that it comes from".into());
+    }
+    let to = buffer(arg(args, 2))?;
+    while !conn.body.is_done() && from.count > 0 {
+        let step = match conn.body.step(contents(from)) {
+            Ok(step) => step,
+            Err(reject) => {
+                // What follows cannot be read.
+                conn.exchange = conn.exchange.closing();
+                return Ok(refused(reject));
+            }
+        };
+        push(to, &contents(from)[step.data])?;
+        consume(from, step.consumed);
+    }
+    let is_done = conn.body.is_done();
+    vm::with(|vm| {
+        conn.enter(vm, if is_done { Phase::Handler } else { Phase::Body });
+        Ok(())
+    })?;
+    Ok(Outcome::Value(Janet::boolean(is_done)))
+}
+
+/// `(native/http-continue http)`: whether the client waits for a 100, which is true once
+fn awaits_continue(args: &[Janet]) -> Result<Outcome, String> {
+    let conn = conn(args)?;
+    let awaits = std::mem::take(&mut conn.awaits_continue) && !conn.body.is_done();
+    Ok(Outcome::Value(Janet::boolean(awaits)))
+}
+
+/// What a response table has under a key.
+fn get(response: Janet, key: c::Janet) -> Result<Janet, String> {
+    // SAFETY: the types are checked, and look-ups have no other precondition.
+    unsafe {
+        match response.unwrap() {
+            TaggedJanet::Nil => Ok(Janet::nil()),
+            TaggedJanet::Table(_) => Ok(c::janet_table_get(c::janet_unwrap_table(response.into()), key).into()),
+            TaggedJanet::Struct(_) => Ok(c::janet_struct_get(c::janet_unwrap_struct(response.into()), key).into()),
+            _ => Err(format!("a response must be a table or a struct, got {}", describe(response))),
+        }
+    }
+}
+
+/// `(native/http-respond http response out buffer closing)`: writes the head to `out`, and a small body too. Gives what is
+/// left to send: :none, :bytes (the body as it is), :chunked, :pieces (each piece as it is), or the number of bytes that
+/// the pieces must have in all.
+fn respond(args: &[Janet]) -> Result<Outcome, String> {
+    let conn = conn(args)?;
+    let answer = arg(args, 1);
+    let out = buffer(arg(args, 2))?;
+    if arg(args, 2) == arg(args, 3) {
+        return Err("a response cannot be written to the buffer that its request comes from".into());
+    }
+    // Before the body is looked at, which may be this very buffer.
+    if conn.discard(buffer(arg(args, 3))?).is_err() {
+        conn.exchange = conn.exchange.closing();
+    }
+    vm::with(|vm| {
+        let keys = &vm.keys;
+        let status = match get(answer, keys.status)? {
+            nil if nil.is_nil() => 200,
+            value => integer(value).and_then(|status| u16::try_from(status).ok()).ok_or_else(|| {
+                format!("a response's :status must be a number of three digits, got {}", describe(value))
+            })?,
+        };
+        let body = get(answer, keys.body)?;
+        let headers = get(answer, keys.headers)?;
+        let known = if body.is_nil() { Some(&[][..]) } else { bytes(&body) };
+
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.clear();
+            let mut declared: Option<u64> = None;
+            let mut head = HeadWriter::new(scratch, status).map_err(|error| error.to_string())?;
+            each_header(headers, &mut |name, value| {
+                if known.is_none() && name.eq_ignore_ascii_case(b"content-length") {
+                    declared = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+                }
+                head.header(name, value).map_err(|error| error.to_string())
+            })?;
+            let size = match (known, declared) {
+                (Some(bytes), _) => Body::Known(bytes.len() as u64),
+                (None, Some(length)) => Body::Known(length),
+                (None, None) => Body::Streamed,
+            };
+
+            // From here on nothing can fail that a 500 in place of this response could answer.
+            if is_true(arg(args, 4)) || !conn.body.is_done() && !conn.can_discard() {
+                conn.exchange = conn.exchange.closing();
+            }
+            let plan = plan(&conn.exchange, status, size);
+            conn.keep = head.finish(&conn.exchange, &plan, unix_time());
+            let mut rest = match plan.delivery {
+                Delivery::None => "none",
+                Delivery::Plain if known.is_some() => "bytes",
+                Delivery::Plain | Delivery::UntilClose => "pieces",
+                Delivery::Chunked => "chunked",
+            };
+            if let Some(bytes) = known
+                && rest == "bytes"
+                && bytes.len() <= SMALL_BODY
+            {
+                scratch.extend_from_slice(bytes);
+                rest = "none";
+            }
+            push(out, scratch)?;
+            if scratch.capacity() > 4 * SMALL_BODY {
+                *scratch = Vec::new();
+            }
+            conn.enter(vm, Phase::Write);
+            Ok(Outcome::Value(match declared {
+                Some(length) if rest == "pieces" => Janet::number(length as f64),
+                _ => Janet::keyword(rest.into()),
+            }))
+        })
+    })
+}
+
+/// Takes a header's name and value.
+type EachHeader<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), String> + 'a;
+
+/// Calls `each` with every header and value of a dictionary; a value may be an array or tuple of several.
+fn each_header(headers: Janet, each: &mut EachHeader<'_>) -> Result<(), String> {
+    if headers.is_nil() {
+        return Ok(());
+    }
+    let (mut pairs, mut count, mut capacity) = (std::ptr::null(), 0, 0);
+    // SAFETY: three places for what is found in a live value.
+    if unsafe { c::janet_dictionary_view(headers.into(), &mut pairs, &mut count, &mut capacity) } == 0 {
+        return Err(format!("a response's :headers must be a table or a struct, got {}", describe(headers)));
+    }
+    for index in 0..capacity as usize {
+        // SAFETY: a dictionary has so many places, of which those with a nil key are free.
+        let pair = unsafe { &*pairs.add(index) };
+        let (name, value) = (Janet::from(pair.key), Janet::from(pair.value));
+        if name.is_nil() {
+            continue;
+        }
+        let name = bytes(&name).ok_or_else(|| format!("a header's name must be a string, got {}", describe(name)))?;
+        let (mut items, mut count) = (std::ptr::null(), 0);
+        // SAFETY: as above, for what is indexed.
+        if unsafe { c::janet_indexed_view(value.into(), &mut items, &mut count) } != 0 {
+            for index in 0..count as usize {
+                // SAFETY: it has so many items.
+                one_header(name, Janet::from(unsafe { *items.add(index) }), each)?;
+            }
+        } else {
+            one_header(name, value, each)?;
+        }
+    }
+    Ok(())
+}
+
+fn one_header(name: &[u8], value: Janet, each: &mut EachHeader<'_>) -> Result<(), String> {
+    match bytes(&value) {
+        Some(bytes) => each(name, bytes),
+        None => each(name, describe(value).as_bytes()),
+    }
+}
+
+/// `(native/http-refuse http status reason out)`: writes the whole answer to a request that is refused
+fn refuse(args: &[Janet]) -> Result<Outcome, String> {
+    let conn = conn(args)?;
+    let status = integer(arg(args, 1)).and_then(|status| u16::try_from(status).ok()).unwrap_or(400);
+    let reason = match bytes(&arg(args, 2)) {
+        // A reject's text is static; these are few, and short.
+        Some(text) => String::from_utf8_lossy(text).into_owned(),
+        None => response::reason(status).to_owned(),
+    };
+    let out = buffer(arg(args, 3))?;
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.clear();
+        write_failure(scratch, &conn.exchange, status, &reason, unix_time());
+        push(out, scratch)
+    })?;
+    conn.keep = false;
+    vm::with(|vm| {
+        conn.enter(vm, Phase::Write);
+        Ok(Outcome::Value(Janet::nil()))
+    })
+}
+
+/// `(native/http-phase http &opt phase)`: what the connection's fiber is doing, which a second argument changes
+fn phase(args: &[Janet]) -> Result<Outcome, String> {
+    let conn = conn(args)?;
+    let new = arg(args, 1);
+    if !new.is_nil() {
+        let (phase, _) = Phase::ALL
+            .into_iter()
+            .find(|(_, name)| is_keyword(new, name))
+            .ok_or_else(|| format!("expected a phase, got {}", describe(new)))?;
+        vm::with(|vm| {
+            conn.enter(vm, phase);
+            Ok(())
+        })?;
+    }
+    Ok(Outcome::Value(Janet::keyword(conn.phase.name().into())))
+}
+
+/// `(native/http-end-idle http)`: ends a connection that waits for a request, unless one has just come
+fn end_idle(args: &[Janet]) -> Result<Outcome, String> {
+    let conn = conn(args)?;
+    vm::with(|vm| {
+        if conn.phase == Phase::Idle {
+            conn.deadline(vm, Some(Duration::ZERO), "idle-timeout");
+        }
+        Ok(Outcome::Value(Janet::nil()))
+    })
+}
