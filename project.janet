@@ -13,3 +13,8 @@
 
 # jpm removes the installed folder first, so a library that a program has loaded is not written over.
 (install-rule module/folder (dyn :modpath))
+
+(declare-binscript
+  :main "bin/kqnet-doctor"
+  :hardcode-syspath true
+  :is-janet true)

@@ -16,4 +16,5 @@
   [manifest &]
   (bundle/add-directory manifest "kqnet")
   (each name (sort (os/dir module/folder))
-    (bundle/add-file manifest (string module/folder "/" name) (string "kqnet/" name))))
+    (bundle/add-file manifest (string module/folder "/" name) (string "kqnet/" name)))
+  (bundle/add-bin manifest "bin/kqnet-doctor"))
