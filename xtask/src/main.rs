@@ -34,6 +34,7 @@ usage: cargo xtask COMMAND
              --port N       8000 unless given
   test     run every test
              --quick        the Rust tests, and the Janet tests on the newest Janet only
+             --emulated     the Janet tests also on the emulated kqueue, as every kernel
              --host NAME    the Janet tests on this host only, such as 1.37.1-poll (repeatable)
              --jobs N       so many Janet test files at once (the number of processors)
              --deadline S   seconds after which a Janet test file is killed (300)

@@ -62,6 +62,7 @@ fn compile(host: &Host, built: &Built, cargo_target: &Path, output: Output) -> R
         cargo
             .args(["--target", TRIPLE])
             .env("RUSTC_BOOTSTRAP", "1")
+            .env("CFLAGS", "-fsanitize=address -fno-omit-frame-pointer")
             .env("RUSTFLAGS", "-Zsanitizer=address -Cforce-frame-pointers=yes");
     }
     let failure = format!("kqnet does not build for Janet {host}: see above");

@@ -31,9 +31,11 @@ impl Plan {
             deadline: Duration::from_secs(300),
             filters: Vec::new(),
         };
+        let mut emulated = false;
         while let Some(arg) = args.next().map_err(|e| e.to_string())? {
             match arg {
                 Arg::Long("quick") => plan.quick = true,
+                Arg::Long("emulated") => emulated = true,
                 Arg::Long("host") => plan.hosts.push(host_named(&options::text(&mut args)?)?),
                 Arg::Long("jobs") => plan.jobs = options::number(&mut args, "--jobs", 1)?,
                 Arg::Long("deadline") => {
@@ -41,12 +43,18 @@ impl Plan {
                 }
                 Arg::Value(filter) => plan.filters.push(filter.to_string_lossy().into_owned()),
                 other => {
-                    return Err(options::unknown(&other, "--quick, --host, --jobs, --deadline, and parts of names"));
+                    return Err(options::unknown(
+                        &other,
+                        "--quick, --emulated, --host, --jobs, --deadline, and parts of names",
+                    ));
                 }
             }
         }
         if plan.hosts.is_empty() {
             plan.hosts = if plan.quick { vec![Host::default()] } else { Host::matrix() };
+        }
+        if emulated {
+            plan.hosts.extend(Host::emulated());
         }
         Ok(plan)
     }
@@ -58,7 +66,8 @@ impl Plan {
 }
 
 fn host_named(name: &str) -> Result<Host> {
-    let hosts = Host::matrix();
+    let mut hosts = Host::matrix();
+    hosts.extend(Host::emulated());
     let names: Vec<String> = hosts.iter().map(Host::to_string).collect();
     hosts
         .into_iter()
@@ -74,7 +83,7 @@ pub fn run(args: Parser) -> Result<ExitCode> {
     tools::libclang()?;
 
     let mut total = Count::default();
-    for step in [rust::fmt, rust::clippy, rust::tests, janet::tests] {
+    for step in [rust::fmt, rust::clippy, rust::clippy_kqueue, rust::tests, janet::tests] {
         total += step(&plan)?;
     }
     if total == Count::default() {

@@ -153,6 +153,8 @@ impl Case {
             .current_dir(repo::root())
             .env("JANET_PATH", &self.janet_path)
             .env_remove("JANET_PROFILE")
+            // For tests that measure: a sanitizer changes memory, time and system calls.
+            .env("KQNET_HOST", &self.host)
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err);

@@ -19,13 +19,24 @@ pub fn fmt(plan: &Plan) -> Result<Count> {
 
 /// No lint of any crate says anything.
 pub fn clippy(plan: &Plan) -> Result<Count> {
-    check(plan, "clippy", || {
-        let mut cargo = repo::cargo();
-        cargo
-            .args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])
-            .env("JANET_HEADERPATH", Host::default().build(&repo::target())?.headers());
-        Ok(cargo)
-    })
+    let lints = ["--all-targets", "--", "-D", "warnings"];
+    check(plan, "clippy", || clippy_command(&["--workspace"], &lints))
+}
+
+/// Nor of the code that is compiled on systems with kqueue.
+pub fn clippy_kqueue(plan: &Plan) -> Result<Count> {
+    let packages = ["--package", "kqnet", "--package", "kqnet-accept", "--features", "kqnet/emulated-kqueue"];
+    check(plan, "clippy-kqueue", || clippy_command(&packages, &["--", "-D", "warnings"]))
+}
+
+fn clippy_command(packages: &[&str], lints: &[&str]) -> Result<Command> {
+    let mut cargo = repo::cargo();
+    cargo
+        .args(["clippy", "--quiet"])
+        .args(packages)
+        .args(lints)
+        .env("JANET_HEADERPATH", Host::default().build(&repo::target())?.headers());
+    Ok(cargo)
 }
 
 /// A command that says nothing when all is well.

@@ -20,10 +20,43 @@ const NO_WAIT: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 0 };
 /// The identifier of the timer, in a space of its own.
 const TIMER_IDENT: RawFd = 1;
 
+/// The system's `struct kevent`.
+pub use os::kevent as Event;
+
+/// A kevent(2) that does not wait: the system's, or a model of some system's in tests.
+pub trait Kevent {
+    /// Makes the changes, then fills `events`. Returns how many it filled.
+    ///
+    /// # Errors
+    /// Those of kevent(2).
+    fn kevent(&mut self, changes: &[Event], events: &mut [MaybeUninit<Event>]) -> Result<usize, Errno>;
+}
+
+/// The system call on a kqueue.
+#[derive(Debug)]
+pub struct SystemCall(RawFd);
+
+impl Kevent for SystemCall {
+    fn kevent(&mut self, changes: &[Event], events: &mut [MaybeUninit<Event>]) -> Result<usize, Errno> {
+        // SAFETY: both lists are as long as said.
+        let count = unsafe {
+            os::kevent(
+                self.0,
+                changes.as_ptr(),
+                changes.len() as _,
+                events.as_mut_ptr().cast(),
+                events.len() as _,
+                &NO_WAIT,
+            )
+        };
+        if count == -1 { Err(Errno::last()) } else { Ok(count as usize) }
+    }
+}
+
 /// A kqueue for listeners.
 #[derive(Debug)]
-pub struct Queue {
-    kqueue: RawFd,
+pub struct Queue<K = SystemCall> {
+    call: K,
 }
 
 impl Queue {
@@ -46,7 +79,14 @@ impl Queue {
         };
         // fork leaves a kqueue behind, but posix_spawn on macOS does not.
         syscall!(fcntl(kqueue.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC))?;
-        Ok((Self { kqueue: kqueue.as_raw_fd() }, kqueue))
+        Ok((Self::with(SystemCall(kqueue.as_raw_fd())), kqueue))
+    }
+}
+
+impl<K: Kevent> Queue<K> {
+    /// A queue on a call of one's own.
+    pub fn with(call: K) -> Self {
+        Self { call }
     }
 
     /// Appends the tokens of all ready listeners, and gives true where the timer has fired.
@@ -129,24 +169,11 @@ impl Queue {
     }
 
     /// Makes changes and gives each receipt, or, without changes, each event that is waiting.
-    fn kevent(&self, changes: &[os::kevent], mut each: impl FnMut(&os::kevent)) -> Result<(), Errno> {
-        let mut events = [const { MaybeUninit::<os::kevent>::uninit() }; CAPACITY];
-        let room = if changes.is_empty() { CAPACITY } else { changes.len() };
-        // SAFETY: both lists are as long as said, and `room` is at most CAPACITY.
-        let count = unsafe {
-            os::kevent(
-                self.kqueue,
-                changes.as_ptr(),
-                changes.len() as _,
-                events.as_mut_ptr().cast(),
-                room.min(CAPACITY) as _,
-                &NO_WAIT,
-            )
-        };
-        if count == -1 {
-            return Err(Errno::last());
-        }
-        for event in &events[..count as usize] {
+    fn kevent(&mut self, changes: &[Event], mut each: impl FnMut(&Event)) -> Result<(), Errno> {
+        let mut events = [const { MaybeUninit::<Event>::uninit() }; CAPACITY];
+        let room = if changes.is_empty() { CAPACITY } else { changes.len().min(CAPACITY) };
+        let count = self.call.kevent(changes, &mut events[..room])?;
+        for event in &events[..count] {
             // SAFETY: kevent has filled the first `count` events.
             each(unsafe { event.assume_init_ref() });
         }
@@ -156,9 +183,9 @@ impl Queue {
 
 /// One change with EV_RECEIPT, so that its result can be told from the others'. The types of kevent's fields differ
 /// from system to system.
-fn change(ident: RawFd, filter: i64, flags: u64, token: usize, data: isize) -> os::kevent {
+fn change(ident: RawFd, filter: i64, flags: u64, token: usize, data: isize) -> Event {
     // SAFETY: a kevent is plain integers and a pointer, all of which may be zero.
-    let mut event: os::kevent = unsafe { std::mem::zeroed() };
+    let mut event: Event = unsafe { std::mem::zeroed() };
     event.ident = ident as _;
     event.filter = filter as _;
     event.flags = (flags | os::EV_RECEIPT as u64) as _;

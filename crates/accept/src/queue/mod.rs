@@ -6,7 +6,7 @@
 #[cfg(not(kqueue))]
 mod epoll;
 #[cfg(kqueue)]
-mod kqueue;
+pub mod kqueue;
 
 #[cfg(not(kqueue))]
 pub use epoll::Queue;

@@ -1,0 +1,421 @@
+//! The accept policy and the kqueue code on simulated kernels: on every one no connection is lost and no wake-up
+//! missed, whatever happens in whatever order; and a naive policy, which shows that the tests can fail.
+#![cfg(feature = "emulated-kqueue")]
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use kqnet_accept::engine::Arm;
+use kqnet_accept::queue::kqueue::{Event, Kevent as Call, Queue};
+use kqnet_accept::{Engine, Errno, Kernel, Limits, Next, Sink, Token};
+use kqueue_emu::kevent::{EV_ADD, EV_CLEAR, EVFILT_READ, Kevent};
+use kqueue_emu::sim::{Conn, Fd, Sim, State};
+use kqueue_emu::{Kernel as System, Profile};
+use proptest::prelude::*;
+
+type Shared = Rc<RefCell<Sim>>;
+
+/// kevent(2) of the simulated kernel.
+struct SimCall {
+    sim: Shared,
+    queue: Fd,
+}
+
+impl Call for SimCall {
+    fn kevent(&mut self, changes: &[Event], events: &mut [MaybeUninit<Event>]) -> Result<usize, Errno> {
+        let changes: Vec<Kevent> = changes
+            .iter()
+            .map(|change| Kevent {
+                ident: change.ident,
+                filter: change.filter,
+                flags: change.flags,
+                fflags: change.fflags,
+                data: change.data,
+                udata: change.udata,
+            })
+            .collect();
+        let mut found = vec![Kevent::default(); events.len()];
+        let count = self.sim.borrow_mut().kevent(self.queue, &changes, &mut found).map_err(|errno| Errno(errno.0))?;
+        for (to, from) in events.iter_mut().zip(&found[..count]) {
+            to.write(Event {
+                ident: from.ident,
+                filter: from.filter,
+                flags: from.flags,
+                fflags: from.fflags,
+                data: from.data,
+                udata: from.udata,
+            });
+        }
+        Ok(count)
+    }
+}
+
+/// The module's kqueue code on a simulated kernel.
+struct SimKernel {
+    sim: Shared,
+    queue: Queue<SimCall>,
+}
+
+impl Kernel for SimKernel {
+    type Conn = (Fd, Conn);
+
+    fn poll(&mut self, ready: &mut Vec<Token>) -> Result<bool, Errno> {
+        self.queue.poll(ready)
+    }
+
+    fn arm(&mut self, arms: &mut [Arm]) {
+        self.queue.arm(arms);
+    }
+
+    fn disarm(&mut self, fd: RawFd) {
+        self.queue.disarm(fd);
+    }
+
+    fn timer(&mut self, delay: Duration) {
+        self.queue.timer(delay);
+    }
+
+    fn accept(&mut self, listener: RawFd) -> Result<(Fd, Conn), Errno> {
+        let mut sim = self.sim.borrow_mut();
+        // What socket::Headroom finds out before accepting.
+        if sim.headroom() == 0 {
+            return Err(Errno(libc::EMFILE));
+        }
+        sim.accept(listener).map(|accepted| (accepted.fd, accepted.conn)).map_err(|errno| Errno(errno.0))
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.sim.borrow().now())
+    }
+}
+
+/// Who waits for each listener: nobody, for one connection, or for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waiter {
+    Once,
+    Loop,
+}
+
+#[derive(Default)]
+struct Taker {
+    waiters: BTreeMap<Fd, Waiter>,
+    taken: Vec<(Fd, Conn)>,
+    failed: Vec<Errno>,
+}
+
+impl Sink<(Fd, Conn), Fd> for Taker {
+    fn wants(&mut self, listener: &Fd) -> bool {
+        self.waiters.contains_key(listener)
+    }
+
+    fn accepted(&mut self, listener: &Fd, conn: (Fd, Conn)) -> Next {
+        self.taken.push(conn);
+        match self.waiters.get(listener) {
+            Some(Waiter::Loop) => Next::More,
+            Some(Waiter::Once) => {
+                self.waiters.remove(listener);
+                Next::Enough
+            }
+            None => panic!("a connection for nobody"),
+        }
+    }
+
+    fn failed(&mut self, _listener: &Fd, errno: Errno) {
+        self.failed.push(errno);
+    }
+
+    fn starved(&mut self, _listener: &Fd, _errno: Errno) {}
+}
+
+/// A Janet VM in small: an outer queue that watches the inner one edge-triggered, and the engine.
+struct Vm {
+    sim: Shared,
+    outer: Fd,
+    engine: Engine<SimKernel, Fd>,
+    taker: Taker,
+    listeners: BTreeMap<Fd, Token>,
+}
+
+impl Vm {
+    fn new(profile: Profile) -> Self {
+        let sim = Rc::new(RefCell::new(Sim::new(profile)));
+        let (outer, inner) = {
+            let mut sim = sim.borrow_mut();
+            let outer = sim.kqueue().expect("a queue");
+            let inner = sim.kqueue().expect("a queue");
+            let watch = Kevent::new(inner as usize, EVFILT_READ, EV_ADD | EV_CLEAR);
+            sim.kevent(outer, &[watch], &mut []).expect("queues can be nested");
+            (outer, inner)
+        };
+        let queue = Queue::with(SimCall { sim: sim.clone(), queue: inner });
+        let engine = Engine::new(SimKernel { sim: sim.clone(), queue });
+        Self { sim, outer, engine, taker: Taker::default(), listeners: BTreeMap::new() }
+    }
+
+    fn listen(&mut self, limits: Limits) {
+        if let Ok(fd) = self.sim.borrow_mut().listen(64) {
+            let token = self.engine.add(fd, limits, fd);
+            self.listeners.insert(fd, token);
+        }
+    }
+
+    fn nth(&self, index: usize) -> Option<(Fd, Token)> {
+        self.listeners.iter().nth(index.checked_rem(self.listeners.len())?).map(|(&fd, &token)| (fd, token))
+    }
+
+    fn wait(&mut self, fd: Fd, token: Token, waiter: Waiter) {
+        if self.taker.waiters.contains_key(&fd) {
+            return;
+        }
+        if waiter == Waiter::Once
+            && let Some(conn) = self.engine.accept_now(token, &mut self.taker).expect("the listener is open")
+        {
+            self.taker.taken.push(conn);
+            return;
+        }
+        self.engine.start(token).expect("the listener is open");
+        self.taker.waiters.insert(fd, waiter);
+    }
+
+    /// True if the outer queue had an event.
+    fn turn(&mut self) -> bool {
+        let mut event = [Kevent::default()];
+        let woken = self.sim.borrow_mut().kevent(self.outer, &[], &mut event).expect("the outer queue works") > 0;
+        if woken {
+            self.engine.run(&mut self.taker).expect("the inner queue works");
+        }
+        woken
+    }
+
+    fn turns(&mut self) {
+        while self.turn() {}
+    }
+
+    fn advance(&mut self, millis: u64) {
+        self.sim.borrow_mut().advance(millis * 1_000_000);
+    }
+
+    fn close(&mut self, fd: Fd) {
+        if let Some(token) = self.listeners.remove(&fd) {
+            self.engine.close(token);
+            self.engine.forget(token);
+            self.taker.waiters.remove(&fd);
+            self.sim.borrow_mut().close(fd).expect("it was open");
+        }
+    }
+
+    /// A handler ends.
+    fn end_one(&mut self) {
+        let open = self.taker.taken.iter().position(|&(fd, conn)| self.sim.borrow().conn(fd) == Some(conn));
+        if let Some(index) = open {
+            let (fd, _) = self.taker.taken[index];
+            self.sim.borrow_mut().close(fd).expect("it was open");
+        }
+        for token in self.listeners.values().copied().collect::<Vec<_>>() {
+            if self.engine.stats(token).is_some_and(|stats| stats.active > 0) {
+                self.engine.release(token).expect("the listener is open");
+                break;
+            }
+        }
+    }
+}
+
+/// Something that happens.
+#[derive(Clone, Debug)]
+enum Happening {
+    Arrive { listener: usize, count: usize },
+    HalfOpen { listener: usize },
+    Complete { conn: usize },
+    Reset { conn: usize },
+    Fail { listener: usize, errno: i32 },
+    Wait { listener: usize, waiter: Waiter },
+    Leave { listener: usize },
+    Close { listener: usize },
+    Listen,
+    Room(usize),
+    End,
+    Advance(u64),
+    Turn,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    use Happening::*;
+    let index = 0..4usize;
+    let errno = prop::sample::select(vec![libc::EINTR, libc::EPROTO, libc::ENOBUFS, libc::ENOMEM]);
+    let waiter = prop::sample::select(vec![Waiter::Once, Waiter::Loop]);
+    prop_oneof![
+        6 => (index.clone(), 1..8usize).prop_map(|(listener, count)| Arrive { listener, count }),
+        1 => index.clone().prop_map(|listener| HalfOpen { listener }),
+        1 => any::<usize>().prop_map(|conn| Complete { conn }),
+        2 => any::<usize>().prop_map(|conn| Reset { conn }),
+        1 => (index.clone(), errno).prop_map(|(listener, errno)| Fail { listener, errno }),
+        3 => (index.clone(), waiter).prop_map(|(listener, waiter)| Wait { listener, waiter }),
+        1 => index.clone().prop_map(|listener| Leave { listener }),
+        1 => index.prop_map(|listener| Close { listener }),
+        1 => Just(Listen),
+        1 => (0..12usize).prop_map(Room),
+        3 => Just(End),
+        1 => (0..80u64).prop_map(Advance),
+        6 => Just(Turn),
+    ]
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    (1..5u32, prop::option::of(1..4u32), prop::option::of(50.0..2000.0))
+        .prop_map(|(batch, max_connections, max_rate)| Limits { batch, max_connections, max_rate, counted: true })
+}
+
+fn happen(vm: &mut Vm, limits: Limits, happening: &Happening) {
+    match *happening {
+        Happening::Arrive { listener, count } => {
+            if let Some((fd, _)) = vm.nth(listener) {
+                for _ in 0..count {
+                    vm.sim.borrow_mut().connect(fd);
+                }
+            }
+        }
+        Happening::HalfOpen { listener } => {
+            if let Some((fd, _)) = vm.nth(listener) {
+                vm.sim.borrow_mut().connect_half(fd);
+            }
+        }
+        Happening::Complete { conn } | Happening::Reset { conn } => {
+            let mut sim = vm.sim.borrow_mut();
+            let count = sim.conns().count();
+            if let Some(index) = conn.checked_rem(count) {
+                let conn = Conn(index as u32);
+                if matches!(happening, Happening::Complete { .. }) { sim.complete(conn) } else { sim.reset(conn) }
+            }
+        }
+        Happening::Fail { listener, errno } => {
+            if let Some((fd, _)) = vm.nth(listener) {
+                vm.sim.borrow_mut().fail_accept(fd, kqueue_emu::kevent::Errno(errno));
+            }
+        }
+        Happening::Wait { listener, waiter } => {
+            if let Some((fd, token)) = vm.nth(listener) {
+                vm.wait(fd, token, waiter);
+            }
+        }
+        Happening::Leave { listener } => {
+            if let Some((fd, _)) = vm.nth(listener) {
+                vm.taker.waiters.remove(&fd);
+            }
+        }
+        Happening::Close { listener } => {
+            if let Some((fd, _)) = vm.nth(listener) {
+                vm.close(fd);
+            }
+        }
+        Happening::Listen => vm.listen(limits),
+        Happening::Room(room) => {
+            let mut sim = vm.sim.borrow_mut();
+            let open = 1024 - sim.headroom().min(1024);
+            sim.set_limit(open + room);
+        }
+        Happening::End => vm.end_one(),
+        Happening::Advance(millis) => vm.advance(millis),
+        Happening::Turn => _ = vm.turn(),
+    }
+}
+
+/// Runs one case, and lets the system settle: what is waiting in the end?
+fn check(profile: Profile, limits: Limits, happenings: &[Happening]) -> Result<(), TestCaseError> {
+    let mut vm = Vm::new(profile);
+    vm.listen(limits);
+    vm.listen(limits);
+    for one in happenings {
+        happen(&mut vm, limits, one);
+    }
+    // From here on there is plenty, everybody waits, and handlers end.
+    vm.sim.borrow_mut().set_limit(100_000);
+    for (fd, token) in vm.listeners.clone() {
+        if vm.taker.waiters.get(&fd) == Some(&Waiter::Once) {
+            vm.taker.waiters.remove(&fd);
+        }
+        vm.wait(fd, token, Waiter::Loop);
+    }
+    for _ in 0..2000 {
+        vm.turns();
+        for _ in 0..8 {
+            vm.end_one();
+        }
+        let sim = vm.sim.borrow();
+        let waiting = vm.listeners.keys().map(|&fd| sim.backlog(fd)).sum::<usize>();
+        drop(sim);
+        if waiting == 0 {
+            break;
+        }
+        vm.advance(60);
+    }
+    prop_assert!(vm.taker.failed.is_empty(), "a listener failed: {:?}", vm.taker.failed);
+    let sim = vm.sim.borrow();
+    for (conn, state) in sim.conns() {
+        prop_assert_ne!(state, State::Waiting, "{:?} waits for ever", conn);
+        prop_assert_ne!(state, State::Killed, "{:?} was closed for want of a descriptor", conn);
+    }
+    let mut taken: Vec<u32> = vm.taker.taken.iter().map(|&(_, conn)| conn.0).collect();
+    let all = taken.len();
+    taken.sort_unstable();
+    taken.dedup();
+    prop_assert_eq!(taken.len(), all, "a connection was taken twice");
+    Ok(())
+}
+
+macro_rules! on_every_kernel {
+    ($($name:ident => $kernel:expr),* $(,)?) => {
+        proptest! {
+            #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+            $(
+                #[test]
+                fn $name(limits in limits(), happenings in prop::collection::vec(happening(), 1..60)) {
+                    check($kernel.profile(), limits, &happenings)?;
+                }
+            )*
+        }
+    };
+}
+
+on_every_kernel! {
+    no_connection_is_lost_on_xnu => System::Xnu,
+    no_connection_is_lost_on_freebsd => System::FreeBsd,
+    no_connection_is_lost_on_netbsd => System::NetBsd,
+    no_connection_is_lost_on_netbsd_7 => System::NetBsd7,
+    no_connection_is_lost_on_openbsd => System::OpenBsd,
+}
+
+/// How many cases to try on each kernel: CASES, or 20,000, which makes 100,000.
+fn cases() -> u32 {
+    std::env::var("CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(20_000)
+}
+
+/// EV_CLEAR, and one accept for each event, as Janet 1.36 and 1.37 do: how many of two bursts of 20 are left?
+fn naive(kernel: System) -> usize {
+    let mut sim = Sim::new(kernel.profile());
+    let listener = sim.listen(128).expect("a listener");
+    let queue = sim.kqueue().expect("a queue");
+    let add = Kevent::new(listener as usize, EVFILT_READ, EV_ADD | EV_CLEAR);
+    sim.kevent(queue, &[add], &mut []).expect("an event can be added");
+    for _ in 0..2 {
+        for _ in 0..20 {
+            sim.connect(listener).expect("the backlog has room");
+        }
+        let mut event = [Kevent::default()];
+        while sim.kevent(queue, &[], &mut event).expect("the queue works") > 0 {
+            let _ = sim.accept(listener);
+        }
+    }
+    sim.backlog(listener)
+}
+
+#[test]
+fn a_naive_policy_stalls_on_xnu_and_nowhere_else() {
+    for kernel in System::ALL {
+        let expected = if kernel == System::Xnu { 38 } else { 0 };
+        assert_eq!(naive(kernel), expected, "{}", kernel.name());
+    }
+}
