@@ -59,7 +59,7 @@ fn answer(args: &[Janet]) -> Result<Outcome, String> {
         if_none_match: header(2),
         if_modified_since: header(3),
     };
-    let status = |status: i32| Ok(Outcome::Value(tuple(&[Janet::integer(status)])));
+    let status = |status: i32| Ok(Outcome::Value(tuple(&[Janet::number(status.into())])));
     match conditions.judge(is_true(arg(args, 0)), tag, modified) {
         Verdict::NotModified => return status(304),
         Verdict::PreconditionFailed => return status(412),
@@ -70,7 +70,7 @@ fn answer(args: &[Janet]) -> Result<Outcome, String> {
     };
     match select(range, size) {
         Selection::Part { first, last } => {
-            Ok(Outcome::Value(tuple(&[Janet::integer(206), Janet::number(first as f64), Janet::number(last as f64)])))
+            Ok(Outcome::Value(tuple(&[Janet::number(206.0), Janet::number(first as f64), Janet::number(last as f64)])))
         }
         Selection::Unsatisfiable => status(416),
         Selection::All => status(200),

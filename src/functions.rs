@@ -4,7 +4,7 @@ use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
 use kqnet_accept::queue::Queue;
 use kqnet_accept::socket::{self, Address};
-use kqnet_accept::{Limits, activation};
+use kqnet_accept::{Limits, Token, activation};
 
 use crate::boundary::{Outcome, entry};
 use crate::listener::Listener;
@@ -22,8 +22,10 @@ entry!(kqnet_is_open => is_open);
 entry!(kqnet_backend => backend);
 entry!(kqnet_close => close);
 entry!(kqnet_release => release);
+entry!(kqnet_tasks => tasks);
 entry!(kqnet_stats => stats);
 entry!(kqnet_listeners => listeners);
+entry!(kqnet_flights => flights);
 entry!(kqnet_from_fd => from_fd);
 entry!(kqnet_passed => passed);
 
@@ -197,17 +199,43 @@ fn accept_loop(args: &[Janet]) -> Result<Outcome, String> {
     })
 }
 
-/// `(native/release listener)`
+/// `(native/release listener)`: the running task, a handler of this listener, is at its end
 fn release(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
     let mut result = Ok(());
     vm::with_existing(|vm| {
-        if let Some(token) = vm.known(stream).map(|listener| listener.token) {
+        // SAFETY: called by Janet, so there is a root fiber.
+        let task = unsafe { c::janet_root_fiber() };
+        if let Some(token) = vm.known(stream).filter(|listener| listener.end(task)).map(|listener| listener.token) {
             result = vm.engine.release(token);
         }
     });
     result.map_err(|errno| format!("cannot go on accepting: {errno}"))?;
     Ok(Outcome::Value(Janet::nil()))
+}
+
+/// Gives back the places of handlers that ended by an error, and gives the listener's place in the engine.
+fn swept(vm: &mut vm::Vm, stream: *mut c::JanetStream) -> Option<Token> {
+    let (token, ended) = vm.known(stream).map(|listener| (listener.token, listener.sweep()))?;
+    for _ in 0..ended {
+        // A listener that the kernel does not take back says so to its waiting fiber, at the next turn.
+        let _ = vm.engine.release(token);
+    }
+    Some(token)
+}
+
+/// `(native/tasks listener)`: the tasks of the handlers that run
+fn tasks(args: &[Janet]) -> Result<Outcome, String> {
+    let stream = stream::get(arg(args, 0))?;
+    let mut tasks = Vec::new();
+    vm::with_existing(|vm| {
+        swept(vm, stream);
+        if let Some(listener) = vm.known(stream) {
+            // SAFETY: they are live: none has ended.
+            tasks = listener.tasks().into_iter().map(|task| unsafe { c::janet_wrap_fiber(task) }.into()).collect();
+        }
+    });
+    Ok(Outcome::Value(tuple(&tasks)))
 }
 
 /// `(native/close stream)`
@@ -231,6 +259,7 @@ fn stats(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
     let mut result = Janet::nil();
     vm::with_existing(|vm| {
+        swept(vm, stream);
         let Some(listener) = vm.known(stream) else { return };
         let (token, since, name) = (listener.token, listener.since, listener.name.clone());
         let Some(stats) = vm.engine.stats(token) else { return };
@@ -260,6 +289,11 @@ fn listeners(_args: &[Janet]) -> Result<Outcome, String> {
     let mut streams = Vec::new();
     vm::with_existing(|vm| streams = vm.streams());
     Ok(Outcome::Value(tuple(&streams)))
+}
+
+/// `(native/flights)`
+fn flights(_args: &[Janet]) -> Result<Outcome, String> {
+    vm::with(|vm| Ok(Outcome::Value(vm.flights())))
 }
 
 /// `(native/from-fd number)`

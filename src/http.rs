@@ -386,7 +386,7 @@ fn parse(args: &[Janet]) -> Result<Outcome, String> {
 }
 
 fn refused(reject: Reject) -> Outcome {
-    Outcome::Value(tuple(&[Janet::integer(reject.status.into()), Janet::from(reject.reason)]))
+    Outcome::Value(tuple(&[Janet::number(reject.status.into()), Janet::from(reject.reason)]))
 }
 
 fn string(bytes: &[u8]) -> c::Janet {

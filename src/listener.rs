@@ -4,6 +4,7 @@
 //! stream does. While a fiber waits, that fiber's state holds it too.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
 use std::time::SystemTime;
@@ -32,6 +33,10 @@ pub struct Listener {
     pub handler: Cell<*mut c::JanetFunction>,
     /// What to call when accepting pauses for an error, or null.
     pub on_error: Cell<*mut c::JanetFunction>,
+    /// The tasks of handlers in flight. One that ended by an error stays until [`Listener::sweep`].
+    tasks: RefCell<HashSet<*mut c::JanetFiber>>,
+    /// Handlers that began since the last sweep.
+    unswept: Cell<usize>,
 }
 
 #[repr(transparent)]
@@ -43,6 +48,7 @@ unsafe impl Sync for AbstractType {}
 static TYPE: AbstractType = AbstractType(c::JanetAbstractType {
     name: c"kqnet/listener".as_ptr(),
     gc: Some(collect),
+    gcmark: Some(mark),
     // SAFETY: the other members are optional functions, for which null is none.
     ..unsafe { MaybeUninit::zeroed().assume_init() }
 });
@@ -62,9 +68,42 @@ impl Listener {
                 fiber: Cell::new(std::ptr::null_mut()),
                 handler: Cell::new(std::ptr::null_mut()),
                 on_error: Cell::new(std::ptr::null_mut()),
+                tasks: RefCell::default(),
+                unswept: Cell::new(0),
             });
             place
         }
+    }
+
+    /// A handler begins.
+    pub fn begin(&self, task: *mut c::JanetFiber) {
+        self.tasks.borrow_mut().insert(task);
+        self.unswept.set(self.unswept.get() + 1);
+    }
+
+    /// A handler ends. False where that was known already.
+    pub fn end(&self, task: *mut c::JanetFiber) -> bool {
+        self.tasks.borrow_mut().remove(&task)
+    }
+
+    /// Finds the handlers that have ended without a call of `end`: by an error, or cancelled. Returns how many.
+    pub fn sweep(&self) -> u32 {
+        let mut tasks = self.tasks.borrow_mut();
+        let before = tasks.len();
+        // SAFETY: a task that has not ended is live as the loop's, and others by this listener's marking.
+        tasks.retain(|task| unsafe { c::janet_fiber_can_resume(*task) } != 0);
+        self.unswept.set(0);
+        (before - tasks.len()) as u32
+    }
+
+    /// Sweeps if enough has begun since the last time to pay for it.
+    pub fn sweep_at_times(&self) -> u32 {
+        if self.unswept.get() > self.tasks.borrow().len() / 8 { self.sweep() } else { 0 }
+    }
+
+    /// The tasks of the handlers in flight.
+    pub fn tasks(&self) -> Vec<*mut c::JanetFiber> {
+        self.tasks.borrow().iter().copied().collect()
     }
 
     /// Removes a unix socket's file, once.
@@ -164,6 +203,19 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
             _ => {}
         }
     });
+}
+
+/// The collector's: keeps tasks that ended by an error, so that no other fiber takes their place in memory.
+unsafe extern "C-unwind" fn mark(data: *mut c_void, _size: usize) -> i32 {
+    guard("marking a listener", || {
+        // SAFETY: Janet passes the memory that `make` initialized; the tasks are live by this very marking.
+        unsafe {
+            for task in (*data.cast::<Listener>()).tasks.borrow().iter() {
+                c::janet_mark(c::janet_wrap_fiber(*task));
+            }
+        }
+    });
+    0
 }
 
 /// The collector's: the stream is gone, and its descriptor closed.

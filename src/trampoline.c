@@ -30,8 +30,10 @@ TRAMPOLINE(is_open)
 TRAMPOLINE(backend)
 TRAMPOLINE(close)
 TRAMPOLINE(release)
+TRAMPOLINE(tasks)
 TRAMPOLINE(stats)
 TRAMPOLINE(listeners)
+TRAMPOLINE(flights)
 TRAMPOLINE(passed)
 TRAMPOLINE(file_path)
 TRAMPOLINE(file_tags)
@@ -70,10 +72,12 @@ static const JanetReg cfuns[] = {
      "(native/accept-loop listener handler &opt batch max-connections max-accept-rate on-error counted)"},
     {"check-handler", cfun_check_handler, "(native/check-handler handler)"},
     {"release", cfun_release, "(native/release listener)"},
+    {"tasks", cfun_tasks, "(native/tasks listener)"},
     {"close", cfun_close, "(native/close stream)"},
     {"open?", cfun_is_open, "(native/open? stream)"},
     {"stats", cfun_stats, "(native/stats listener)"},
     {"listeners", cfun_listeners, "(native/listeners)"},
+    {"flights", cfun_flights, "(native/flights)"},
     {"backend", cfun_backend, "(native/backend)"},
     {"file-path", cfun_file_path, "(native/file-path path hidden)"},
     {"file-tags", cfun_file_tags, "(native/file-tags size modified)"},

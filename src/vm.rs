@@ -34,9 +34,11 @@ pub struct Vm {
     pub keys: Keys,
     /// From stream to [`Listener`], with weak keys.
     listeners: *mut c::JanetTable,
+    /// From stream to what `janet/kqnet/flight.janet` keeps of its handlers, with weak keys.
+    flights: *mut c::JanetTable,
 }
 
-/// Keywords that are used for every request, interned once.
+/// Keywords that are used for every request, interned once, and held by the VM.
 #[derive(Clone, Copy)]
 #[allow(missing_docs)]
 pub struct Keys {
@@ -56,11 +58,10 @@ pub struct Keys {
 }
 
 impl Keys {
-    fn new() -> Self {
+    fn new(hold: &dyn Fn(c::Janet)) -> Self {
         let key = |name: &str| {
             let value = Janet::keyword(name.into()).into();
-            // SAFETY: a live value of this VM.
-            unsafe { c::janet_gcroot(value) };
+            hold(value);
             value
         };
         Self {
@@ -112,28 +113,42 @@ impl Vm {
         let failed = |why: &dyn std::fmt::Display| format!("cannot make an event queue: {why}");
         let (system, fd) = System::new().map_err(|errno| failed(&errno))?;
         let stream = stream::make(fd, stream::Kind::Queue).map_err(|text| failed(&text))?;
+        let keys;
         // SAFETY: called from a function that Janet called. Nothing here starts a collection, so that the new values
-        // live until they are rooted.
-        let listeners = unsafe {
-            let listeners = c::janet_table_weakk(4);
-            c::janet_gcroot(c::janet_wrap_table(listeners));
+        // live until they are held.
+        let [listeners, flights] = unsafe {
+            // One root for all: Janet looks through its roots whenever a wait ends.
+            let held = c::janet_array(16);
+            c::janet_gcroot(c::janet_wrap_array(held));
+            let hold = |value| c::janet_array_push(held, value);
+            keys = Keys::new(&hold);
+            let tables = [c::janet_table_weakk(4), c::janet_table_weakk(4)];
+            for table in tables {
+                hold(c::janet_wrap_table(table));
+            }
             // Its finalizer tells when the VM ends.
-            c::janet_gcroot(c::janet_wrap_abstract(c::janet_abstract(&raw const LIFE.0, 1)));
+            hold(c::janet_wrap_abstract(c::janet_abstract(&raw const LIFE.0, 1)));
             // The stream keeps its waiting fiber alive, and waiting keeps the stream alive.
             let parked = c::janet_fiber(c::janet_thunk_delay(c::janet_wrap_nil()), 8, 0, ptr::null());
             let read = c::JanetAsyncMode_JANET_ASYNC_LISTEN_READ;
             c::janet_async_start_fiber(parked, stream, read, Some(on_ready), ptr::null_mut());
             c::janet_ev_dec_refcount();
-            listeners
+            tables
         };
         let deadlines = Deadlines::default();
-        Ok(Self { engine: Engine::new(system), deadlines, keys: Keys::new(), listeners })
+        Ok(Self { engine: Engine::new(system), deadlines, keys, listeners, flights })
     }
 
     /// What is known of a stream that was listening, closed or not.
     pub fn known(&mut self, stream: *mut c::JanetStream) -> Option<&Listener> {
         // SAFETY: the table is rooted, and keeps its values alive.
         unsafe { Listener::from_value(c::janet_table_get(self.listeners, stream::wrap(stream).into())).as_ref() }
+    }
+
+    /// The table of flights as a value.
+    pub fn flights(&self) -> Janet {
+        // SAFETY: the table is rooted.
+        unsafe { c::janet_wrap_table(self.flights) }.into()
     }
 
     /// The streams of all listeners that are known.
@@ -186,6 +201,11 @@ impl Sink<OwnedFd, *mut Listener> for Deliver {
         !unsafe { &**listener }.fiber.get().is_null()
     }
 
+    fn ended(&mut self, listener: &*mut Listener) -> u32 {
+        // SAFETY: as above.
+        unsafe { &**listener }.sweep_at_times()
+    }
+
     fn accepted(&mut self, listener: &*mut Listener, conn: OwnedFd) -> Next {
         // SAFETY: as above.
         let listener = unsafe { &**listener };
@@ -210,6 +230,7 @@ impl Sink<OwnedFd, *mut Listener> for Deliver {
                 c::janet_stream_close(stream);
             } else {
                 (*fiber).supervisor_channel = (*listener.fiber.get()).supervisor_channel;
+                listener.begin(fiber);
                 c::janet_schedule(fiber, c::janet_wrap_nil());
             }
         }

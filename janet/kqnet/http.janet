@@ -220,11 +220,11 @@
   "Makes the function that serves each connection of a listener."
   [listener handler config on-error]
   (def flight (flight/of listener))
-  (put flight :on-drain
-       (fn [] (each http (flight :tasks) (native/http-end-idle http))))
+  (def open @{})
+  (put flight :on-drain (fn [] (eachk http open (native/http-end-idle http))))
   (fn http-connection [conn]
     (def http (native/http-open conn config))
-    (flight/enter flight http)
+    (put open http true)
     (def connection {:conn conn :http http :in (buffer/new read-size) :out @"" :flight flight})
     (def state @{})
     (def body (fiber/new (fn [] (converse connection state handler)) :ti))
@@ -236,7 +236,8 @@
             (debug/stacktrace fib err "kqnet/http: in :on-error: ")))))
     (native/http-close http)
     (unless (state :detached) (:close conn))
-    (flight/leave listener flight)))
+    (put open http nil)
+    (native/release listener)))
 
 (def- http-options
   [:max-head :max-headers :max-body :max-requests
@@ -328,7 +329,7 @@
   (ev/go (fn drain [] (ev/give drained (kqnet/drain listener (get opts :drain-timeout 30)))))
   (def [_ from value] (ev/select signals drained))
   (each signal [:int :term] (os/sigaction signal))
-  (if (= from drained) value (length ((flight/of listener) :tasks))))
+  (if (= from drained) value (length (flight/others listener))))
 
 ###
 ### Middleware

@@ -13,6 +13,9 @@ use crate::errno::{Errno, Verdict};
 /// 50 ms of one becoming free, long enough to leave the process idle.
 const BACK_OFF: Duration = Duration::from_millis(30);
 
+/// How often a listener at its limit asks whether connections have ended that nobody released.
+const FULL_CHECK: Duration = Duration::from_millis(20);
+
 /// How far a rate limit may run ahead, so that one timer serves several connections at high rates.
 const RATE_SLACK: Duration = Duration::from_millis(10);
 
@@ -177,6 +180,10 @@ pub enum Next {
 pub trait Sink<C, D> {
     /// Whether anybody waits for a connection of this listener.
     fn wants(&mut self, data: &D) -> bool;
+    /// How many connections have ended, since this was last asked, without a call of [`Engine::release`].
+    fn ended(&mut self, _data: &D) -> u32 {
+        0
+    }
     /// Takes a connection.
     fn accepted(&mut self, data: &D, conn: C) -> Next;
     /// The listener is unusable, and gone from the engine.
@@ -194,7 +201,7 @@ enum State {
     /// Closed, or unusable: only its figures are left.
     Closed,
     /// At rest, until a time or, for [`Pause::Full`], until a connection is released.
-    Paused { why: Pause, since: Duration, until: Option<Duration> },
+    Paused { why: Pause, since: Duration, until: Duration },
 }
 
 struct Listener<D> {
@@ -214,9 +221,9 @@ struct Listener<D> {
 impl<D> Listener<D> {
     fn pause(&mut self, why: Pause, now: Duration) {
         let until = match why {
-            Pause::Error(_) => Some(now + BACK_OFF),
-            Pause::Full => None,
-            Pause::Rate => Some(self.next_at.saturating_sub(RATE_SLACK / 2).max(now + Duration::from_millis(1))),
+            Pause::Error(_) => now + BACK_OFF,
+            Pause::Full => now + FULL_CHECK,
+            Pause::Rate => self.next_at.saturating_sub(RATE_SLACK / 2).max(now + Duration::from_millis(1)),
         };
         self.stats.pause(why).count += 1;
         self.state = State::Paused { why, since: now, until };
@@ -453,13 +460,21 @@ impl<K: Kernel, D> Engine<K, D> {
             self.wake_at = self.wake_at.filter(|at| *at > now);
             for index in 0..self.slots.len() {
                 let Slot { generation, listener: Some(listener) } = &mut self.slots[index] else { continue };
-                if let State::Paused { until: Some(until), .. } = listener.state
-                    && until <= now
-                {
-                    listener.unpause(now);
-                    let token = Token::new(index, *generation);
-                    self.turn(token, now, sink);
+                let State::Paused { why, until, .. } = &mut listener.state else { continue };
+                if *until > now {
+                    continue;
                 }
+                if *why == Pause::Full {
+                    *until = now + FULL_CHECK;
+                    let ended = sink.ended(&listener.data);
+                    listener.stats.active = listener.stats.active.saturating_sub(ended);
+                    if listener.limit(now) == Some(Pause::Full) {
+                        continue;
+                    }
+                }
+                listener.unpause(now);
+                let token = Token::new(index, *generation);
+                self.turn(token, now, sink);
             }
         }
         self.arm_all(sink);
@@ -473,6 +488,7 @@ impl<K: Kernel, D> Engine<K, D> {
         if !sink.wants(&listener.data) {
             return;
         }
+        listener.stats.active = listener.stats.active.saturating_sub(sink.ended(&listener.data));
         match self.accept_batch(token, now, sink) {
             End::Enough => {}
             End::Rearm => {
@@ -573,7 +589,7 @@ impl<K: Kernel, D> Engine<K, D> {
             .slots
             .iter()
             .filter_map(|slot| match slot.listener.as_ref()?.state {
-                State::Paused { until, .. } => until,
+                State::Paused { until, .. } => Some(until),
                 _ => None,
             })
             .chain(self.wake_at)
