@@ -33,8 +33,10 @@ pub struct Listener {
     pub handler: Cell<*mut c::JanetFunction>,
     /// What to call when accepting pauses for an error, or null.
     pub on_error: Cell<*mut c::JanetFunction>,
-    /// The tasks of handlers in flight. One that ended by an error stays until [`Listener::sweep`].
+    /// The tasks of handlers in flight. One that ended by an error stays until it is found.
     tasks: RefCell<HashSet<*mut c::JanetFiber>>,
+    /// Handlers that were found to have ended, and not told of yet.
+    ended: Cell<u32>,
     /// Handlers that began since the last sweep.
     unswept: Cell<usize>,
 }
@@ -69,6 +71,7 @@ impl Listener {
                 handler: Cell::new(std::ptr::null_mut()),
                 on_error: Cell::new(std::ptr::null_mut()),
                 tasks: RefCell::default(),
+                ended: Cell::new(0),
                 unswept: Cell::new(0),
             });
             place
@@ -86,14 +89,20 @@ impl Listener {
         self.tasks.borrow_mut().remove(&task)
     }
 
-    /// Finds the handlers that have ended without a call of `end`: by an error, or cancelled. Returns how many.
-    pub fn sweep(&self) -> u32 {
+    /// Drops the tasks that have ended without a call of `end`: by an error, or cancelled.
+    fn find_ended(&self) {
         let mut tasks = self.tasks.borrow_mut();
         let before = tasks.len();
-        // SAFETY: a task that has not ended is live as the loop's, and others by this listener's marking.
+        // SAFETY: the loop keeps tasks that have not ended alive, and the collector calls this before it frees others.
         tasks.retain(|task| unsafe { c::janet_fiber_can_resume(*task) } != 0);
+        self.ended.set(self.ended.get() + (before - tasks.len()) as u32);
         self.unswept.set(0);
-        (before - tasks.len()) as u32
+    }
+
+    /// Says how many handlers have ended without a call of `end` since the last time.
+    pub fn sweep(&self) -> u32 {
+        self.find_ended();
+        self.ended.take()
     }
 
     /// Sweeps if enough has begun since the last time to pay for it.
@@ -205,15 +214,11 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
     });
 }
 
-/// The collector's: keeps tasks that ended by an error, so that no other fiber takes their place in memory.
+/// The collector's: what ended by an error may be freed, and another fiber take its place in memory.
 unsafe extern "C-unwind" fn mark(data: *mut c_void, _size: usize) -> i32 {
     guard("marking a listener", || {
-        // SAFETY: Janet passes the memory that `make` initialized; the tasks are live by this very marking.
-        unsafe {
-            for task in (*data.cast::<Listener>()).tasks.borrow().iter() {
-                c::janet_mark(c::janet_wrap_fiber(*task));
-            }
-        }
+        // SAFETY: Janet passes the memory that `make` initialized.
+        unsafe { (*data.cast::<Listener>()).find_ended() };
     });
     0
 }

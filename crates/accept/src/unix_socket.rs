@@ -99,9 +99,10 @@ fn bind_with_mode(
     Ok(())
 }
 
-/// Whether nobody listens on a socket file.
+/// Whether no socket belongs to a socket file any more. Asked with a datagram socket, so that a server that listens there
+/// does not get a connection: the kernel then says that the types differ.
 fn is_dead(address: *const libc::sockaddr, length: libc::socklen_t) -> Result<bool, Errno> {
-    let probe = crate::socket::new_socket(libc::AF_UNIX, libc::SOCK_STREAM, 0)?;
+    let probe = crate::socket::new_socket(libc::AF_UNIX, libc::SOCK_DGRAM, 0)?;
     Ok(syscall!(connect(probe.as_raw_fd(), address, length)) == Err(Errno(libc::ECONNREFUSED)))
 }
 

@@ -1,0 +1,790 @@
+###
+### behaviours.janet
+###
+### What net/… and kqnet/… do alike, and where they differ, by name and with the reason. Each
+### behaviour runs twice: once with core's functions and once with kqnet's.
+###
+
+(import ./support :as t)
+(import kqnet)
+
+(defn- implementation
+  "Functions as methods, so that (:listen net host port) reads like (net/listen host port)."
+  [name functions]
+  (def methods (tabseq [[key f] :pairs functions] key (fn [_ & args] (f ;args))))
+  (table/to-struct (merge methods {:name name})))
+
+(def- core
+  (implementation "core" {:listen net/listen
+                          :accept net/accept
+                          :accept-loop net/accept-loop
+                          :server net/server}))
+
+(def- ours
+  (implementation "kqnet" {:listen kqnet/listen
+                           :accept kqnet/accept
+                           :accept-loop kqnet/accept-loop
+                           :server kqnet/server}))
+
+(defn- row
+  [name {:core in-core :kqnet in-kqnet :because reason :core-cannot core-cannot :kqnet-cannot kqnet-cannot} body]
+  (when reason (print "      differs: " reason))
+  (each [net expected cannot] [[core in-core core-cannot] [ours in-kqnet kqnet-cannot]]
+    (t/test (string (net :name) ": " name)
+      (when cannot (t/skip cannot))
+      (t/same expected (body net)))))
+
+(def- before-1.38
+  "A reason to skip core's part."
+  (unless (t/version-at-least? [1 38]) "core can do this since Janet 1.38"))
+
+(defmacro- alike
+  "A behaviour that both have: its name, what it gives, options of `row`, and the code that gives it."
+  [name expected & body]
+  (def options (if (struct? (first body)) (first body) {}))
+  (def code (if (struct? (first body)) (drop 1 body) body))
+  ~(,row ,name (merge {:core ,expected :kqnet ,expected} ,options) (fn [net] ,;code)))
+
+(defmacro- differs
+  "A behaviour that differs."
+  [name how & body]
+  ~(,row ,name ,how (fn [net] ,;body)))
+
+(def- host "127.0.0.1")
+
+(defn- raises?
+  "Whether a call raises anything. The exact texts of kqnet are in errors.janet."
+  [thunk]
+  (not= :nothing (t/raised thunk)))
+
+(defn- echo
+  [conn]
+  (defer (:close conn)
+    (:write conn (:read conn 1024))))
+
+(defn- free-port
+  []
+  (with [l (net/listen host 0)]
+    (t/port l)))
+
+# Where to listen.
+
+(alike "port 0 takes a free port"
+       [host true]
+       (with [l (:listen net host 0)]
+         (def [name port] (net/localname l))
+         [name (< 0 port 65536)]))
+
+(alike "a port is an integer"
+       true
+       (def port (free-port))
+       (with [l (:listen net host port)]
+         (= [host port] (net/localname l))))
+
+(alike "a port is a numeric string"
+       true
+       (def port (free-port))
+       (with [l (:listen net host (string port))]
+         (= [host port] (net/localname l))))
+
+(alike "no port is any port"
+       true
+       (with [l (:listen net host nil)]
+         (pos? (t/port l))))
+
+(defn- known-service
+  "A service of this system above the reserved ports that can be listened on."
+  []
+  (def line '(* '(some (range "az" "AZ" "09" "--")) (some (set " \t")) (number :d+) "/tcp"))
+  (def names (try (string/split "\n" (slurp "/etc/services")) ([_] [])))
+  (some (fn [text]
+          (when-let [[name port] (peg/match line text)
+                     _ (> port 1024)
+                     [ok l] (protect (net/listen host port))]
+            (when ok
+              (:close l)
+              [name port])))
+        names))
+
+(if-let [[name port] (known-service)]
+  (alike "a port is the name of a service"
+         port
+         (with [l (:listen net host name)]
+           (t/port l)))
+  (t/test "a port is the name of a service"
+    (t/skip "this system knows no service that can be listened on")))
+
+(alike "a host is a name"
+       "hello\n"
+       (with [l (:server net "localhost" 0 echo)]
+         (t/ask l)))
+
+(alike "an unknown service is an error"
+       true
+       (raises? |(:listen net host "no-such-service")))
+
+(alike "a host that is no string is an error"
+       [true true true]
+       (map |(raises? (fn [] (:listen net $ 0))) [nil 127 :localhost]))
+
+(if (first (protect (:close (net/listen "::1" 0))))
+  (alike "IPv6"
+         ["::1" "hello\n"]
+         (with [l (:server net "::1" 0 echo)]
+           [(first (net/localname l)) (t/ask l)]))
+  (t/test "IPv6" (t/skip "this system has no IPv6 loopback address")))
+
+(defn- with-path
+  [body]
+  (def path (t/scratch "socket"))
+  (defer (protect (os/rm path))
+    (body path)))
+
+(def- no-unix
+  (unless (with-path |(first (protect (:close (net/listen :unix $)))))
+    "core's net/listen fails here: it asks for SO_REUSEPORT"))
+
+(alike "a unix socket: the path exists, and clients are answered"
+       ["hello\n" true true]
+       {:core-cannot no-unix}
+       (with-path
+         (fn [path]
+           (with [l (:server net :unix path echo)]
+             [(t/ask l) (= [path] (net/localname l)) (truthy? (os/stat path))]))))
+
+(differs "the path of a unix socket when it is closed"
+         {:core true
+          :kqnet false
+          :because "kqnet removes what it made; core leaves it in the way of the next server"
+          :core-cannot no-unix}
+         (with-path
+           (fn [path]
+             (:close (:listen net :unix path))
+             (truthy? (os/stat path)))))
+
+(differs "the path that a dead server left"
+         {:core "could not bind socket: Address already in use"
+          :kqnet "hello\n"
+          :because "kqnet looks whether a server lives there, and takes the path when none does"
+          :core-cannot no-unix}
+         (with-path
+           (fn [path]
+             (def server (t/start-forms ['(import kqnet)
+                                         ~(def l (kqnet/listen :unix ,path))
+                                         '(print "listening")
+                                         '(flush)
+                                         '(kqnet/accept l)]))
+             (:line server)
+             (:close server)
+             (match (protect (:server net :unix path echo))
+               [true l] (with [l l] (t/ask l))
+               [false err] err))))
+
+(alike "a path at which a server lives is an error"
+       true
+       {:core-cannot no-unix}
+       (with-path
+         (fn [path]
+           (with [l (:listen net :unix path)]
+             (raises? |(:listen net :unix path))))))
+
+(if t/linux?
+  (alike "an abstract name: it leaves nothing, and is free again once closed"
+         ["hello\n" "@" "hello\n"]
+         {:core-cannot no-unix
+          :kqnet-cannot
+          (unless (t/version-at-least? [1 38])
+            "net/connect of older Janet fills such a name up with NUL, and so finds only its own kind")}
+         (def name (string "@" (last (string/split "/" (t/scratch "abstract")))))
+         (defn once []
+           (with [l (:server net :unix name echo)]
+             [(t/ask l) (first (net/localname l))]))
+         (def [answer local] (once))
+         [answer (string/slice local 0 1) (first (once))])
+  (t/test "an abstract name" (t/skip "only Linux has them")))
+
+(alike "type nil and :stream are the same"
+       ["hello\n" "hello\n"]
+       (seq [kind :in [nil :stream]]
+         (with [l (:server net host 0 echo kind)]
+           (t/ask l))))
+
+(alike "another type is an error"
+       "expected socket type as :stream or :datagram, got :raw"
+       (t/raised |(:listen net host 0 :raw)))
+
+(alike "a type that is no keyword is an error"
+       true
+       (raises? |(:listen net host 0 "stream")))
+
+(alike "datagrams: receives, and answers"
+       ["ping" "pong"]
+       (with [l (:listen net host 0 :datagram)]
+         (with [client (net/connect host (string (t/port l)) :datagram)]
+           (:write client "ping")
+           (def buf @"")
+           (def from (:recv-from l 100 buf))
+           (:send-to l from "pong")
+           [(string buf) (string (:read client 100))])))
+
+(alike "datagrams: server without a handler"
+       "ping"
+       (with [l (:server net host 0 nil :datagram)]
+         (with [client (net/connect host (string (t/port l)) :datagram)]
+           (:write client "ping")
+           (def buf @"")
+           (:recv-from l 100 buf)
+           (string buf))))
+
+(alike "datagrams: a handler is an error"
+       "handler not supported for :datagram servers"
+       {:core-cannot before-1.38}
+       (t/raised |(:server net host 0 echo :datagram)))
+
+(alike "datagrams: such a socket accepts nothing"
+       [true true]
+       (with [l (:listen net host 0 :datagram)]
+         [(raises? |(:accept net l))
+          (raises? |(:accept-loop net l echo))]))
+
+(defn- lingering-port
+  "A port whose last connection was closed by the server, so that the system holds it for a while."
+  []
+  (with [l (net/listen host 0)]
+    (def conn (t/background |(net/accept l)))
+    (with [client (t/connect l)]
+      (:close (last (ev/take conn)))
+      (t/receive client))
+    (t/port l)))
+
+(alike "a port that old connections hold is free"
+       true
+       (def port (lingering-port))
+       (with [l (:listen net host port)]
+         (= port (t/port l))))
+
+(alike "no-reuse: a port that old connections hold is taken"
+       [true true]
+       {:core-cannot before-1.38}
+       (def port (lingering-port))
+       [(raises? |(:listen net host port :stream true))
+        (raises? |(:server net host port echo :stream true))])
+
+(differs "a taken port"
+         {:core :nothing
+          :kqnet "cannot listen on 127.0.0.1:PORT: address already in use"
+          :because "core lets two servers share a port, silently; kqnet when :reuse-port asks for it"}
+         (with [l (:listen net host 0)]
+           (def port (t/port l))
+           (match (t/raised |(:close (:listen net host port)))
+             (text (string? text)) (string/replace (string port) "PORT" text)
+             other other)))
+
+# Accepting one.
+
+(defn- accepted
+  "Calls `body` with both ends of a connection: the accepted one and the client's."
+  [net body]
+  (with [l (:listen net host 0)]
+    (with [client (t/connect l)]
+      (with [conn (:accept net l)]
+        (body conn client)))))
+
+(alike "accept returns a stream that reads and writes"
+       [:core/stream "ping" "pong"]
+       (accepted net
+                 (fn [conn client]
+                   (:write client "ping")
+                   (def got (string (:read conn 100)))
+                   (:write conn "pong")
+                   [(type conn) got (string (:read client 100))])))
+
+(alike "accept waits for a connection"
+       "hello\n"
+       (with [l (:listen net host 0)]
+         (def conn (t/background |(:accept net l)))
+         (def answer (t/background |(t/ask l)))
+         (echo (last (ev/take conn)))
+         (last (ev/take answer))))
+
+(alike "accept gives waiting connections in order"
+       ["0" "1" "2" "3" "4" "5" "6" "7" "8" "9"]
+       (with [l (:listen net host 0)]
+         (def clients (seq [i :range [0 10]]
+                        (t/send l (string i))))
+         (defer (each client clients (:close client))
+           (seq [_ :range [0 10]]
+             (with [conn (:accept net l)]
+               (string (:read conn 10)))))))
+
+(alike "accept on a unix socket"
+       ["ping" true]
+       {:core-cannot no-unix}
+       (with-path
+         (fn [path]
+           (with [l (:listen net :unix path)]
+             (with [client (t/connect l)]
+               (with [conn (:accept net l)]
+                 (:write client "ping")
+                 [(string (:read conn 10)) (= [path] (net/localname conn))]))))))
+
+(alike "accept: without a connection in time, an error"
+       ["timeout" "timeout" "timeout"]
+       (with [l (:listen net host 0)]
+         (map |(t/raised (fn [] (:accept net l $))) [0.01 0 -1])))
+
+(alike "accept: in time, no error, now or later"
+       [:core/stream "ping"]
+       (with [l (:listen net host 0)]
+         (with [client (t/connect l)]
+           (with [conn (:accept net l 0.02)]
+             (def kind (type conn))
+             # The time that was allowed for the connection passes while it is in use.
+             (ev/sleep 0.05)
+             (:write client "ping")
+             [kind (string (:read conn 10))]))))
+
+(alike "accept: no timeout, spelled out"
+       [:core/stream :core/stream]
+       (with [l (:listen net host 0)]
+         (seq [timeout :in [nil math/inf]]
+           (def conn (t/background |(:accept net l timeout)))
+           (with [client (t/connect l)]
+             (def [_ stream] (ev/take conn))
+             (:close stream)
+             (type stream)))))
+
+(alike "accept: a timeout that is no number is an error"
+       true
+       (with [l (:listen net host 0)]
+         (raises? |(:accept net l :soon))))
+
+(alike "accept gives nil when the listener is closed meanwhile"
+       [[true nil] [true nil] [true nil]]
+       (seq [close :in [:close ev/close net/close]]
+         (def l (:listen net host 0))
+         (def result (t/background |(:accept net l)))
+         (ev/sleep 0)
+         (if (keyword? close) (:close l) (close l))
+         (ev/take result)))
+
+(alike "accept raises what it is cancelled with, and the listener goes on"
+       ["stop" "hello\n"]
+       (with [l (:listen net host 0)]
+         (def result (ev/chan 1))
+         (def fiber (ev/go (fn [] (ev/give result (protect (:accept net l))))))
+         (ev/sleep 0)
+         (ev/cancel fiber "stop")
+         (def [_ err] (ev/take result))
+         (def answer (t/background |(t/ask l)))
+         (echo (:accept net l))
+         [err (last (ev/take answer))]))
+
+(alike "accept within a deadline"
+       ["deadline expired" "hello\n"]
+       (with [l (:listen net host 0)]
+         (def err (t/raised |(ev/with-deadline 0.01 (:accept net l))))
+         (def answer (t/background |(t/ask l)))
+         (echo (ev/with-deadline 10 (:accept net l)))
+         [err (last (ev/take answer))]))
+
+(alike "accept in a fiber inside the task's"
+       "hello\n"
+       (with [l (:listen net host 0)]
+         (def answer (t/background |(t/ask l)))
+         (resume (coro (resume (coro (echo (:accept net l))))))
+         (last (ev/take answer))))
+
+(alike "accept of a client that is gone already"
+       nil
+       (with [l (:listen net host 0)]
+         (:close (t/connect l))
+         (with [conn (:accept net l)]
+           (:read conn 10))))
+
+(alike "accept refuses what is no listener"
+       [true true true true true]
+       (accepted net
+                 (fn [conn client]
+                   (def closed (:listen net host 0))
+                   (:close closed)
+                   (map |(raises? (fn [] (:accept net $))) [conn client closed nil "listener"]))))
+
+(differs "a second fiber accepting on one listener"
+         {:core [:nothing :waiting :second]
+          :kqnet [:error :first :no-second]
+          :because "core lets the second replace the first, which then waits for ever; kqnet refuses it"}
+         (with [l (:listen net host 0)]
+           (def got @{})
+           (defn start [name]
+             (ev/go (fn [] (put got name (protect (with [conn (:accept net l)] (echo conn) name))))))
+           (start :first)
+           (ev/sleep 0)
+           (start :second)
+           (ev/sleep 0)
+           (t/ask l)
+           (def result
+             [(match (got :second) [false _] :error :nothing)
+              (match (got :first) [true name] name :waiting)
+              (match (got :second) [true name] name :no-second)])
+           (t/wait-until "an answer" |(some truthy? got))
+           result))
+
+# Accepting in a loop.
+
+(defn- looping
+  "Calls `body` with a listener on which a loop accepts."
+  [net handler body]
+  (with [l (:listen net host 0)]
+    (ev/go (fn [] (:accept-loop net l handler)))
+    (body l)))
+
+(alike "accept-loop gives each connection to the handler, once"
+       (seq [i :range [0 100]] (string i))
+       (var calls 0)
+       (looping net (fn [conn] (++ calls) (echo conn))
+                (fn [l]
+                  (def answers (t/together 100 |(t/ask l (string $))))
+                  (t/same 100 calls)
+                  answers)))
+
+(alike "accept-loop takes the connections that came before it"
+       ["0" "1" "2"]
+       (with [l (:listen net host 0)]
+         (def clients (seq [i :range [0 3]]
+                        (t/send l (string i))))
+         (ev/go (fn [] (:accept-loop net l echo)))
+         (seq [client :in clients]
+           (with [client client] (t/receive client)))))
+
+(alike "a handler that waits does not hold up the others"
+       ["second" "first"]
+       (def gate (ev/chan))
+       (looping net
+                (fn [conn]
+                  (defer (:close conn)
+                    (def text (:read conn 10))
+                    (when (= "first" (string text)) (ev/take gate))
+                    (:write conn text)))
+                (fn [l]
+                  (def first (t/background |(t/ask l "first")))
+                  (def second (t/ask l "second"))
+                  (ev/give gate true)
+                  [second (last (ev/take first))])))
+
+(differs "accept-loop's result when the listener is closed"
+         {:core [true nil]
+          :kqnet [true :listener]
+          :because "the docstring of core's loop promises the stream"}
+         (def l (:listen net host 0))
+         (def result (t/background |(let [value (:accept-loop net l echo)]
+                                      (if (= value l) :listener value))))
+         (ev/sleep 0)
+         (:close l)
+         (ev/take result))
+
+(alike "connections go on when the listener is closed"
+       "hello\n"
+       (def accepted (ev/chan 1))
+       (def gate (ev/chan))
+       (looping net
+                (fn [conn] (ev/give accepted true) (ev/take gate) (echo conn))
+                (fn [l]
+                  (def answer (t/background |(t/ask l)))
+                  (ev/take accepted)
+                  (:close l)
+                  (ev/give gate true)
+                  (last (ev/take answer)))))
+
+(alike "a closed listener refuses clients"
+       true
+       (def l (:server net host 0 echo))
+       (def port (t/port l))
+       (:close l)
+       (raises? |(t/connect port)))
+
+(alike "a handler may take more, when it need not be given"
+       ["hello\n" nil]
+       (var rest :unset)
+       (looping net
+                (fn [conn &opt more] (set rest more) (echo conn))
+                (fn [l] [(t/ask l) rest])))
+
+(differs "a handler that takes any number of arguments"
+         {:core "handler function must take at least 1 argument"
+          :kqnet "hello\n"
+          :because "it can take the connection; core asks for one that must be given"}
+         (with [l (:listen net host 0)]
+           (def result (t/background |(:accept-loop net l (fn [& args] (echo ;args)))))
+           (ev/sleep 0)
+           (if (pos? (ev/count result)) (last (ev/take result)) (t/ask l))))
+
+(alike "a handler that takes nothing is an error"
+       true
+       (with [l (:listen net host 0)]
+         (raises? |(:accept-loop net l (fn [] nil)))))
+
+(alike "a handler that is no function is an error"
+       [true true true]
+       (with [l (:listen net host 0)]
+         (map |(raises? (fn [] (:accept-loop net l $))) [nil :handler print])))
+
+(alike "a handler has no dynamic bindings of the loop's fiber"
+       [nil nil]
+       (with-dyns [:secret "kept"]
+         (var seen :unset)
+         (looping net
+                  (fn [conn] (set seen (dyn :secret)) (:close conn))
+                  (fn [l] [(t/ask l "") seen]))
+         [nil seen]))
+
+(alike "each handler is in a task of its own"
+       3
+       (def tasks @{})
+       (looping net
+                (fn [conn] (put tasks (fiber/root) true) (:close conn))
+                (fn [l]
+                  (repeat 2 (t/ask l ""))
+                  (put tasks (fiber/root) true)))
+       (length tasks))
+
+(alike "handlers tell the supervisor of the loop that they returned, not that they raised"
+       [[:ok true "first\n"] [:ok true "third\n"] 0]
+       (def supervisor (ev/chan 10))
+       (with [l (:listen net host 0)]
+         (defn handler [conn]
+           (defer (:close conn)
+             (def text (string (:read conn 100)))
+             (if (= "second\n" text) (error "meant to be printed") text)))
+         (ev/go (fn [] (:accept-loop net l handler)) nil supervisor)
+         (defn event []
+           (def [signal fiber] (ev/take supervisor))
+           [signal (fiber? fiber) (fiber/last-value fiber)])
+         (t/ask l "first\n")
+         (def first (event))
+         (t/ask l "second\n")
+         (t/ask l "third\n")
+         [first (event) (ev/count supervisor)]))
+
+(alike "server: handlers tell the supervisor of who started it"
+       [:ok "fine"]
+       (def supervisor (ev/chan 10))
+       (def listener (ev/chan 1))
+       (ev/go (fn [] (ev/give listener (:server net host 0 (fn [conn] (:close conn) "fine"))))
+              nil supervisor)
+       (with [l (ev/take listener)]
+         # Of the fiber that started it.
+         (ev/take supervisor)
+         (t/ask l "")
+         (def [signal fiber] (ev/take supervisor))
+         [signal (fiber/last-value fiber)]))
+
+(alike "server returns the listener, which accepts already"
+       [:core/stream "hello\n"]
+       (with [l (:server net host 0 echo)]
+         [(type l) (t/ask l)]))
+
+(alike "server without a handler only listens"
+       "hello\n"
+       (with [l (:server net host 0)]
+         (def answer (t/background |(t/ask l)))
+         (echo (:accept net l))
+         (last (ev/take answer))))
+
+(alike "too few arguments are an error"
+       [true true true true]
+       [(raises? |(:listen net host))
+        (raises? |(:accept net))
+        (raises? |(:accept-loop net))
+        (raises? |(:server net host))])
+
+# What an accepted connection can do.
+
+(alike "a connection's methods"
+       [:accept :accept-loop :chunk :close :evchunk :evread :evwrite :flush :read :recv-from
+        :send-to :setsockopt :shutdown :write]
+       (accepted net (fn [conn client] (sort (keys conn)))))
+
+(alike "a listener's methods"
+       [:accept :accept-loop :chunk :close :evchunk :evread :evwrite :flush :read :recv-from
+        :send-to :setsockopt :shutdown :write]
+       (with [l (:listen net host 0)]
+         (sort (keys l))))
+
+(alike "closing a listener returns it"
+       [true true true]
+       (seq [close :in [|(:close $) ev/close net/close]]
+         (def l (:listen net host 0))
+         (= l (close l))))
+
+(alike "a listener's methods accept"
+       ["hello\n" "hello\n"]
+       (with [l (:listen net host 0)]
+         (def answer (t/background |(t/ask l)))
+         (echo (:accept l))
+         (ev/go (fn [] (:accept-loop l echo)))
+         [(last (ev/take answer)) (t/ask l)]))
+
+(alike ":chunk waits for all of it"
+       "123456"
+       (accepted net
+                 (fn [conn client]
+                   (def got (t/background |(:chunk conn 6)))
+                   (:write client "123")
+                   (ev/sleep 0)
+                   (:write client "456")
+                   (string (last (ev/take got))))))
+
+(alike ":read appends to a buffer, and gives nil at the end"
+       ["got: ping" nil]
+       (accepted net
+                 (fn [conn client]
+                   (def buf @"got: ")
+                   (:write client "ping")
+                   (:read conn 10 buf)
+                   (:close client)
+                   [(string buf) (:read conn 10)])))
+
+(alike ":read :all"
+       "all of it"
+       (accepted net
+                 (fn [conn client]
+                   (:write client "all ")
+                   (:write client "of it")
+                   (:close client)
+                   (string (:read conn :all)))))
+
+(alike ":read and :write with a timeout"
+       "timeout"
+       (accepted net
+                 (fn [conn client]
+                   (:write conn "x" 10)
+                   (t/raised |(:read conn 10 @"" 0.01)))))
+
+(alike "net/… and ev/… functions"
+       ["ping" "pong"]
+       (accepted net
+                 (fn [conn client]
+                   (net/write client "ping")
+                   (def got (string (ev/read conn 10)))
+                   (ev/write conn "pong")
+                   (net/flush conn)
+                   [got (string (net/chunk client 4))])))
+
+(alike "more than the system buffers"
+       true
+       (def much (string/repeat "0123456789abcdef" 0x20000))
+       (looping net
+                (fn [conn] (defer (:close conn) (:write conn much)))
+                (fn [l] (= much (t/ask l "")))))
+
+(alike "net/localname and net/peername"
+       [true true]
+       (accepted net
+                 (fn [conn client]
+                   [(= (net/localname conn) (net/peername client))
+                    (= (net/peername conn) (net/localname client))])))
+
+(alike "net/shutdown: the client sees the end, and can still write"
+       [nil "ping"]
+       (accepted net
+                 (fn [conn client]
+                   (net/shutdown conn :w)
+                   (def end (:read client 10))
+                   (:write client "ping")
+                   [end (string (:read conn 10))])))
+
+(alike "net/setsockopt"
+       nil
+       (accepted net (fn [conn client] (net/setsockopt conn :so-keepalive true))))
+
+(alike "closing twice, and using it afterwards"
+       [:core/stream true true]
+       (accepted net
+                 (fn [conn client]
+                   (:close conn)
+                   [(type (:close conn)) (raises? |(:read conn 10)) (raises? |(:write conn "x"))])))
+
+# Sandboxed.
+
+(defn- forms-for
+  "A program written for core, with the functions of an implementation."
+  [net & forms]
+  (def ours? (= "kqnet" (net :name)))
+  (def replaced '[net/listen net/accept net/accept-loop net/server])
+  (defn translate [form]
+    (if (and ours? (has-value? replaced form)) (symbol "kq" form) form))
+  ['(import kqnet) ;(postwalk translate forms)])
+
+(alike "sandboxed: listening is an error, accepting on what listens already is not"
+       [0 "operation forbidden by sandbox\noperation forbidden by sandbox\nhello\n" ""]
+       (def [status out err]
+         (t/run-forms
+           (forms-for net
+             '(def l (net/listen "127.0.0.1" 0))
+             '(sandbox :net-listen)
+             '(defn echo [conn] (defer (:close conn) (:write conn (:read conn 100))))
+             '(print (last (protect (net/listen "127.0.0.1" 0))))
+             '(print (last (protect (net/server "127.0.0.1" 0 echo))))
+             '(ev/go (fn [] (net/accept-loop l echo)))
+             '(with [client (net/connect ;(map string (net/localname l)))]
+                (:write client "hello")
+                (print (:read client 100)))
+             '(:close l))))
+       [status out err])
+
+(differs "a server that is closed before its loop has begun"
+         {:core "error: stream is closed"
+          :kqnet ""
+          :because "nothing is wrong; core prints the stack trace of an error"}
+         (def [_ _ err]
+           (t/run-forms
+             (forms-for net
+               '(:close (net/server "127.0.0.1" 0 (fn [conn] (:close conn))))
+               '(ev/sleep 0))))
+         (first (string/split "\n" err)))
+
+# Mixed.
+
+(defn- answers
+  "What two clients of a listener get, the first of whom comes before anybody accepts."
+  [l accept-both]
+  (def early (t/send l "early"))
+  (def late (t/background accept-both))
+  (def texts [(t/receive early) (t/ask l "late")])
+  (:close early)
+  texts)
+
+(each [name listen net] [["kqnet accepts from a listener of core" net/listen ours]
+                         ["core accepts from a listener of kqnet" kqnet/listen core]]
+  (t/test (string name ": accept")
+    (with [l (listen host 0)]
+      (t/same ["early" "late"]
+              (answers l |(repeat 2 (echo (:accept net l)))))))
+  (t/test (string name ": accept-loop")
+    (with [l (listen host 0)]
+      (t/same ["early" "late"]
+              (answers l |(:accept-loop net l echo))))))
+
+(t/test "one listener, accepted from by core and kqnet in turn"
+  (with [l (net/listen host 0)]
+    (t/same (map string (range 10))
+            (seq [i :range [0 10]]
+              (def answer (t/background |(t/ask l (string i))))
+              (echo (if (even? i) (net/accept l) (kqnet/accept l)))
+              (last (ev/take answer))))))
+
+(t/test "two listeners of kqnet share a port when both say so"
+  (with [one (kqnet/listen host 0 :reuse-port true)]
+    (with [two (kqnet/listen host (t/port one) :reuse-port true)]
+      (t/same (net/localname one) (net/localname two)))))
+
+(t/test "kqnet's options may follow the optional arguments, or come in their place"
+  (each args [[echo :batch 1]
+              [echo nil :backlog 5 :nodelay true]
+              [echo :stream :reuse-port false]
+              [echo :stream true :batch 100 :backlog nil]]
+    (with [l (kqnet/server host 0 ;args)]
+      (t/same "hello\n" (t/ask l)))))
+
+(t/finish)

@@ -1,0 +1,66 @@
+###
+### bursts.janet
+###
+### Many clients at once while the server is stopped, and then let go: each of them is answered.
+###
+
+(import ./support :as t)
+
+(def- rounds 20)
+
+(defn- system-backlog
+  "As many connections as may wait for a listener."
+  []
+  (def file "/proc/sys/net/core/somaxconn")
+  (def text
+    (if (os/stat file)
+      (slurp file)
+      (let [sysctl (os/spawn ["sysctl" "-n" "kern.ipc.somaxconn"] :p {:out :pipe})
+            out (ev/read (sysctl :out) 100)]
+        (os/proc-wait sysctl)
+        (os/proc-close sysctl)
+        out)))
+  (or (scan-number (string/trim (or text ""))) 128))
+
+# Clients that the system turns away, or has no descriptor for, prove nothing.
+(def- clients (min 400 (system-backlog) (- (t/descriptor-limit) (t/descriptors) 20)))
+(print rounds " rounds of " clients " clients"
+       (if (< clients 400) ", since this system does not let more wait" ""))
+
+(defn- stop
+  "Stops a process, and waits until it has."
+  [process]
+  (:signal process :stop)
+  (def status (string "/proc/" (get-in process [:proc :pid]) "/status"))
+  (when (os/stat status)
+    (t/wait-until "the server stopped" |(string/find "State:\tT" (slurp status)))))
+
+(defn- burst
+  "Lets clients connect and write while the server is stopped. Returns how many were not answered."
+  [server port]
+  (def conns (array/new clients))
+  (var unanswered 0)
+  (stop server)
+  (defer (each conn conns (:close conn))
+    (t/together clients
+                (fn [_]
+                  (def conn (t/send port "GET / HTTP/1.1\r\n\r\n"))
+                  (array/push conns conn)))
+    (:signal server :cont)
+    (t/together clients
+                (fn [i]
+                  (def reply (try (ev/with-deadline 20 (:read (conns i) 1024)) ([_] nil)))
+                  (unless (and reply (string/has-suffix? "hello" reply)) (++ unanswered)))))
+  unanswered)
+
+(each way ["server" "accept-loop" "accept"]
+  (t/test (string "kqnet/" way " answers each client of each burst")
+    (with [server (t/start-janet (t/program "server") "kqnet" way)]
+      (def port (:port server))
+      (t/same (seq [_ :range [0 rounds]] 0)
+              (seq [_ :range [0 rounds]] (burst server port))
+              "unanswered clients by round")
+      # And the next one that comes alone.
+      (t/check (string/has-suffix? "hello" (t/ask port)) "an answer after the bursts"))))
+
+(t/finish)

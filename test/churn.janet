@@ -1,0 +1,63 @@
+###
+### churn.janet
+###
+### Many connections one after another: the server's memory and descriptors end where they were
+### after the first tenth. 200,000 of them, or 20,000 where KQNET_TEST_QUICK is 1.
+###
+
+(import ./support :as t)
+
+(def- total
+  (if (= "1" (os/getenv "KQNET_TEST_QUICK")) 20_000 200_000))
+
+# Each of these makes one connection after another.
+(def- clients 8)
+
+# So that the C library gives no memory back between two collections by chance, and the figure is
+# the most that the server ever needed.
+(os/setenv "MALLOC_TRIM_THRESHOLD_" "4000000000")
+
+# A leak of one allocation per connection would be several times this, at 200,000 connections.
+(def- slack (* 1024 1024))
+
+(defn- connections
+  "Makes so many connections, and checks each answer."
+  [port count]
+  (t/together clients
+              (fn [_]
+                (def buf @"")
+                (repeat (/ count clients)
+                  (with [conn (net/connect "127.0.0.1" port)]
+                    (:write conn "x")
+                    (:read conn 1024 (buffer/clear buf))
+                    (unless (string/has-suffix? "hello" buf) (t/fail "hello" buf)))))))
+
+(defn- figures
+  "The server's descriptors and resident memory, once it has closed the last connection."
+  [port]
+  (defn ask [] (map scan-number (string/split " " (t/ask port "figures"))))
+  (var last (ask))
+  (t/wait-until "descriptors that stay"
+                (fn []
+                  (def before last)
+                  (set last (ask))
+                  (= (first before) (first last))))
+  last)
+
+(each way ["server" "accept-loop" "accept"]
+  (t/test (string "kqnet/" way " keeps nothing of " total " connections")
+    (with [server (t/start-janet (t/program "server") "kqnet" way)]
+      (def port (string (:port server)))
+      (def start (os/clock :monotonic))
+      (connections port (/ total 10))
+      (def [descriptors memory] (figures (scan-number port)))
+      (connections port (- total (/ total 10)))
+      (def [descriptors-then memory-then] (figures (scan-number port)))
+      (printf "      %d connections in %.1f s; memory %d KiB, then %d KiB; descriptors %d, then %d"
+              total (- (os/clock :monotonic) start) (/ memory 1024) (/ memory-then 1024)
+              descriptors descriptors-then)
+      (t/same descriptors descriptors-then "descriptors")
+      (when (> memory-then (+ memory slack))
+        (t/fail (string/format "at most %d bytes more" slack) (- memory-then memory) "memory")))))
+
+(t/finish)

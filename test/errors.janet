@@ -1,0 +1,327 @@
+###
+### errors.janet
+###
+### What kqnet refuses, in which words. Each error leaves no descriptor and no fiber behind, and
+### a listener that was asked in vain goes on.
+###
+
+(import ./support :as t)
+(import kqnet)
+
+(def- host "127.0.0.1")
+(def- mac? (= :macos (os/which)))
+
+(defn- echo
+  [conn]
+  (defer (:close conn)
+    (:write conn (:read conn 1024))))
+
+# The queue is made when it is first needed, and stays.
+(with [l (kqnet/server host 0 echo)]
+  (t/ask l))
+
+(defn- without
+  "A text with what differs from run to run replaced by a word."
+  [text replaced]
+  (var result text)
+  (eachp [word value] replaced
+    (set result (string/replace-all (string value) word result)))
+  result)
+
+(defn- refused
+  ``Fails unless a call raises this text, or one that begins with it where it ends with "…", and
+  leaves neither a descriptor nor a fiber behind.``
+  [expected call &opt replaced]
+  # What ended just now is gone after this.
+  (ev/sleep 0)
+  (gccollect)
+  (def before [(t/descriptors) (t/tasks)])
+  (def text (without (t/raised call) (or replaced {})))
+  (def beginning (string/replace "…" "" expected))
+  (if (and (not= beginning expected) (string? text))
+    (t/same beginning (string/slice text 0 (min (length beginning) (length text))) "how the error begins")
+    (t/same expected text "an error"))
+  (t/settles before |[(t/descriptors) (t/tasks)] "descriptors and fibers"))
+
+(defn- goes-on
+  "Fails unless a listener that nobody accepts from can be accepted from."
+  [l]
+  (def conn (t/background |(kqnet/accept l)))
+  (def answer (t/background |(t/ask l)))
+  (echo (last (ev/take conn)))
+  (t/same [true "hello\n"] (ev/take answer) "an answer after the error"))
+
+# Where to listen.
+
+(t/test "a taken port is named"
+  (with [l (kqnet/listen host 0)]
+    (def replaced {"PORT" (t/port l)})
+    (def expected "cannot listen on 127.0.0.1:PORT: address already in use")
+    (refused expected |(kqnet/listen host (t/port l)) replaced)
+    (refused expected |(kqnet/listen host (string (t/port l))) replaced)
+    (refused expected |(kqnet/listen host (t/port l) :stream true) replaced)
+    (refused expected |(kqnet/server host (t/port l) echo) replaced)
+    (goes-on l)))
+
+(t/test "a port that a listener of core has is taken"
+  (with [l (net/listen host 0)]
+    (refused "cannot listen on 127.0.0.1:PORT: address already in use"
+             |(kqnet/listen host (t/port l)) {"PORT" (t/port l)})))
+
+(t/test "sharing a port takes both"
+  (with [l (kqnet/listen host 0)]
+    (refused "cannot listen on 127.0.0.1:PORT: address already in use"
+             |(kqnet/listen host (t/port l) :reuse-port true) {"PORT" (t/port l)})))
+
+(defn- system-words
+  "What the system says of a host and a port that it does not know."
+  [host port]
+  (def text (t/raised |(net/listen host port)))
+  (def reason (last (string/split ": " text)))
+  (string (string/ascii-lower (string/slice reason 0 1)) (string/slice reason 1)))
+
+(t/test "an unknown host is named"
+  # Too long for a label, so that no name server is asked.
+  (def name (string/repeat "x" 70))
+  (refused (string "cannot listen on " name ":80: " (system-words name 80)) |(kqnet/listen name 80))
+  (refused (string "cannot listen on " name ":80: " (system-words name 80)) |(kqnet/server name 80 echo)))
+
+(t/test "an unknown service is named"
+  (refused (string "cannot listen on 127.0.0.1:no-such-service: " (system-words host "no-such-service"))
+           |(kqnet/listen host "no-such-service")))
+
+(t/test "an address that is not of this machine is named"
+  # For documentation, so nobody has it: RFC 5737.
+  (refused (string "cannot listen on 192.0.2.1:0: " (if mac? "can't" "cannot") " assign requested address")
+           |(kqnet/listen "192.0.2.1" 0)))
+
+(t/test "a port out of range is shown"
+  (each port [-1 65536 0.5 1e10 math/inf math/-inf -0.5 "65536" "99999999999999999999"]
+    (refused (string/format "a port is an integer from 0 to 65535, got %q" port) |(kqnet/listen host port)))
+  (refused "a port is an integer from 0 to 65535, got nan" |(kqnet/listen host math/nan)))
+
+(t/test "a port of another type is shown"
+  (refused "a port must be a string, got true" |(kqnet/listen host true))
+  (refused "a port must be a string, got :http" |(kqnet/listen host :http)))
+
+(t/test "a host of another type is shown"
+  (refused "a host must be a string, got nil" |(kqnet/listen nil 0))
+  (refused "a host must be a string, got 127" |(kqnet/listen 127 0))
+  (refused "a host must be a string, got :localhost" |(kqnet/listen :localhost 0))
+  (refused "a host must be a string, got :localhost" |(kqnet/server :localhost 0 echo)))
+
+(t/test "a NUL in a name is shown"
+  (refused `a host has a NUL in it: "127.0.0.1\0evil"` |(kqnet/listen "127.0.0.1\0evil" 0))
+  (refused `a port has a NUL in it: "80\0"` |(kqnet/listen host "80\0"))
+  (refused `the path of a unix socket has a NUL in it: "/tmp/x\0y"` |(kqnet/listen :unix "/tmp/x\0y")))
+
+(t/test "a path that is too long is named, with both lengths"
+  (def path (string "/tmp/" (string/repeat "x" 200)))
+  (refused (string "cannot listen on unix:" path ": the path has 205 bytes, and a unix socket's may have "
+                   (if t/linux? 107 103))
+           |(kqnet/listen :unix path))
+  (t/same nil (os/stat path)))
+
+(t/test "a path that is in use is named"
+  (def path (t/scratch "socket"))
+  (with [l (kqnet/listen :unix path)]
+    (refused "cannot listen on unix:PATH: address already in use" |(kqnet/listen :unix path) {"PATH" path})
+    (goes-on l)))
+
+(t/test "a path of a file that is no socket is named, and the file stays"
+  (def path (t/scratch "file"))
+  (spit path "precious")
+  (defer (os/rm path)
+    (refused "cannot listen on unix:PATH: address already in use" |(kqnet/listen :unix path) {"PATH" path})
+    (t/same "precious" (string (slurp path)))))
+
+(t/test "a path in a folder that does not exist is named"
+  (refused "cannot listen on unix:/no-such-folder/socket: no such file or directory"
+           |(kqnet/listen :unix "/no-such-folder/socket")))
+
+(t/test "a path of another type, or an empty one, is no path"
+  (refused "the path of a unix socket must be a string, got nil" |(kqnet/listen :unix nil))
+  (refused "the path of a unix socket must be a string, got 80" |(kqnet/listen :unix 80))
+  (refused "the path of a unix socket is empty" |(kqnet/listen :unix "")))
+
+(t/test "a socket type is one of two"
+  (refused "expected socket type as :stream or :datagram, got :raw" |(kqnet/listen host 0 :raw))
+  (refused "expected socket type as :stream or :datagram, got \"stream\"" |(kqnet/listen host 0 "stream"))
+  (refused "expected socket type as :stream or :datagram, got :raw" |(kqnet/server host 0 echo :raw))
+  (refused "handler not supported for :datagram servers" |(kqnet/server host 0 echo :datagram)))
+
+# Handlers.
+
+(t/test "a handler that cannot be one is shown, and nothing was opened"
+  (defn both [expected handler &opt replaced]
+    (with [l (kqnet/listen host 0)]
+      (refused expected |(kqnet/accept-loop l handler) replaced)
+      (goes-on l))
+    (refused expected |(kqnet/server host 0 handler) replaced))
+  (both "a handler must be a function, got 5" 5)
+  (both "a handler must be a function, got <cfunction print>" print)
+  (both "a handler must take one argument, the connection; <function nothing> does not" (fn nothing []))
+  (both "a handler must take one argument, the connection; <function two> does not" (fn two [a b]))
+  # These are no handler for the server, and an option.
+  (with [l (kqnet/listen host 0)]
+    (refused "a handler must be a function, got nil" |(kqnet/accept-loop l nil))
+    (refused "a handler must be a function, got :handler" |(kqnet/accept-loop l :handler))
+    (goes-on l)))
+
+# What to accept from.
+
+(defn- neither
+  "Fails unless accept and accept-loop both refuse a value."
+  [expected value &opt replaced]
+  (refused expected |(kqnet/accept value) replaced)
+  (refused expected |(kqnet/accept value 1) replaced)
+  (refused expected |(kqnet/accept-loop value echo) replaced))
+
+(t/test "what is no stream is shown"
+  (each value [nil 5 "listener" :listener]
+    (neither (string/format "expected a core/stream, got %q" value) value)))
+
+(t/test "a closed listener"
+  (each listen [kqnet/listen net/listen]
+    (def l (listen host 0))
+    (:close l)
+    (neither "cannot accept: the listener is closed" l)))
+
+(t/test "a listener that was accepted from, and is closed"
+  (def l (kqnet/listen host 0))
+  (goes-on l)
+  (:close l)
+  (neither "cannot accept: the listener is closed" l))
+
+(t/test "a connection is no listener"
+  (with [l (kqnet/listen host 0)]
+    (with [client (t/connect l)]
+      (with [conn (kqnet/accept l)]
+        (neither "cannot accept: the stream is not a listener" conn)
+        (neither "cannot accept: the stream is not a listener" client)
+        (:write client "ping")
+        (t/same "ping" (string (:read conn 10)))))))
+
+(t/test "a socket for datagrams is no listener"
+  (each listen [kqnet/listen net/listen]
+    (with [l (listen host 0 :datagram)]
+      (neither "cannot accept: the stream is not a listener" l))))
+
+(t/test "a pipe is no listener"
+  (def [out in] (os/pipe))
+  (defer (do (:close out) (:close in))
+    (neither "cannot accept: the stream is not a listener" out)))
+
+(t/test "a socket that has stopped listening"
+  (each listen [kqnet/listen net/listen]
+    (with [l (listen host 0)]
+      (net/shutdown l)
+      (neither "cannot accept: the stream is not a listener: it is not listening" l))))
+
+(t/test "a socket that stops listening meanwhile ends the wait, and is no listener then"
+  (each [name call] [["accept" |(kqnet/accept $)]
+                     ["accept-loop" |(kqnet/accept-loop $ echo)]]
+    (with [l (kqnet/listen host 0)]
+      (def result (t/background |(call l)))
+      (ev/sleep 0)
+      (net/shutdown l)
+      (t/same [false "cannot accept: invalid argument"] (ev/take result) name)
+      (neither "cannot accept: the stream is not a listener: it is not listening" l))))
+
+(t/test "a second fiber on one listener"
+  (each [name call] [["accept" |(kqnet/accept $)]
+                     ["accept-loop" |(kqnet/accept-loop $ echo)]
+                     ["core's accept" |(net/accept $)]
+                     ["core's accept-loop" |(net/accept-loop $ echo)]]
+    (with [l (kqnet/listen host 0)]
+      (def result (t/background |(call l)))
+      (ev/sleep 0)
+      (neither "cannot accept on 127.0.0.1:PORT: another fiber is accepting on this listener"
+               l {"PORT" (t/port l)})
+      # The first is not disturbed.
+      (def answer (t/background |(t/ask l)))
+      (unless (string/has-suffix? "loop" name)
+        (echo (last (ev/take result))))
+      (t/same [true "hello\n"] (ev/take answer) name))))
+
+(t/test "a second fiber on a unix socket is told its path"
+  (def path (t/scratch "socket"))
+  (with [l (kqnet/server :unix path echo)]
+    (ev/sleep 0)
+    (neither "cannot accept on unix:PATH: another fiber is accepting on this listener" l {"PATH" path})
+    (t/same "hello\n" (t/ask l))))
+
+(t/test "no connection in time"
+  (with [l (kqnet/listen host 0)]
+    (refused "timeout" |(kqnet/accept l 0.01))
+    (refused "timeout" |(kqnet/accept l 0))
+    (refused "timeout" |(kqnet/accept l -1))
+    (goes-on l)))
+
+(t/test "a timeout that is no number of seconds is shown"
+  (with [l (kqnet/listen host 0)]
+    (refused "a timeout is a number of seconds, got :soon" |(kqnet/accept l :soon))
+    (refused "a timeout is a number of seconds, got \"1\"" |(kqnet/accept l "1"))
+    (refused "a timeout is a number of seconds, got nan" |(kqnet/accept l math/nan))
+    (goes-on l)))
+
+(t/test "a cancelled accept"
+  (with [l (kqnet/listen host 0)]
+    (refused "enough"
+             (fn []
+               (def result (ev/chan 1))
+               (def fiber (ev/go (fn [] (ev/give result (protect (kqnet/accept l))))))
+               (ev/sleep 0)
+               (ev/cancel fiber "enough")
+               (error (last (ev/take result)))))
+    (goes-on l)))
+
+# Options.
+
+(t/test "an option's value is checked"
+  (def wrong
+    {:backlog ["a positive integer" 0 -1 1.5 "5" :many 1e10]
+     :batch ["a positive integer" 0 -1 1.5 "5" math/inf]
+     :nodelay ["true or false" 1 "yes" :true]
+     :reuse-port ["true or false" 1 "yes"]})
+  (eachp [name [words & values]] wrong
+    (each value values
+      (def expected (string/format ": %q must be %s, got %q" name words value))
+      (refused (string "kqnet/server" expected) |(kqnet/server host 0 echo name value))
+      (refused (string "kqnet/server" expected) |(kqnet/server host 0 echo :stream false name value))
+      (refused (string "kqnet/server" expected) |(kqnet/server host 0 name value))
+      (if (= :batch name)
+        (with [l (kqnet/listen host 0)]
+          (refused (string "kqnet/accept-loop" expected) |(kqnet/accept-loop l echo name value))
+          (goes-on l))
+        (refused (string "kqnet/listen" expected) |(kqnet/listen host 0 name value))))))
+
+(t/test "an option that does not exist is named, with those that do"
+  (refused "kqnet/listen: unknown option :backlogg; the options are :backlog, …"
+           |(kqnet/listen host 0 :backlogg 5))
+  (refused "kqnet/listen: unknown option :batch; the options are :backlog, …"
+           |(kqnet/listen host 0 :batch 5))
+  (refused "kqnet/server: unknown option :handler; the options are …"
+           |(kqnet/server host 0 :handler echo))
+  (refused "kqnet/server: unknown option :timeout; the options are …"
+           |(kqnet/server host 0 echo :backlog 5 :timeout 5))
+  (with [l (kqnet/listen host 0)]
+    (refused "kqnet/accept-loop: unknown option :backlog; the options are :batch, …"
+             |(kqnet/accept-loop l echo :backlog 5))
+    (goes-on l)))
+
+(t/test "an option without a value"
+  (refused "kqnet/listen: :backlog has no value" |(kqnet/listen host 0 :backlog))
+  (refused "kqnet/server: :batch has no value" |(kqnet/server host 0 echo :backlog 5 :batch))
+  (with [l (kqnet/listen host 0)]
+    (refused "kqnet/accept-loop: :batch has no value" |(kqnet/accept-loop l echo :batch))
+    (goes-on l)))
+
+(t/test "too many arguments"
+  (refused "kqnet/listen: too many arguments: 5" |(kqnet/listen host 0 :stream false 5))
+  (refused "kqnet/server: too many arguments: \"more\"" |(kqnet/server host 0 echo :stream false "more"))
+  (with [l (kqnet/listen host 0)]
+    (refused "kqnet/accept-loop: too many arguments: 5" |(kqnet/accept-loop l echo 5))
+    (goes-on l)))
+
+(t/finish)

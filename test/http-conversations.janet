@@ -1,0 +1,441 @@
+###
+### http-conversations.janet
+###
+### What kqnet/http answers, byte for byte: the conversations of test/http/conversations.jdn at
+### once, byte by byte, and cut in two everywhere; then those that take more than bytes to tell.
+###
+
+(import ./support :as t)
+(t/need-spork)
+(import kqnet)
+(import kqnet/http)
+
+(def- host "127.0.0.1")
+
+(def- patience
+  "Seconds after which an answer is not awaited any more, and the test fails."
+  20)
+
+# The handlers that the conversations are with.
+
+(defn- pieces
+  "A fiber that yields these."
+  [& all]
+  (coro (each piece all (yield piece))))
+
+(defn- respond
+  "A handler with one response."
+  [& pairs]
+  (fn [_] (struct ;pairs)))
+
+(defn- body [x] (respond :body x))
+
+(defn- show-request
+  [{:method method :path path :route route :query-string query-string :query query}]
+  (def values
+    (seq [key :in (sort (keys (or query {})))]
+      (def value (query key))
+      (string/format " %s=[%s]" key (string/join (map string (if (array? value) value [value])) ","))))
+  (string method " " path " " route " " (if (nil? query-string) "nil" query-string) ;values))
+
+(defn- show-headers
+  [{:headers headers}]
+  (string/join (seq [name :in (sort (keys headers))]
+                 (def value (headers name))
+                 (if (array? value)
+                   (string name "=[" (string/join value ",") "]")
+                   (string name "=" value)))
+               " "))
+
+(defn- meant [&] (error "meant to be raised"))
+
+(def- sendable
+  "Responses that the server sends."
+  {"/" (body "hello")
+   "/a" (body "a")
+   "/b" (body "b")
+   "/slow" (fn [_] (ev/sleep 0.001) {:body "slow"})
+   "/slower" (fn [_] (ev/sleep 0.2) {:body "slower"})
+   "/close" (respond :body "bye" :headers {"Connection" "close"})
+   "/keep" (respond :body "stay" :headers {"Connection" "keep-alive"})
+   "/request" (fn [req] {:body (show-request req)})
+   "/headers" (fn [req] {:body (show-headers req)})
+
+   "/echo" (fn [req] {:body (or (http/read-body req) "no body")})
+   "/twice" (fn [req] {:body (string (http/read-body req) " " (http/read-body req))})
+   "/pieces" (fn [req]
+               (def all @"")
+               (each piece (http/body-chunks req) (buffer/push all piece))
+               {:body all})
+   "/slow-pieces" (fn [req]
+                    (def all @"")
+                    (each piece (http/body-chunks req)
+                      (ev/sleep 0.2)
+                      (buffer/push all piece))
+                    {:body all})
+   "/some" (fn [req] (resume (http/body-chunks req)) {:body "some"})
+   "/ignore" (body "ignored")
+   "/forbidden" (respond :status 403 :body "no")
+   "/forgiving" (fn [req]
+                  (try {:body (http/read-body req)}
+                    ([[_ status reason]] {:body (string status " " reason)})))
+   "/patient" (fn [req] (try {:body (http/read-body req)} ([_] {:body "no body came"})))
+
+   "/nil" (fn [_] nil)
+   "/none" (respond :status 200)
+   "/struct" (body "struct")
+   "/table" (fn [_] @{:status 201 :headers {"X-A" "b"} :body "table"})
+   "/prototype" (fn [_] (table/setproto @{:body "prototype"} @{:status 202}))
+   "/buffer" (fn [_] {:body @"buffer"})
+   "/keyword" (body :keyword)
+   "/symbol" (body 'symbol)
+   "/empty" (body "")
+   "/bytes" (body "\0\r\n\x80\xFF")
+   "/404" 404
+   "/static-string" "static"
+   "/418" (respond :status 418)
+   "/299" (respond :status 299)
+   "/999" (respond :status 999)
+   "/204" (respond :status 204)
+   "/204-body" (respond :status 204 :body "hello" :headers {"Content-Length" "5"})
+   "/304" (respond :status 304 :headers {"ETag" `"a"`})
+   "/304-body" (respond :status 304 :body "hello")
+   "/304-length" (respond :status 304 :headers {"Content-Length" "12345"})
+   "/205" (respond :status 205)
+   "/declared" (respond :headers {"Content-Length" "12345"})
+   "/cookies" (respond :headers {"Set-Cookie" @["a=1" "b=2"]})
+   "/tuple-header" (respond :headers {"X-A" ["1" "2"]})
+   "/no-header" (respond :headers {"X-A" []})
+   "/number-header" (respond :headers {"X-A" 5 "X-B" 1.5 "X-C" 1000000})
+   "/boolean-header" (respond :headers {"X-A" true})
+   "/keyword-header" (respond :headers {:x-a :b 'x-c 'd})
+   "/empty-header" (respond :headers {"X-A" ""})
+   "/latin-header" (respond :headers {"X-A" "caf\xE9\tx"})
+   "/table-headers" (respond :headers @{"X-A" "b"})
+   "/date" (respond :headers {"Date" "Thu, 01 Jan 1970 00:00:00 GMT"})
+   "/lower-date" (respond :headers {"date" "Thu, 01 Jan 1970 00:00:00 GMT"})
+   "/wrong-length" (respond :body "hello" :headers {"Content-Length" "3"})
+   "/lower-length" (respond :body "hello" :headers {"content-length" "5"})
+   "/own-encoding" (respond :body "hello" :headers {"Transfer-Encoding" "chunked"})
+   "/upgrade" (respond :status 426 :headers {"Connection" "Upgrade" "Upgrade" "h2c"})
+   "example.org:443" (respond :headers {"X-Tunnel" "yes"})
+
+   "/fiber" (fn [_] {:body (pieces "hello" " world")})
+   "/tuple" (body ["hello" " world"])
+   "/array" (body @["hello" " world"])
+   "/kinds" (body ["string" @"buffer" :keyword 'symbol])
+   "/dictionary" (body {:key "value"})
+   "/alphabet" (body ["abcdefghijklmnopqrstuvwxyz"])
+   "/gaps" (body ["" "a" "" "b" ""])
+   "/no-pieces" (body [])
+   "/events" (fn [_] {:headers {"Content-Type" "text/event-stream"}
+                      :body (coro (for i 1 3
+                                    (ev/sleep 0)
+                                    (yield (string "data: " i "\n\n"))))})
+   "/fiber-length" (fn [_] {:headers {"Content-Length" "11"} :body (pieces "hello" " world")})
+   "/fiber-empty" (fn [_] {:headers {"Content-Length" "0"} :body (pieces)})
+   "/slow-fiber" (fn [_] {:body (coro (yield "a") (ev/sleep 0.2) (yield "b"))})
+   "/stream-echo" (fn [req] {:body [(http/read-body req)]})})
+
+(def- failing
+  "Responses and handlers that go wrong."
+  {"/fail" meant
+   "/fail-slow" (fn [_] (ev/sleep 0.001) (meant))
+   "/fail-table" (fn [_] (error {:reason "meant"}))
+   "/fail-keyword" (fn [_] (error :head-timeout))
+   "/fail-read" (fn [req] (http/read-body req) (meant))
+   "/fail-pieces" (fn [req] (each piece (http/body-chunks req) (meant)))
+   "/fail-stream" (fn [_] (error :stream))
+   "/fail-nil" (fn [_] (error :nil))
+   "/fail-twice" (fn [_] (error :twice))
+   "/fail-twice-table" (fn [_] (error :twice-table))
+   "/fail-unsendable" (fn [_] (error :unsendable))
+   "/fail-late" (fn [_] {:body (coro (yield "hello") (meant))})
+   "/fail-first" (fn [_] {:body (coro (meant))})
+   "/number-piece" (body ["hello" 5])
+   "/too-short" (respond :headers {"Content-Length" "11"} :body ["hello"])
+   "/too-long" (respond :headers {"Content-Length" "7"} :body ["hello" " world"])
+
+   "/bad/value" (respond :headers {"X-A" "b\r\nX-C: d"})
+   "/bad/value-cr" (respond :headers {"X-A" "b\rX-C: d"})
+   "/bad/value-lf" (respond :headers {"X-A" "b\nX-C: d"})
+   "/bad/value-nul" (respond :headers {"X-A" "b\0"})
+   "/bad/values" (respond :headers {"X-A" ["b" "c\nX-D: e"]})
+   "/bad/length" (respond :headers {"Content-Length" "5\r\n\r\n"} :body "hello")
+   "/bad/name" (respond :headers {"X-A: b\r\nX-C" "d"})
+   "/bad/name-lf" (respond :headers {"X-A\nX-C" "d"})
+   "/bad/name-nul" (respond :headers {"X\0A" "b"})
+   "/bad/name-colon" (respond :headers {"X-A:" "b"})
+   "/bad/name-space" (respond :headers {"X A" "b"})
+   "/bad/name-empty" (respond :headers {"" "b"})
+   "/bad/name-number" (respond :headers {5 "b"})
+   "/bad/headers" (respond :headers "X-A: b")
+   "/bad/status-string" (respond :status "200")
+   "/bad/status-float" (respond :status 200.5)
+   "/bad/status-99" (respond :status 99)
+   "/bad/status-1000" (respond :status 1000)
+   "/bad/status-negative" (respond :status -200)
+   "/bad/string" (fn [_] "a response")
+   "/bad/number" (fn [_] 200)
+   "/bad/tuple" (fn [_] [200 {} "hello"])
+   "/bad/body" (body 5)
+   "/bad/body-function" (body (fn [] "hello"))
+   "/bad/body-true" (body true)})
+
+(defn- echo-on
+  "Echoes what comes on a connection, beginning with what has come."
+  [conn buf]
+  (unless (empty? buf) (net/write conn (string "echo: " buf)))
+  (while (net/read conn 100 (buffer/clear buf))
+    (net/write conn (string "echo: " buf))))
+
+(def- detached
+  "Handlers that take the connection."
+  {"/detached" (fn [{:connection conn :buffer buf}]
+                 (net/write conn (string "raw: " buf))
+                 (:close conn)
+                 {:detached true})
+   "/detached-later" (fn [{:connection conn}]
+                       (ev/go (fn []
+                                (ev/sleep 0.001)
+                                (net/write conn "later")
+                                (:close conn)))
+                       {:detached true})
+   "/websocket" (respond :status 101 :headers {"Connection" "Upgrade" "Upgrade" "echo"} :detached echo-on)
+   "/tunnel" (fn [_] {:body (pieces "hello") :detached (fn [conn _] (net/write conn "tunnel"))})
+   "/detached-fail" (respond :status 101 :headers {"Connection" "Upgrade"} :detached meant)})
+
+(def- handler (http/router (merge sendable failing detached {"/probe" (body "probe")})))
+
+(defn- on-error
+  [req err fib]
+  (assert (fiber? fib))
+  (case err
+    :nil nil
+    :twice (error "meant to be raised by :on-error")
+    :twice-table (error {:by :on-error})
+    :unsendable {:headers {"X-A" "b\n"}}
+    :stream {:status 503 :body ["hello"]}
+    {:status 503 :body (string (req :path) ": " (if (bytes? err) err (string/format "%j" err)))}))
+
+(def- no-timeouts [:head-timeout 1000 :body-timeout 1000 :idle-timeout 1000 :write-timeout 1000])
+
+(defn- serve [& options] (http/server handler host 0 ;options))
+
+(def- servers
+  {:plain (serve ;no-timeouts)
+   :small (serve ;no-timeouts :max-headers 4 :max-body 16)
+   :two-requests (serve ;no-timeouts :max-requests 2)
+   :hasty (serve :head-timeout 0.05 :body-timeout 0.05 :idle-timeout 0.05)
+   :on-error (serve ;no-timeouts :on-error on-error)})
+
+# The notation of the table.
+
+(defn- lines [all] (string/join all "\r\n"))
+
+(defn- request
+  [method path body headers]
+  (lines [(string method " " path " HTTP/1.1") "Host: h" ;headers "" body]))
+
+(defn- sent-bytes
+  "What is sent: bytes, or [:talk …]."
+  [sent]
+  (if (bytes? sent)
+    sent
+    (match (if (= :parens (tuple/type sent)) sent [])
+      ['get path & headers] (request "GET" path "" headers)
+      ['head path & headers] (request "HEAD" path "" headers)
+      ['post path body & headers] (request "POST" path body [(string "Content-Length: " (length body)) ;headers])
+      ['talk & steps] [:talk ;(map |(if (keyword? $) $ (sent-bytes $)) steps)]
+      _ (lines sent))))
+
+(defn- answer-bytes
+  "The bytes of an answer, with its date masked."
+  [answer]
+  (match answer
+    [:refused status reason]
+    (answer-bytes [status (string reason "\n") "Content-Type: text/plain; charset=utf-8" :close])
+    [status body & extras]
+    (let [has? (fn [x] (has-value? extras x))]
+      (lines [(string "HTTP/1.1 " status)
+              ;(filter bytes? (filter |(not (keyword? $)) extras))
+              ;(if (or (has? :no-length) (has? :chunked)) [] [(string "Content-Length: " (length body))])
+              ;(if (has? :chunked) ["Transfer-Encoding: chunked"] [])
+              ;(if (has? :close) ["Connection: close"] [])
+              ;(if (has? :keep-alive) ["Connection: keep-alive"] [])
+              ;(if (has? :no-date) [] ["Date: *"])
+              "" body]))
+    answer))
+
+(defn- ends?
+  "Whether the connection ends after an answer."
+  [answer]
+  (cond
+    (= answer :end) true
+    (bytes? answer) false
+    (= :refused (first answer)) true
+    (or (has-value? answer :close) (has-value? answer :cut))))
+
+(def- date
+  "A date as RFC 9110, 5.6.7 has it."
+  (peg/compile
+    ~{:day (+ "Mon" "Tue" "Wed" "Thu" "Fri" "Sat" "Sun")
+      :month (+ "Jan" "Feb" "Mar" "Apr" "May" "Jun" "Jul" "Aug" "Sep" "Oct" "Nov" "Dec")
+      :main (* "Date: " :day ", " (2 :d) " " :month " " (4 :d) " " (2 :d) ":" (2 :d) ":" (2 :d) " GMT\r\n")}))
+
+(def- epoch "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n")
+
+(defn- mask
+  "Masks the dates that the server has written."
+  [text]
+  (peg/replace-all ~(* (not ,epoch) ,date) "Date: *\r\n" text))
+
+(def- length-of-date (- (length epoch) (length "Date: *\r\n")))
+
+(defn- unmasked-length
+  [text]
+  (+ (length text) (* length-of-date (length (string/find-all "Date: *\r\n" text)))))
+
+(defn- sorted-head
+  "A head with its lines sorted: a handler's headers come in the order of its table."
+  [head]
+  (def [status & headers] (string/split "\r\n" head))
+  (lines [status ;(sorted headers)]))
+
+(defn- comparable
+  "A text of several responses with the lines of each head sorted, given how long the bodies are."
+  [text sizes]
+  (def parts @[])
+  (var at 0)
+  (each size sizes
+    (def end (string/find "\r\n\r\n" text at))
+    (when (and end (string/has-prefix? "HTTP/" (string/slice text at)))
+      (array/push parts (sorted-head (string/slice text at end)))
+      (set at end)
+      (+= at (min (+ 4 size) (- (length text) at)))
+      (array/push parts (string/slice text end at))))
+  (string ;parts (string/slice text at)))
+
+(defn- body-sizes
+  [answers]
+  (seq [answer :in answers :when (and (indexed? answer) (not= :end answer))]
+    (match answer
+      [:refused _ reason] (inc (length reason))
+      [_ body] (length body))))
+
+# Talking.
+
+(defn- receive
+  "What comes until the end, or how it broke off."
+  [conn got]
+  (try
+    (:read conn :all got patience)
+    ([err] (buffer/push got "[" (string err) "]")))
+  got)
+
+(defn- await
+  "What has to come before more is sent."
+  [conn wanted]
+  (def got @"")
+  (try
+    (:chunk conn (unmasked-length wanted) got patience)
+    ([err] (buffer/push got "[" (string err) "]")))
+  (t/same wanted (mask got) "what comes before more is sent"))
+
+(defn- turn
+  "Lets the server, which is in this process, read what was sent: it is there when a write is done."
+  []
+  (repeat 3 (ev/sleep 0)))
+
+(defn- converse
+  "Sends parts, one after another, and returns all that comes."
+  [where parts]
+  (with [conn (t/connect where)]
+    (def got @"")
+    # Where the server ends the connection early, it may be gone before all is sent.
+    (def whole (protect (each part parts
+                          (:write conn part)
+                          (when (> (length parts) 1) (turn)))))
+    (receive conn got)
+    (unless (first whole) (buffer/push got ""))
+    (string got)))
+
+(defn- talk
+  "Does the steps of a talk, and returns all that comes after it."
+  [where steps & more]
+  (with [conn (t/connect where)]
+    (var sending true)
+    (each step steps
+      (cond
+        (= step :half-close) (do (turn) (net/shutdown conn :w))
+        sending (do (unless (empty? step) (:write conn step)) (turn))
+        (await conn step))
+      (set sending (not sending)))
+    (each part more (:write conn part))
+    (string (receive conn @""))))
+
+(def- probe (request "GET" "/probe" "" ["Connection: close"]))
+(def- probe-answer ["200 OK" "probe" :close])
+
+(defn- check-answers
+  [answers got]
+  (def sizes (body-sizes answers))
+  (def wanted (string ;(map answer-bytes (filter |(not= :end $) answers))))
+  (t/same (comparable wanted sizes) (comparable (mask got) sizes)))
+
+(def- table
+  (parse (slurp (string (string/join (slice (string/split "/" (dyn *current-file*)) 0 -2) "/")
+                        "/http/conversations.jdn"))))
+
+(defn- each-conversation
+  "Calls f with the server, what is sent, the answers, and whether the connection goes on after them."
+  [f {:about about :cases cases :to to}]
+  (each [name sent answers] cases
+    (def sent (sent-bytes sent))
+    (def open? (not (and (pos? (length answers)) (ends? (last answers)))))
+    (f (string about ": " name) (servers (or to :plain)) sent answers open?)))
+
+# At once, and byte by byte.
+
+(each group table
+  (each-conversation
+    (fn [name where sent answers open?]
+      (def after (if open? [;answers probe-answer] answers))
+      (t/test name
+        (if (bytes? sent)
+          (do
+            (check-answers after (converse where [(string sent (if open? probe ""))]))
+            (when open?
+              # The other order: not before the answers are there.
+              (def wanted (sum (map |(unmasked-length (answer-bytes $)) answers)))
+              (with [conn (t/connect where)]
+                (:write conn sent)
+                (def got @"")
+                (:chunk conn wanted got patience)
+                (:write conn probe)
+                (check-answers after (string (receive conn got)))))
+            (unless (group :whole)
+              (check-answers after (converse where (map string/from-bytes (string sent (if open? probe "")))))))
+          (check-answers after (talk where (drop 1 sent) ;(if open? [probe] []))))))
+    group))
+
+# Cut in two.
+
+(each group (filter |($ :split) table)
+  (t/test (string "every split in two gives the same: " (group :about))
+    (var count 0)
+    (each-conversation
+      (fn [name where sent answers open?]
+        (def after (if open? [;answers probe-answer] answers))
+        (when (bytes? sent)
+          (def all (string sent (if open? probe "")))
+          (for at 1 (length sent)
+            (++ count)
+            (def got (converse where [(string/slice all 0 at) (string/slice all at)]))
+            (try (check-answers after got)
+              ([err]
+                (t/fail (err :expected) (err :got) (string name ", cut at " at)))))))
+      group)
+    (print "      " count " splits")))
+
+(t/finish)

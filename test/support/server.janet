@@ -1,0 +1,56 @@
+###
+### support/server.janet
+###
+### A server for the tests that need one in a process of its own: janet server.janet WHOSE WAY.
+### Prints its port. Answers "figures" with its descriptors and resident memory, ends on "end", and
+### answers anything else with a fixed reply.
+###
+
+(import ./init :as t)
+(import kqnet)
+
+(def- reply "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+
+(defn- figures
+  []
+  (gccollect)
+  # Less the connection that asks.
+  (string/format "%d %d" (dec (t/descriptors)) (t/resident)))
+
+(defn- handler
+  "Reads, writes a fixed reply, and closes."
+  [conn]
+  (def request (:read conn 1024))
+  (def text (string request))
+  (:write conn (if (= "figures" text) (figures) reply))
+  (:close conn)
+  (when (= "end" text) (os/exit 0)))
+
+(def- core
+  {"server" (fn [] (net/server "127.0.0.1" 0 handler))
+   "accept-loop" (fn []
+                   (def l (net/listen "127.0.0.1" 0))
+                   (ev/go (fn [] (net/accept-loop l handler)))
+                   l)
+   "accept" (fn []
+              (def l (net/listen "127.0.0.1" 0))
+              (ev/go (fn [] (while (def conn (net/accept l)) (ev/go handler conn))))
+              l)})
+
+(def- ours
+  {"server" (fn [] (kqnet/server "127.0.0.1" 0 handler))
+   "accept-loop" (fn []
+                   (def l (kqnet/listen "127.0.0.1" 0))
+                   (ev/go (fn [] (kqnet/accept-loop l handler)))
+                   l)
+   "accept" (fn []
+              (def l (kqnet/listen "127.0.0.1" 0))
+              (ev/go (fn [] (while (def conn (kqnet/accept l)) (ev/go handler conn))))
+              l)})
+
+(defn main
+  [_ &opt whose way]
+  (when way
+    (def listener ((in ({"core" core "kqnet" ours} whose) way)))
+    (print (last (net/localname listener)))
+    (flush)))
