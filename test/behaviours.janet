@@ -247,28 +247,31 @@
          [(raises? |(:accept net l))
           (raises? |(:accept-loop net l echo))]))
 
-(defn- lingering-port
-  "A port whose last connection was closed by the server, so that the system holds it for a while."
-  []
-  (with [l (net/listen host 0)]
-    (def conn (t/background |(net/accept l)))
-    (with [client (t/connect l)]
-      (:close (last (ev/take conn)))
-      (t/receive client))
-    (t/port l)))
+(defn- with-held-port
+  "Calls a function with a port whose listener is closed, and that a connection still holds."
+  [f]
+  (def l (net/listen host 0))
+  (def port (t/port l))
+  (def conn (t/background |(net/accept l)))
+  (with [client (t/connect l)]
+    (with [server (last (ev/take conn))]
+      (:close l)
+      (f port))))
 
 (alike "a port that old connections hold is free"
        true
-       (def port (lingering-port))
-       (with [l (:listen net host port)]
-         (= port (t/port l))))
+       (with-held-port
+         (fn [port]
+           (with [l (:listen net host port)]
+             (= port (t/port l))))))
 
 (alike "no-reuse: a port that old connections hold is taken"
        [true true]
        {:core-cannot before-1.38}
-       (def port (lingering-port))
-       [(raises? |(:listen net host port :stream true))
-        (raises? |(:server net host port echo :stream true))])
+       (with-held-port
+         (fn [port]
+           [(raises? |(:listen net host port :stream true))
+            (raises? |(:server net host port echo :stream true))])))
 
 (differs "a taken port"
          {:core :nothing
