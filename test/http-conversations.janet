@@ -278,17 +278,20 @@
 
 (def- date
   "A date as RFC 9110, 5.6.7 has it."
-  (peg/compile
-    ~{:day (+ "Mon" "Tue" "Wed" "Thu" "Fri" "Sat" "Sun")
-      :month (+ "Jan" "Feb" "Mar" "Apr" "May" "Jun" "Jul" "Aug" "Sep" "Oct" "Nov" "Dec")
-      :main (* "Date: " :day ", " (2 :d) " " :month " " (4 :d) " " (2 :d) ":" (2 :d) ":" (2 :d) " GMT\r\n")}))
+  ~{:day (+ "Mon" "Tue" "Wed" "Thu" "Fri" "Sat" "Sun")
+    :month (+ "Jan" "Feb" "Mar" "Apr" "May" "Jun" "Jul" "Aug" "Sep" "Oct" "Nov" "Dec")
+    :main (* "Date: " :day ", " (2 :d) " " :month " " (4 :d) " " (2 :d) ":" (2 :d) ":" (2 :d) " GMT\r\n")})
 
-(def- epoch "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n")
+(def- epoch
+  "The date that handlers write."
+  "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n")
+
+(def- written-date (peg/compile ~(* (not ,epoch) ,date)))
 
 (defn- mask
   "Masks the dates that the server has written."
   [text]
-  (peg/replace-all ~(* (not ,epoch) ,date) "Date: *\r\n" text))
+  (string (peg/replace-all written-date "Date: *\r\n" text)))
 
 (def- length-of-date (- (length epoch) (length "Date: *\r\n")))
 
