@@ -471,7 +471,7 @@ fn body(args: &[Janet]) -> Result<Outcome, String> {
     }
     let is_done = conn.body.is_done();
     vm::with(|vm| {
-        conn.enter(vm, if is_done { Phase::Handler } else { Phase::Body });
+        conn.enter(vm, Phase::Handler);
         Ok(())
     })?;
     Ok(Outcome::Value(Janet::boolean(is_done)))
@@ -522,6 +522,9 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
         let body = get(answer, keys.body)?;
         let headers = get(answer, keys.headers)?;
         let known = if body.is_nil() { Some(&[][..]) } else { bytes(&body) };
+        if known.is_none() && !is_iterable(body) {
+            return Err(format!("a response's :body must be bytes or iterable, got {}", describe(body)));
+        }
 
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.clear();
@@ -569,6 +572,19 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
             }))
         })
     })
+}
+
+/// Whether Janet's `each` can go through a value. Abstract values may say so themselves.
+fn is_iterable(value: Janet) -> bool {
+    matches!(
+        value.unwrap(),
+        TaggedJanet::Array(_)
+            | TaggedJanet::Tuple(_)
+            | TaggedJanet::Table(_)
+            | TaggedJanet::Struct(_)
+            | TaggedJanet::Fiber(_)
+            | TaggedJanet::Abstract(_)
+    )
 }
 
 /// Takes a header's name and value.

@@ -32,10 +32,12 @@
   (def result (native/http-body http buf out))
   (when (indexed? result) (error (reject result)))
   (unless result
+    (native/http-phase http :body)
     (when (native/http-continue http)
       (net/write conn "HTTP/1.1 100 Continue\r\n\r\n"))
     (unless (net/read conn body-read-size buf)
-      (error "the client closed the connection within the body")))
+      (error "the client closed the connection within the body"))
+    (native/http-phase http :handler))
   result)
 
 (defn- has-body?
@@ -182,39 +184,46 @@
 (defn- failed
   "A handler has raised an error: answers 500, or what `on-error` says, or cuts a response that has begun."
   [connection state on-error err fib]
-  (def {:http http :flight flight} connection)
-  (def {:request req :begun begun} state)
+  (def req (state :request))
+  (defn answer-500 [&]
+    (unless (state :begun) (refuse connection 500 "Internal Server Error")))
   (cond
-    (= err flight/cancelled) (unless begun (refuse connection 503 "Service Unavailable"))
+    (= err flight/cancelled) (unless (state :begun) (refuse connection 503 "Service Unavailable"))
+    on-error (try
+               (let [response (on-error req err fib)]
+                 (cond
+                   (state :begun) nil
+                   (nil? response) (answer-500)
+                   (do
+                     (send (merge connection {:flight {:draining true}}) state response)
+                     (linger connection))))
+               ([err fib]
+                 (when (= :handler (native/http-phase (connection :http)))
+                   (report req err fib)
+                   (answer-500))))
     (do
-      (def response (if on-error (on-error req err fib) (report req err fib)))
-      (unless begun
-        (if (and on-error response)
-          (do
-            (send (merge connection {:flight {:draining true}}) state response)
-            (linger connection))
-          (refuse connection 500 "Internal Server Error"))))))
+      (report req err fib)
+      (answer-500))))
 
 (defn- settle
   "What to do when a connection's fiber has ended with an error: by a timeout, a handler, or the client."
   [connection state on-error err fib]
-  (def {:http http} connection)
-  (when (fiber? (state :body))
-    (when (has-value? [:new :pending] (fiber/status (state :body)))
-      (protect (cancel (state :body) "the client is gone"))))
+  (def body (state :body))
+  (when (and (fiber? body) (has-value? [:new :pending] (fiber/status body)))
+    (protect (cancel body "the client is gone")))
   (def in-request (and (state :request) (not (state :begun))))
-  (def phase (native/http-phase http))
-  (cond
-    (= err :head-timeout) (refuse connection 408 "request head did not arrive in time")
-    (= err :body-timeout) (when in-request (refuse connection 408 "request body did not arrive in time"))
-    (has-value? [:idle-timeout :write-timeout :linger-timeout] err) nil
-    (and (tuple? err) (= :kqnet/reject (first err)))
-    (when in-request (refuse connection (in err 1) (in err 2)))
-    # In other phases it is the connection that failed: the client is gone.
-    (= phase :handler)
-    (if (state :request)
-      (failed connection state on-error err fib)
-      (debug/stacktrace fib err "kqnet/http: "))))
+  (case (native/http-phase (connection :http))
+    :handler (cond
+               (and (tuple? err) (= :kqnet/reject (first err)))
+               (when in-request (refuse connection (in err 1) (in err 2)))
+               (state :request) (failed connection state on-error err fib)
+               (debug/stacktrace fib err "kqnet/http: "))
+    :head (when (= err :head-timeout)
+            (refuse connection 408 "request head did not arrive in time"))
+    :body (when (and in-request (= err :body-timeout))
+            (refuse connection 408 "request body did not arrive in time"))
+    # Otherwise it is the connection that failed: the client is gone, or takes nothing.
+    nil))
 
 (defn- connection-handler
   "Makes the function that serves each connection of a listener."
@@ -230,10 +239,8 @@
     (def body (fiber/new (fn [] (converse connection state handler)) :ti))
     (def result (resume body))
     (unless (= :dead (fiber/status body))
-      (try (settle connection state on-error result body)
-        ([err fib]
-          (when (and (= :handler (native/http-phase http)) (string? err))
-            (debug/stacktrace fib err "kqnet/http: in :on-error: ")))))
+      # Writing the answer may fail, as the client may be gone.
+      (protect (settle connection state on-error result body)))
     (native/http-close http)
     (unless (state :detached) (:close conn))
     (put open http nil)
