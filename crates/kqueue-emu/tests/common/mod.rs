@@ -1,0 +1,128 @@
+//! kqueue() and kevent() of this process for tests, with no pointer, and the sockets that they need.
+
+#![allow(dead_code, reason = "each test program uses a part")]
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use kqueue_emu::kevent::{Errno, Kevent};
+use kqueue_emu::{Kernel, set_kernel};
+use libc::{c_int, timespec};
+
+/// No timeout at all: what is there now.
+pub const NOW: Option<Duration> = Some(Duration::ZERO);
+/// Waits until there is something.
+pub const WAIT: Option<Duration> = None;
+
+/// A queue of the process, closed when it is dropped.
+#[derive(Debug)]
+pub struct Queue(pub OwnedFd);
+
+impl AsRawFd for Queue {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Queue {
+    /// One with the semantics of `kernel`.
+    pub fn new(kernel: Kernel) -> Self {
+        set_kernel(Some(kernel));
+        let fd = kqueue_emu::kqueue();
+        assert!(fd >= 0);
+        // SAFETY: kqueue() has just returned it, so it is open and nobody else's.
+        Self(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// kevent() with room for so many events.
+    pub fn exchange(&self, changes: &[Kevent], room: usize, timeout: Option<Duration>) -> Result<Vec<Kevent>, Errno> {
+        kevent(self.as_raw_fd(), changes, room, timeout)
+    }
+
+    /// Applies one change.
+    pub fn change(&self, fd: &impl AsRawFd, filter: i16, flags: u16) -> Result<(), Errno> {
+        self.exchange(&[Kevent::new(fd.as_raw_fd() as usize, filter, flags)], 0, NOW).map(drop)
+    }
+
+    /// What there is now.
+    pub fn events(&self) -> Vec<Kevent> {
+        self.exchange(&[], 8, NOW).unwrap()
+    }
+
+    /// The first events that there are.
+    pub fn wait(&self) -> Vec<Kevent> {
+        self.exchange(&[], 8, WAIT).unwrap()
+    }
+
+    /// Whether there is any now.
+    pub fn fires(&self) -> bool {
+        !self.events().is_empty()
+    }
+}
+
+/// kevent() on any number.
+pub fn kevent(kq: RawFd, changes: &[Kevent], room: usize, timeout: Option<Duration>) -> Result<Vec<Kevent>, Errno> {
+    let mut events = vec![Kevent::default(); room];
+    let timeout = timeout.map(|time| timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() });
+    let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+    let (nchanges, nevents) = (changes.len() as c_int, room as c_int);
+    // SAFETY: the pointers and counts are those of two slices; the timeout lives through the call.
+    let count = unsafe { kqueue_emu::kevent(kq, changes.as_ptr(), nchanges, events.as_mut_ptr(), nevents, timeout) };
+    if count < 0 {
+        return Err(last_error());
+    }
+    events.truncate(count as usize);
+    Ok(events)
+}
+
+/// errno
+pub fn last_error() -> Errno {
+    Errno(std::io::Error::last_os_error().raw_os_error().unwrap())
+}
+
+/// A Unix listener of the abstract namespace, non-blocking. Its connect() is over when it returns, with all that the
+/// listener's side sees of it: so a test can say that something does not happen.
+pub fn unix_listener() -> UnixListener {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("kqueue-emu-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(name).unwrap()).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    listener
+}
+
+/// A client of it.
+pub fn unix_connect(listener: &UnixListener) -> UnixStream {
+    UnixStream::connect_addr(&listener.local_addr().unwrap()).unwrap()
+}
+
+/// What fcntl() says of a descriptor, or None when it is closed.
+pub fn fcntl(fd: RawFd, command: i32) -> Option<i32> {
+    // SAFETY: no pointer.
+    let flags = unsafe { libc::fcntl(fd, command) };
+    (flags >= 0).then_some(flags)
+}
+
+/// Does `action` while another thread is asleep in `wait`, and gives what that returns.
+pub fn while_waiting<T: Send>(wait: impl FnOnce() -> T + Send, action: impl FnOnce()) -> T {
+    let (sender, receiver) = mpsc::channel();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(move || {
+            // SAFETY: no argument.
+            sender.send(unsafe { libc::gettid() }).unwrap();
+            wait()
+        });
+        let stat = format!("/proc/self/task/{}/stat", receiver.recv().unwrap());
+        while !std::fs::read_to_string(&stat).unwrap().contains(") S ") {
+            assert!(!waiting.is_finished(), "it was to wait");
+            thread::yield_now();
+        }
+        action();
+        waiting.join().unwrap()
+    })
+}

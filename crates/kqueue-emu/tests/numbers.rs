@@ -1,0 +1,238 @@
+//! Closed, reused and missing descriptor numbers, on real descriptors. These tests give numbers to each other, so they run
+//! one at a time.
+
+mod common;
+
+use std::io::Write;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use common::{NOW, Queue, WAIT, fcntl, kevent, unix_connect, unix_listener, while_waiting};
+use kqueue_emu::kevent::*;
+use kqueue_emu::{Kernel, set_kernel};
+use libc::{EBADF, EMFILE, EWOULDBLOCK};
+
+const XNU: Kernel = Kernel::Xnu;
+
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn dup_to(from: &impl AsRawFd, to: RawFd) {
+    // SAFETY: no pointer; `to` belongs to the test.
+    assert_eq!(unsafe { libc::dup2(from.as_raw_fd(), to) }, to);
+}
+
+#[test]
+fn closing_removes_the_knote_silently() {
+    let _alone = alone();
+    for kernel in Kernel::ALL {
+        let (queue, listener) = (Queue::new(kernel), unix_listener());
+        queue.change(&listener, EVFILT_READ, EV_ADD).unwrap();
+        let _client = unix_connect(&listener);
+        assert!(queue.fires(), "{kernel:?}");
+        let fd = listener.as_raw_fd();
+        // The file stays open under another number, where Linux's epoll would go on to report it.
+        let _copy = listener.try_clone().unwrap();
+        drop(listener);
+        assert!(!queue.fires(), "{kernel:?}");
+        let other = unix_listener();
+        let _client = unix_connect(&other);
+        if other.as_raw_fd() != fd {
+            dup_to(&other, fd);
+        }
+        assert!(!queue.fires(), "a reused number gets nothing: {kernel:?}");
+    }
+}
+
+#[test]
+fn duplicating_onto_a_watched_number_removes_its_knote() {
+    let _alone = alone();
+    let (queue, listener, other) = (Queue::new(XNU), unix_listener(), unix_listener());
+    queue.change(&listener, EVFILT_READ, EV_ADD).unwrap();
+    let _clients = [unix_connect(&listener), unix_connect(&other)];
+    dup_to(&other, listener.as_raw_fd());
+    assert!(!queue.fires());
+    let (reader, _writer) = std::io::pipe().unwrap();
+    queue.change(&reader, EVFILT_READ, EV_ADD).unwrap();
+    // SAFETY: no pointer; the target belongs to the test.
+    unsafe { libc::dup3(other.as_raw_fd(), reader.as_raw_fd(), libc::O_CLOEXEC) };
+    assert!(!queue.fires());
+    queue.change(&reader, EVFILT_READ, EV_ADD).unwrap();
+    assert!(queue.fires());
+    // Of the same file: the number was closed all the same.
+    dup_to(&other, reader.as_raw_fd());
+    assert!(!queue.fires());
+}
+
+#[test]
+fn number_that_is_closed_behind_the_back_and_reused_gets_nothing() {
+    let _alone = alone();
+    for kernel in Kernel::ALL {
+        let (queue, listener) = (Queue::new(kernel), unix_listener());
+        queue.change(&listener, EVFILT_READ, EV_ADD).unwrap();
+        let _client = unix_connect(&listener);
+        assert!(queue.fires(), "{kernel:?}");
+        let other = unix_listener();
+        let _client = unix_connect(&other);
+        // SAFETY: no pointer; the target belongs to the test. The bare system call is what the emulation cannot see.
+        unsafe { libc::syscall(libc::SYS_dup3, other.as_raw_fd(), listener.as_raw_fd(), libc::O_CLOEXEC) };
+        assert!(!queue.fires(), "{kernel:?}");
+        queue.change(&listener, EVFILT_READ, EV_ADD | EV_ONESHOT).unwrap();
+        assert_eq!(queue.events().len(), 1, "it can be watched anew: {kernel:?}");
+    }
+}
+
+#[test]
+fn range_of_closed_numbers_loses_its_knotes() {
+    let _alone = alone();
+    let (queue, listener) = (Queue::new(XNU), unix_listener());
+    let _client = unix_connect(&listener);
+    let high = listener.as_raw_fd() + 20;
+    dup_to(&listener, high);
+    queue.exchange(&[Kevent::new(high as usize, EVFILT_READ, EV_ADD)], 0, NOW).unwrap();
+    assert!(queue.fires());
+    // SAFETY: no pointer; the number belongs to the test.
+    unsafe { libc::close_range(high as u32, high as u32, 0) };
+    dup_to(&listener, high);
+    assert!(!queue.fires());
+    // SAFETY: no pointer; the number belongs to the test.
+    unsafe { libc::close(high) };
+}
+
+#[test]
+fn closed_queue_frees_its_number_and_leaves_no_knote() {
+    let _alone = alone();
+    for kernel in Kernel::ALL {
+        let (outer, inner, listener) = (Queue::new(kernel), Queue::new(kernel), unix_listener());
+        outer.change(&inner, EVFILT_READ, EV_ADD).unwrap();
+        inner.change(&listener, EVFILT_READ, EV_ADD).unwrap();
+        let _client = unix_connect(&listener);
+        assert!(outer.fires(), "{kernel:?}");
+        let fd = inner.as_raw_fd();
+        drop(inner);
+        assert!(!outer.fires(), "{kernel:?}");
+        dup_to(&listener, fd);
+        assert_eq!(kevent(fd, &[], 1, NOW), Err(Errno(EBADF)), "{kernel:?}");
+        // SAFETY: the number is the test's own, again.
+        drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    }
+}
+
+#[test]
+fn waiting_in_a_queue_that_is_closed_ends_with_an_error() {
+    let _alone = alone();
+    let queue = Queue::new(XNU);
+    let fd = queue.as_raw_fd();
+    let outcome = while_waiting(|| kevent(fd, &[], 1, WAIT).map(|events| events.len()), || drop(queue));
+    assert_eq!(outcome, Err(Errno(EBADF)));
+}
+
+#[test]
+fn queue_does_not_survive_fork_nor_exec() {
+    let _alone = alone();
+    let (queue, listener) = (Queue::new(XNU), unix_listener());
+    queue.change(&listener, EVFILT_READ, EV_ADD).unwrap();
+    let fd = queue.as_raw_fd();
+    assert_eq!(fcntl(fd, libc::F_GETFD), Some(libc::FD_CLOEXEC));
+    // SAFETY: the child calls nothing that another thread's lock could stop, and ends with _exit.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        set_kernel(Some(XNU));
+        let closed = fcntl(fd, libc::F_GETFD).is_none();
+        let time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: no changes; one event; a timespec that lives through the call.
+        let works = |kq| unsafe {
+            let mut event = Kevent::default();
+            kqueue_emu::kevent(kq, std::ptr::null(), 0, &mut event, 1, &time) == 0
+        };
+        let refused = !works(fd);
+        let fresh = kqueue_emu::kqueue();
+        let status = i32::from(!(closed && refused && fresh >= 0 && works(fresh)));
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(status) };
+    }
+    let mut status = -1;
+    // SAFETY: `status` is an int to write to.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_eq!(status, 0);
+    let _client = unix_connect(&listener);
+    assert!(queue.fires(), "the parent's is as before");
+}
+
+#[test]
+fn numbers_of_the_emulation_itself_are_out_of_the_way_and_not_to_be_closed() {
+    let _alone = alone();
+    let queue = Queue::new(XNU);
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    queue.change(&writer, EVFILT_WRITE, EV_ADD | EV_CLEAR).unwrap();
+    queue.change(&reader, EVFILT_READ, EV_ADD | EV_CLEAR).unwrap();
+    assert!(queue.fires());
+    let mut hidden = 0;
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+        let path = entry.unwrap().path();
+        let fd: RawFd = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        let is_event = std::fs::read_link(&path).is_ok_and(|file| file.to_string_lossy().contains("[event"));
+        if is_event && fd > writer.as_raw_fd() {
+            // SAFETY: no pointer; the test has opened no such descriptor.
+            assert_eq!(unsafe { libc::close(fd) }, -1);
+            hidden += 1;
+        }
+    }
+    assert_eq!(hidden, 3, "one that is readable, one in reserve, and the queue's second epoll");
+    writer.write_all(b"x").unwrap();
+    assert!(queue.fires());
+}
+
+#[test]
+fn accept_without_a_descriptor_closes_the_connection_on_xnu_only() {
+    let _alone = alone();
+    for kernel in Kernel::ALL {
+        let (queue, listener) = (Queue::new(kernel), unix_listener());
+        queue.change(&listener, EVFILT_READ, EV_ADD).unwrap();
+        let clients = [unix_connect(&listener), unix_connect(&listener)];
+        let error = || Errno(listener.accept().unwrap_err().raw_os_error().unwrap());
+        let (with_backlog, left) = without_descriptors(|| (error(), queue.events().len()));
+        assert_eq!(with_backlog, Errno(EMFILE), "{kernel:?}");
+        assert_eq!(left, 1, "the second connection is still there: {kernel:?}");
+        clients[0].set_nonblocking(true).unwrap();
+        let closed = matches!(std::io::Read::read(&mut &clients[0], &mut [0; 1]), Ok(0));
+        assert_eq!(closed, kernel == XNU, "{kernel:?}");
+        while listener.accept().is_ok() {}
+        let empty = without_descriptors(error);
+        assert_eq!(empty, Errno(if kernel == XNU { EWOULDBLOCK } else { EMFILE }), "{kernel:?}");
+        let _client = unix_connect(&listener);
+        assert!(listener.accept().is_ok(), "and all is well when there are descriptors again: {kernel:?}");
+    }
+}
+
+#[test]
+fn watching_needs_no_descriptor_number() {
+    let _alone = alone();
+    for kernel in Kernel::ALL {
+        let queue = Queue::new(kernel);
+        let (reader, writer) = std::io::pipe().unwrap();
+        without_descriptors(|| {
+            queue.change(&reader, EVFILT_READ, EV_ADD).unwrap();
+            queue.change(&writer, EVFILT_WRITE, EV_ADD).unwrap();
+            queue.exchange(&[Kevent::new(1, EVFILT_TIMER, EV_ADD).with_data(10_000)], 0, NOW).unwrap();
+        });
+        assert_eq!(queue.events()[0].filter, EVFILT_WRITE, "{kernel:?}");
+    }
+}
+
+/// Runs `action` with no descriptor number left to open.
+fn without_descriptors<T>(action: impl FnOnce() -> T) -> T {
+    let mut old = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: an rlimit to write to.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut old) };
+    let free = (0..).find(|fd| fcntl(*fd, libc::F_GETFD).is_none()).unwrap();
+    let none = libc::rlimit { rlim_cur: free as libc::rlim_t, ..old };
+    // SAFETY: an rlimit that lives through the call.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &none) };
+    let value = action();
+    // SAFETY: as above.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &old) };
+    value
+}
