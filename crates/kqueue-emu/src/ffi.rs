@@ -1,6 +1,6 @@
 //! Everything unsafe: the system calls that the emulation makes, and the C symbols that it exports.
 //!
-//! The exported `close`, `dup2`, `dup3`, `close_range`, `accept` and `accept4` stand before libc's in any program that
+//! The exported `close`, `dup2`, `dup3`, `close_range`, `connect`, `accept` and `accept4` stand before libc's in any program that
 //! links this library, and make the system call themselves. Until the process has called `kqueue()` they do nothing
 //! more. The system calls here never go through those names, which may be the exported ones.
 
@@ -317,6 +317,20 @@ pub unsafe extern "C" fn kevent(
             Some(time) => Some((time.tv_sec as u64).saturating_mul(1_000_000_000) + time.tv_nsec as u64),
         };
         real::kevent(kq, &changes, events, timeout).map(|count| count as c_int)
+    })
+}
+
+/// connect(2), of which the model has to know.
+///
+/// # Safety
+/// As for libc's.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
+    guard(|| {
+        // SAFETY: the caller answers for its pointer.
+        let done = check(unsafe { libc::syscall(libc::SYS_connect, fd, address, length) })?;
+        real::connected(fd);
+        Ok(done)
     })
 }
 

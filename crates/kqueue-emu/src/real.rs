@@ -255,6 +255,19 @@ pub(crate) fn accept(
     outcome
 }
 
+/// A connect(2) of `fd` has succeeded at once, as those of unix sockets do. The kernels post the socket then; Linux has no
+/// wake-up for the side that connects.
+pub(crate) fn connected(fd: i32) {
+    with(|real| {
+        if let Some(source) = identity(fd).and_then(|(key, _)| real.files.by_key.get(&key).copied()) {
+            for direction in [Direction::Read, Direction::Write] {
+                real.model.post_source(source, direction, &mut real.files);
+            }
+            real.sync();
+        }
+    });
+}
+
 /// XNU's accept() with no descriptor left: it takes a connection first, if there is one, and then closes it.
 fn kill_one(fd: i32, error: Errno) -> (Result<i32, Errno>, bool) {
     if ffi::poll(fd, POLLIN) & POLLIN == 0 {

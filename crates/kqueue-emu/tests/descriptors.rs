@@ -65,6 +65,25 @@ fn accept_in_another_thread_wakes_a_waiting_queue() {
 }
 
 #[test]
+fn unix_socket_that_connects_at_once_is_posted() {
+    for kernel in Kernel::ALL {
+        let (queue, listener) = (Queue::new(kernel), unix_listener());
+        // SAFETY: the kernel has just made it.
+        let client = unsafe { OwnedFd::from_raw_fd(libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0)) };
+        queue.change(&client, EVFILT_WRITE, EV_ADD | EV_CLEAR).unwrap();
+        assert!(!queue.fires(), "not connected: {kernel:?}");
+        // SAFETY: a sockaddr_un is integers and bytes; both calls get room for one.
+        unsafe {
+            let mut address: libc::sockaddr_un = std::mem::zeroed();
+            let mut length = size_of_val(&address) as libc::socklen_t;
+            assert_eq!(libc::getsockname(listener.as_raw_fd(), (&raw mut address).cast(), &mut length), 0);
+            assert_eq!(libc::connect(client.as_raw_fd(), (&raw const address).cast(), length), 0);
+        }
+        assert!(queue.fires(), "{kernel:?}");
+    }
+}
+
+#[test]
 fn listener_reports_how_many_connections_wait() {
     let (queue, listener) = (Queue::new(XNU), TcpListener::bind("127.0.0.1:0").unwrap());
     queue.change(&listener, EVFILT_READ, EV_ADD).unwrap();
