@@ -1,6 +1,6 @@
 //! What serving files needs to know of a request: a safe path, preconditions, ranges.
 
-use janetrs::Janet;
+use janetrs::{Janet, JanetString};
 use kqnet_http1::conditional::{Conditions, Outcome as Verdict, etag, if_range};
 use kqnet_http1::date;
 use kqnet_http1::path::RelativePath;
@@ -28,8 +28,8 @@ fn path(args: &[Janet]) -> Result<Outcome, String> {
     let found = RelativePath::new(path).ok().filter(|path| is_true(arg(args, 1)) || !path.is_hidden());
     Ok(Outcome::Value(match found {
         Some(path) => {
-            let text = String::from_utf8_lossy(path.as_bytes());
-            tuple(&[Janet::from(&*text), Janet::boolean(path.is_directory())])
+            let name = Janet::from(JanetString::new(path.as_bytes()));
+            tuple(&[name, Janet::boolean(path.is_directory())])
         }
         None => Janet::nil(),
     }))

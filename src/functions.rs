@@ -20,7 +20,9 @@ entry!(kqnet_accept_loop => accept_loop);
 entry!(kqnet_check_handler => check_handler);
 entry!(kqnet_is_open => is_open);
 entry!(kqnet_backend => backend);
+entry!(kqnet_nodelay => nodelay);
 entry!(kqnet_close => close);
+entry!(kqnet_drain => drain);
 entry!(kqnet_release => release);
 entry!(kqnet_tasks => tasks);
 entry!(kqnet_stats => stats);
@@ -165,9 +167,18 @@ fn handler(value: Janet) -> Result<*mut c::JanetFunction, String> {
     function("handler must take one argument, the connection", value, 1).map_err(|text| format!("a {text}"))
 }
 
-/// `(native/check-handler handler)`
+/// What to call when accepting pauses, or null for nil.
+fn on_error(value: Janet) -> Result<*mut c::JanetFunction, String> {
+    if value.is_nil() {
+        return Ok(std::ptr::null_mut());
+    }
+    function(":on-error must take two arguments, the listener and the message", value, 2)
+}
+
+/// `(native/check-handler handler &opt on-error)`
 fn check_handler(args: &[Janet]) -> Result<Outcome, String> {
     handler(arg(args, 0))?;
+    on_error(arg(args, 1))?;
     Ok(Outcome::Value(arg(args, 0)))
 }
 
@@ -184,10 +195,7 @@ fn accept_loop(args: &[Janet]) -> Result<Outcome, String> {
     if let Some(batch) = optional_count(":batch", arg(args, 2))? {
         limits.batch = batch.unsigned_abs();
     }
-    let on_error = match arg(args, 5) {
-        nil if nil.is_nil() => std::ptr::null_mut(),
-        value => function(":on-error must take two arguments, the listener and the message", value, 2)?,
-    };
+    let on_error = on_error(arg(args, 5))?;
     vm::with(|vm| {
         let listener = free_listener(vm, stream)?;
         // SAFETY: the table of the VM has it.
@@ -236,6 +244,23 @@ fn tasks(args: &[Janet]) -> Result<Outcome, String> {
         }
     });
     Ok(Outcome::Value(tuple(&tasks)))
+}
+
+/// `(native/drain listener)`: gives the clients that wait already to the handler, and closes the listener
+fn drain(args: &[Janet]) -> Result<Outcome, String> {
+    let stream = stream::get(arg(args, 0))?;
+    if !stream::is_acceptable(stream) {
+        return Err("cannot drain: the stream is not a listener".into());
+    }
+    vm::with_existing(|vm| {
+        // A fiber that waits in accept learns that the listener is closed instead.
+        if let Some(token) =
+            vm.known(stream).filter(|listener| !listener.handler.get().is_null()).map(|listener| listener.token)
+        {
+            vm.engine.accept_rest(token, &mut Deliver);
+        }
+    });
+    close(args)
 }
 
 /// `(native/close stream)`
@@ -296,17 +321,28 @@ fn flights(_args: &[Janet]) -> Result<Outcome, String> {
     vm::with(|vm| Ok(Outcome::Value(vm.flights())))
 }
 
-/// `(native/from-fd number)`
+/// `(native/from-fd number given)`: takes over an inherited descriptor, or one that launchd gave
 fn from_fd(args: &[Janet]) -> Result<Outcome, String> {
     let value = arg(args, 0);
     let fd = integer(value).filter(|fd| *fd >= 0);
     let fd = fd.ok_or_else(|| format!("a descriptor is a non-negative integer, got {}", describe(value)))?;
-    // SAFETY: that nothing else in the program owns the descriptor is the contract of kqnet/from-fd.
-    let owned =
-        unsafe { activation::take(fd) }.map_err(|what| format!("cannot accept from descriptor {fd}: {what}"))?;
-    let stream = stream::make(owned, stream::Kind::Listener)
-        .map_err(|why| format!("cannot accept from descriptor {fd}: {why}"))?;
+    let failed = |why: &dyn std::fmt::Display| format!("cannot accept from descriptor {fd}: {why}");
+    if !is_true(arg(args, 1)) {
+        activation::check_inherited(fd).map_err(|what| failed(&what))?;
+    }
+    // SAFETY: what was inherited, or given by launchd, belongs to nothing in the program.
+    let owned = unsafe { activation::take(fd) }.map_err(|what| failed(&what))?;
+    let stream = stream::make(owned, stream::Kind::Listener).map_err(|why| failed(&why))?;
     Ok(Outcome::Value(stream::wrap(stream)))
+}
+
+/// `(native/nodelay listener)`: as the option :nodelay of `kqnet/listen`, for a listener made elsewhere
+fn nodelay(args: &[Janet]) -> Result<Outcome, String> {
+    let stream = stream::get(arg(args, 0))?;
+    vm::with(|vm| vm.listener(stream).map(drop).map_err(|why| format!("cannot accept: {why}")))?;
+    // A unix socket has no such option, and needs none.
+    let _ = stream::descriptor(stream).map(socket::nodelay);
+    Ok(Outcome::Value(arg(args, 0)))
 }
 
 /// `(native/passed name pid count names)`: launchd's sockets of that name, or systemd's with its variables

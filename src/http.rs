@@ -331,13 +331,15 @@ fn close(args: &[Janet]) -> Result<Outcome, String> {
 }
 
 /// `(native/http-parse http buffer draining)`: the next request as a table, whose head is taken from the buffer; a
-/// tuple of status and reason where it is refused; nil where more has to be read; :close after the last request
+/// tuple of status and reason where it is refused; nil where more has to be read; after the last request :close, or
+/// :linger where more of it is on its way
 fn parse(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     let buffer = buffer(arg(args, 1))?;
     vm::with(|vm| {
         if !conn.keep {
-            return Ok(Outcome::Value(Janet::keyword("close".into())));
+            let end = if conn.body.is_done() { "close" } else { "linger" };
+            return Ok(Outcome::Value(Janet::keyword(end.into())));
         }
         if let Err(reject) = conn.discard(buffer) {
             return Ok(refused(reject));

@@ -93,7 +93,7 @@ impl Listener {
     fn find_ended(&self) {
         let mut tasks = self.tasks.borrow_mut();
         let before = tasks.len();
-        // SAFETY: the loop keeps tasks that have not ended alive, and the collector calls this before it frees others.
+        // SAFETY: they are kept alive by the marking below.
         tasks.retain(|task| unsafe { c::janet_fiber_can_resume(*task) } != 0);
         self.ended.set(self.ended.get() + (before - tasks.len()) as u32);
         self.unswept.set(0);
@@ -150,10 +150,12 @@ impl Listener {
             (*this).on_error.set(on_error);
             let state: *mut *mut Self = c::janet_malloc(size_of::<*mut Self>()).cast();
             state.write(this);
+            // A listener never becomes writable, so what comes is that it was closed. Readiness comes by our own queue:
+            // Janet's loop on poll(2) would not rest while a client waits and accepting pauses.
             c::janet_async_start_fiber(
                 fiber,
                 stream,
-                c::JanetAsyncMode_JANET_ASYNC_LISTEN_READ,
+                c::JanetAsyncMode_JANET_ASYNC_LISTEN_WRITE,
                 Some(on_event),
                 state.cast(),
             );
@@ -208,17 +210,22 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
                 listener.handler.set(std::ptr::null_mut());
                 listener.on_error.set(std::ptr::null_mut());
             }
-            // Readiness comes by our own queue; what Janet's queue says of the listener is ignored.
             _ => {}
         }
     });
 }
 
-/// The collector's: what ended by an error may be freed, and another fiber take its place in memory.
+/// The collector's: keeps the handlers in flight. Janet itself keeps only what it will go on with, not a task that waits
+/// for a channel which nobody else knows.
 unsafe extern "C-unwind" fn mark(data: *mut c_void, _size: usize) -> i32 {
     guard("marking a listener", || {
         // SAFETY: Janet passes the memory that `make` initialized.
-        unsafe { (*data.cast::<Listener>()).find_ended() };
+        let listener = unsafe { &*data.cast::<Listener>() };
+        listener.find_ended();
+        for &task in listener.tasks.borrow().iter() {
+            // SAFETY: marking a live value while the collector asks for it.
+            unsafe { c::janet_mark(c::janet_wrap_fiber(task)) };
+        }
     });
     0
 }

@@ -151,10 +151,11 @@ pub fn descriptor(stream: *mut c::JanetStream) -> Option<RawFd> {
     (stream.flags & c::JANET_STREAM_CLOSED == 0).then_some(stream.handle)
 }
 
-/// Whether a fiber waits for the stream to become readable.
+/// Whether a fiber waits for the stream: of a listener, core's functions wait as readers and ours as writers.
 pub fn is_awaited(stream: *mut c::JanetStream) -> bool {
-    // SAFETY: a live stream of this VM; `read_fiber` is null or a fiber that its marking keeps alive.
-    unsafe { (*stream).read_fiber.as_ref() }.is_some_and(|fiber| fiber.ev_callback.is_some())
+    // SAFETY: a live stream of this VM; each is null or a fiber that its marking keeps alive.
+    let fibers = unsafe { [(*stream).read_fiber.as_ref(), (*stream).write_fiber.as_ref()] };
+    fibers.into_iter().flatten().any(|fiber| fiber.ev_callback.is_some())
 }
 
 /// Whether the stream was made as a listener.

@@ -28,7 +28,9 @@ TRAMPOLINE(accept_loop)
 TRAMPOLINE(check_handler)
 TRAMPOLINE(is_open)
 TRAMPOLINE(backend)
+TRAMPOLINE(nodelay)
 TRAMPOLINE(close)
+TRAMPOLINE(drain)
 TRAMPOLINE(release)
 TRAMPOLINE(tasks)
 TRAMPOLINE(stats)
@@ -65,15 +67,17 @@ GUARDED(from_fd)
 /* Arguments are checked, and documented, in janet/kqnet. */
 static const JanetReg cfuns[] = {
     {"listen", cfun_listen, "(native/listen host port type no-reuse backlog reuse-port nodelay mode)"},
-    {"from-fd", cfun_from_fd, "(native/from-fd number)"},
+    {"from-fd", cfun_from_fd, "(native/from-fd number &opt given)"},
+    {"nodelay", cfun_nodelay, "(native/nodelay listener)"},
     {"passed", cfun_passed, "(native/passed name pid count names)"},
     {"accept", cfun_accept, "(native/accept listener &opt timeout)"},
     {"accept-loop", cfun_accept_loop,
      "(native/accept-loop listener handler &opt batch max-connections max-accept-rate on-error counted)"},
-    {"check-handler", cfun_check_handler, "(native/check-handler handler)"},
+    {"check-handler", cfun_check_handler, "(native/check-handler handler &opt on-error)"},
     {"release", cfun_release, "(native/release listener)"},
     {"tasks", cfun_tasks, "(native/tasks listener)"},
     {"close", cfun_close, "(native/close stream)"},
+    {"drain", cfun_drain, "(native/drain listener)"},
     {"open?", cfun_is_open, "(native/open? stream)"},
     {"stats", cfun_stats, "(native/stats listener)"},
     {"listeners", cfun_listeners, "(native/listeners)"},

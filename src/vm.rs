@@ -201,9 +201,10 @@ impl Sink<OwnedFd, *mut Listener> for Deliver {
         !unsafe { &**listener }.fiber.get().is_null()
     }
 
-    fn ended(&mut self, listener: &*mut Listener) -> u32 {
+    fn ended(&mut self, listener: &*mut Listener, all: bool) -> u32 {
         // SAFETY: as above.
-        unsafe { &**listener }.sweep_at_times()
+        let listener = unsafe { &**listener };
+        if all { listener.sweep() } else { listener.sweep_at_times() }
     }
 
     fn accepted(&mut self, listener: &*mut Listener, conn: OwnedFd) -> Next {
@@ -213,7 +214,7 @@ impl Sink<OwnedFd, *mut Listener> for Deliver {
             Ok(stream) => stream,
             Err(text) => {
                 eprintln!("kqnet: a connection was dropped: {text}");
-                return Next::More;
+                return Next::Lost;
             }
         };
         let value: c::Janet = stream::wrap(stream).into();
@@ -228,11 +229,11 @@ impl Sink<OwnedFd, *mut Listener> for Deliver {
             let fiber = c::janet_fiber(handler, 64, 1, &value);
             if fiber.is_null() {
                 c::janet_stream_close(stream);
-            } else {
-                (*fiber).supervisor_channel = (*listener.fiber.get()).supervisor_channel;
-                listener.begin(fiber);
-                c::janet_schedule(fiber, c::janet_wrap_nil());
+                return Next::Lost;
             }
+            (*fiber).supervisor_channel = (*listener.fiber.get()).supervisor_channel;
+            listener.begin(fiber);
+            c::janet_schedule(fiber, c::janet_wrap_nil());
         }
         Next::More
     }

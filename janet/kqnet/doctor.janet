@@ -150,6 +150,9 @@
                "or Janet 1.38 or later.")]
     known
     [1 (string "This version of Janet has janet#1560, though it did not show here. Use kqnet, or Janet 1.38 or later.")]
+    (and (not (failed? core-starved)) (not (whole? core-starved)) (whole? ours-starved))
+    [0 (string "Bursts are answered. Without free descriptors core's server leaves clients unanswered; kqnet answers "
+               "them all.")]
     (and (not (failed? core-starved)) (> (core-starved :cpu) 0.5))
     [0 (string "Bursts are answered. Without free descriptors core's server keeps a processor busy; kqnet's rests.")]
     [0 "This Janet answers bursts of connections."]))

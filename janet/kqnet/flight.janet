@@ -42,9 +42,9 @@
 (defn drain
   "See kqnet/drain."
   [listener seconds cancel]
+  (native/drain listener)
   (def flight (of listener))
   (put flight :draining true)
-  (native/close listener)
   (when-let [f (flight :on-drain)] (f))
   (def me (fiber/root))
   (def deadline (+ (os/clock :monotonic) (or seconds math/inf)))

@@ -26,6 +26,14 @@
   [[status reason]]
   [:kqnet/reject status reason])
 
+(def- gone
+  "The error for a client that is gone before its body has come."
+  [:kqnet/gone "the client closed the connection within the body"])
+
+(def- losses
+  "What reading raises where the client is gone. Anything else comes from whoever cancels the handler."
+  ["Connection reset by peer" "Connection timed out" "stream err" "stream hup"])
+
 (defn- read-some
   "Moves body bytes that have come to `out`, or waits for some. Returns true when the body is complete."
   [{:connection conn :buffer buf} http out]
@@ -33,10 +41,17 @@
   (when (indexed? result) (error (reject result)))
   (unless result
     (native/http-phase http :body)
-    (when (native/http-continue http)
-      (net/write conn "HTTP/1.1 100 Continue\r\n\r\n"))
-    (unless (net/read conn body-read-size buf)
-      (error "the client closed the connection within the body"))
+    (try
+      (do
+        (when (native/http-continue http)
+          (net/write conn "HTTP/1.1 100 Continue\r\n\r\n"))
+        (unless (net/read conn body-read-size buf) (error gone)))
+      ([err fib]
+        (native/http-phase http :handler)
+        (cond
+          (= err :body-timeout) (error (reject [408 "request body did not arrive in time"]))
+          (has-value? losses err) (error gone)
+          (propagate err fib))))
     (native/http-phase http :handler))
   result)
 
@@ -126,9 +141,9 @@
   [{:conn conn :http http :in buf}]
   (native/http-phase http :linger)
   (net/shutdown conn :w)
-  (var left 64)
+  (var left 1048576)
   (while (and (pos? left) (net/read conn 16384 (buffer/clear buf)))
-    (-- left)))
+    (-= left (length buf))))
 
 (defn- refuse
   "Answers a request that is refused, whose connection must close."
@@ -174,12 +189,13 @@
       :tuple (do (refuse connection ;req) (break))
       (do
         # The client may have sent more than was answered.
-        (unless (empty? buf) (linger connection))
+        (unless (and (= req :close) (empty? buf)) (linger connection))
         (break)))))
 
 (defn- report
   [{:method method :path path} err fib]
-  (debug/stacktrace fib err (string "kqnet/http: " method " " path ": ")))
+  (debug/stacktrace fib (if (bytes? err) err (string/format "%q" err))
+                    (string "kqnet/http: " method " " path ": ")))
 
 (defn- failed
   "A handler has raised an error: answers 500, or what `on-error` says, or cuts a response that has begun."
@@ -214,14 +230,13 @@
   (def in-request (and (state :request) (not (state :begun))))
   (case (native/http-phase (connection :http))
     :handler (cond
+               (= err gone) nil
                (and (tuple? err) (= :kqnet/reject (first err)))
                (when in-request (refuse connection (in err 1) (in err 2)))
                (state :request) (failed connection state on-error err fib)
                (debug/stacktrace fib err "kqnet/http: "))
     :head (when (= err :head-timeout)
             (refuse connection 408 "request head did not arrive in time"))
-    :body (when (and in-request (= err :body-timeout))
-            (refuse connection 408 "request body did not arrive in time"))
     # Otherwise it is the connection that failed: the client is gone, or takes nothing.
     nil))
 
@@ -250,26 +265,41 @@
   [:max-head :max-headers :max-body :max-requests
    :head-timeout :body-timeout :idle-timeout :write-timeout :on-error])
 
+(def- address-options [:backlog :reuse-port :mode])
+
 (def- server-options
-  [:backlog :reuse-port :mode :batch :max-connections :max-accept-rate ;http-options])
+  [:listener ;address-options :batch :max-connections :max-accept-rate ;http-options])
 
 (def- defaults
   {:max-head 16384 :max-headers 100 :max-body 1048576
    :head-timeout 10 :body-timeout 30 :idle-timeout 60 :write-timeout 30})
+
+(defn- parse-options
+  "The options of the function named `who`; those of an address do not go with a listener that has one."
+  [who more args]
+  (def opts (options/split who [:host :port] [;server-options ;more] args))
+  (when (opts :listener)
+    (each name [:host :port ;address-options]
+      (when (has-key? opts name)
+        (error (string/format "%s: %q does not go with :listener, which has an address" who name)))))
+  opts)
 
 (defn- start
   "Listens and serves in a new fiber. Returns the listener."
   [handler opts]
   (def {:max-head max-head :max-headers max-headers :max-body max-body :max-requests max-requests
         :head-timeout head :body-timeout body :idle-timeout idle :write-timeout write
-        :host host :port port :on-error on-error
+        :host host :port port :listener given :on-error on-error
         :backlog backlog :reuse-port reuse-port :mode mode
         :batch batch :max-connections most :max-accept-rate rate}
     (merge defaults {:host "0.0.0.0" :port 8000} opts))
   (def config
     (native/http-config max-head (min max-head 8192) max-headers max-body max-requests head body idle write))
   (def handler (middleware handler))
-  (def listener (native/listen host port :stream false backlog reuse-port true mode))
+  (def listener
+    (if given
+      (native/nodelay given)
+      (native/listen host port :stream false backlog reuse-port true mode)))
   (def serve (connection-handler listener handler config on-error))
   (ev/go (fn http-server []
            (when (native/open? listener)
@@ -297,6 +327,7 @@
   * :write-timeout - seconds for the client to take a write. Default 30; then it is closed.
   * :on-error - a function of the request, the error and the fiber, called when the handler raises
     an error. What it returns is sent, or 500 for nil. Default: a trace on stderr, and 500.
+  * :listener - a listener to serve, such as one of `kqnet/from-fd`, instead of host and port.
   * :backlog, :reuse-port, :mode - as for `kqnet/listen`.
   * :batch, :max-connections, :max-accept-rate - as for `kqnet/accept-loop`.
 
@@ -307,7 +338,7 @@
 
   Raises an error for wrong options, and where it cannot listen.``
   [handler & args]
-  (start handler (options/split "kqnet/http/server" [:host :port] server-options args)))
+  (start handler (parse-options "kqnet/http/server" [] args)))
 
 (defn- address
   "The URL of a listener, for people."
@@ -324,7 +355,7 @@
   SIGTERM or SIGINT it stops accepting, lets running requests end for so long, and returns how many
   had not; a second signal ends the wait.``
   [handler & args]
-  (def opts (options/split "kqnet/http/serve-forever" [:host :port] [;server-options :drain-timeout] args))
+  (def opts (parse-options "kqnet/http/serve-forever" [:drain-timeout] args))
   (def listener (start handler opts))
   (def signals (ev/chan 2))
   (each signal [:int :term]
@@ -445,8 +476,9 @@
 
 (defn- content-type
   [path]
-  (def end (last (string/split "." (last (string/split "/" path)))))
-  (get content-types (string/ascii-lower end) "application/octet-stream"))
+  (def name (last (string/split "/" path)))
+  (def dot (last (string/find-all "." name)))
+  (get content-types (if dot (string/ascii-lower (string/slice name (inc dot)))) "application/octet-stream"))
 
 (defn- through-link?
   "Whether a symbolic link is on the way from a folder to a path below it."
@@ -460,8 +492,10 @@
 (defn- file-pieces
   "A part of a file, as a fiber that yields it piece by piece."
   [path first-byte size]
+  # Opened at once: where that fails, the response has not begun.
+  (def f (file/open path :rbn))
   (coro
-    (with [f (file/open path :rbn)]
+    (defer (file/close f)
       (file/seek f :set first-byte)
       (var left size)
       (while (pos? left)
@@ -500,37 +534,42 @@
 (defn static
   ``Creates a middleware that serves the files of a folder, for GET and HEAD: content types, index
   files, ETag and Last-Modified with 304 and 412, single ranges with 206 and 416; large files are
-  not read whole. A path that has no file is left to `nextmw`, or answered 404 without one; so is
-  one that would leave the folder by "..", an encoded slash, or NUL. By name:
+  not read whole. After the folder it takes `nextmw`, a handler for paths that have no file, which
+  get 404 without one; so do those that would leave the folder by "..", an encoded slash, or NUL.
+  By name:
 
   * :prefix - the path below which the folder is served, such as "/assets". Default "".
   * :index - the file that stands for a folder. Default "index.html"; false for none.
   * :symlinks - follow symbolic links, which may lead out of the folder. Default false.
   * :hidden - serve names that begin with a dot. Default false.``
-  [folder &opt nextmw &named prefix index symlinks hidden]
-  (default prefix "")
-  (default index "index.html")
-  (def root (or (os/realpath folder) (errorf "kqnet/http/static: no folder %q" folder)))
-  (defn find-file [route]
-    (when (string/has-prefix? prefix route)
-      (when-let [[path directory?] (native/file-path (string/slice route (length prefix)) hidden)
-                 found (string root "/" path)
-                 stat (unless (and (not symlinks) (not (empty? path)) (through-link? root path))
-                        (os/stat found))]
-        (case (stat :mode)
-          :file (unless directory? [found stat])
-          :directory (if (or directory? (empty? path))
-                       (when index
-                         (def index-path (string found (if (empty? path) "" "/") index))
-                         (unless (and (not symlinks) (= :link (os/lstat index-path :mode)))
-                           (when-let [stat (os/stat index-path)]
-                             (if (= :file (stat :mode)) [index-path stat]))))
-                       [:redirect])))))
+  [folder & args]
+  (def {:nextmw nextmw :prefix prefix :index index :symlinks symlinks :hidden hidden}
+    (merge {:prefix "" :index "index.html"}
+           (options/split "kqnet/http/static" [:nextmw] [:prefix :index :symlinks :hidden] args)))
+  (def root (try (os/realpath folder) ([_] "")))
+  (unless (= :directory (os/stat root :mode))
+    (errorf "kqnet/http/static: no folder %q" folder))
+  (def prefix (string/trimr prefix "/"))
+  (def nextmw (if nextmw (middleware nextmw)))
+  (defn plain? [path] (or symlinks (not (through-link? root path))))
+  (defn find-file
+    "The path and stat of the file for a route, or :redirect for a folder that lacks its slash."
+    [route]
+    (when-let [below (if (string/has-prefix? prefix route) (string/slice route (length prefix)))
+               [path directory?] (if (empty? below) ["" false] (native/file-path below hidden))
+               stat (if (plain? path) (os/stat (string root "/" path)))]
+      (case (stat :mode)
+        :file (unless directory? [(string root "/" path) stat])
+        :directory (if-not directory?
+                     :redirect
+                     (when-let [path (if index (string path (if (empty? path) "" "/") index))
+                                stat (if (plain? path) (os/stat (string root "/" path)))]
+                       (if (= :file (stat :mode)) [(string root "/" path) stat]))))))
   (fn static-mw [req]
-    (def found (if (has-value? ["GET" "HEAD"] (in req :method)) (find-file (in req :route))))
-    (match found
-      [:redirect] {:status 301
-                   :headers {"Location" (string (in req :route) "/"
-                                                (if-let [query (in req :query-string)] (string "?" query) ""))}}
+    (def {:method method :route route :query-string query} req)
+    (match (if (has-value? ["GET" "HEAD"] method) (find-file route))
+      # With one slash in front: two would begin the name of a host.
+      :redirect {:status 301
+                 :headers {"Location" (string "/" (string/trim route "/") "/" (if query "?") query)}}
       [path stat] (serve-file req path stat)
       _ (if nextmw (nextmw req) {:status 404 :body "Not Found"}))))

@@ -86,7 +86,7 @@
   (def {:handler handler :type kind} opts)
   (assert (not (and handler (= kind :datagram)))
           "handler not supported for :datagram servers")
-  (when handler (native/check-handler handler))
+  (when handler (native/check-handler handler (opts :on-error)))
   (def listener (open-listener host port opts))
   (when handler
     (ev/go (fn kqnet-server []
@@ -151,9 +151,11 @@
   empty when there are none. Raises an error when a descriptor is no listening stream socket.``
   [&opt name]
   (def variables ["LISTEN_PID" "LISTEN_FDS" "LISTEN_FDNAMES"])
-  (def passed (if name (native/passed name) (native/passed nil ;(map os/getenv variables))))
+  (def values (map os/getenv variables))
   (unless name (each variable variables (os/setenv variable nil)))
+  (def passed (if name (native/passed name) (native/passed nil ;values)))
   (def found @{})
   (each [key fd] passed
-    (put found key (array/push (get found key @[]) (native/from-fd fd))))
+    # launchd's are closed on exec.
+    (put found key (array/push (get found key @[]) (native/from-fd fd (truthy? name)))))
   found)

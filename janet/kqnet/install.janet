@@ -13,9 +13,13 @@
    'net/accept-loop kqnet/accept-loop
    'net/server kqnet/server})
 
+(def- folder
+  "Where kqnet's own modules are."
+  (string/slice (dyn *current-file*) 0 (- (inc (length "install.janet")))))
+
 (defn- own?
   [path]
-  (not (nil? (string/find "kqnet" path))))
+  (string/has-prefix? folder path))
 
 # Janet puts the value of such a name into a function when it compiles it, so what was loaded
 # before keeps core's functions.

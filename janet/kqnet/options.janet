@@ -8,6 +8,8 @@
 (defn- positive? [x] (and (number? x) (pos? x) (< x math/inf)))
 (defn- seconds? [x] (and (number? x) (>= x 0)))
 (defn- permissions? [x] (and (int? x) (<= 0 x 8r777)))
+(defn- path? [x] (and (string? x) (or (empty? x) (string/has-prefix? "/" x))))
+(defn- stream? [x] (= :core/stream (type x)))
 
 (def specs
   "Every option of kqnet: what its value must be, in words, and the check."
@@ -17,7 +19,10 @@
    :cancel ["true or false" boolean?]
    :drain-timeout ["a number of seconds" seconds?]
    :head-timeout ["a number of seconds" seconds?]
+   :hidden ["true or false" boolean?]
    :idle-timeout ["a number of seconds" seconds?]
+   :index ["a file's name, or false" |(or (string? $) (false? $))]
+   :listener ["a listening stream" stream?]
    :max-accept-rate ["a positive number" positive?]
    :max-connections ["a positive integer" positive-integer?]
    :max-body ["a positive integer" positive-integer?]
@@ -27,8 +32,10 @@
    :mode ["file permissions, an integer from 0 to 8r777" permissions?]
    :nodelay ["true or false" boolean?]
    :on-error ["a function" function?]
+   :prefix ["a path such as \"/assets\"" path?]
    :reuse-port ["true or false" boolean?]
    :seconds ["a number of seconds" seconds?]
+   :symlinks ["true or false" boolean?]
    :write-timeout ["a number of seconds" seconds?]})
 
 (defn- fail

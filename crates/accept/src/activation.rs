@@ -6,7 +6,20 @@ use crate::errno::Errno;
 use crate::socket::{NotListener, check_listener, no_sigpipe};
 use crate::sys::syscall;
 
-/// Makes an inherited descriptor fit for the accept loop: non-blocking, closed on exec, and ours.
+/// Checks that a descriptor was there when the program began: what a program opens itself is closed on exec here, and
+/// owned by something.
+///
+/// # Errors
+/// [`NotListener::NotOpen`] or [`NotListener::Own`].
+pub fn check_inherited(fd: RawFd) -> Result<(), NotListener> {
+    match syscall!(fcntl(fd, libc::F_GETFD)) {
+        Ok(flags) if flags & libc::FD_CLOEXEC == 0 => Ok(()),
+        Ok(_) => Err(NotListener::Own),
+        Err(_) => Err(NotListener::NotOpen),
+    }
+}
+
+/// Makes a descriptor that the program was given fit for the accept loop: non-blocking, closed on exec, and ours.
 ///
 /// # Errors
 /// What it is instead of a listening stream socket.

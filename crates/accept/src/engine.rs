@@ -13,8 +13,19 @@ use crate::errno::{Errno, Verdict};
 /// 50 ms of one becoming free, long enough to leave the process idle.
 const BACK_OFF: Duration = Duration::from_millis(30);
 
+/// How long no shortage must be met before the next one is told of: a server that is at the edge meets one at each
+/// connection.
+const EPISODE: Duration = Duration::from_secs(1);
+
 /// How often a listener at its limit asks whether connections have ended that nobody released.
 const FULL_CHECK: Duration = Duration::from_millis(20);
+
+/// The longest time between two connections under a rate limit: some 30 years, which can still be added to a time.
+const SLOWEST: f64 = 1e9;
+
+/// The most that [`Engine::accept_rest`] takes: what Linux lets wait by default. Clients may come as fast as they are
+/// accepted.
+const REST: u32 = 4096;
 
 /// How far a rate limit may run ahead, so that one timer serves several connections at high rates.
 const RATE_SLACK: Duration = Duration::from_millis(10);
@@ -172,6 +183,8 @@ impl Stats {
 pub enum Next {
     /// Go on with the batch.
     More,
+    /// Go on, but this connection could not be taken, and is closed: it is not in flight.
+    Lost,
     /// Leave the rest in the backlog.
     Enough,
 }
@@ -180,15 +193,17 @@ pub enum Next {
 pub trait Sink<C, D> {
     /// Whether anybody waits for a connection of this listener.
     fn wants(&mut self, data: &D) -> bool;
-    /// How many connections have ended, since this was last asked, without a call of [`Engine::release`].
-    fn ended(&mut self, _data: &D) -> u32 {
+    /// How many connections have ended, since this was last told, without a call of [`Engine::release`]. It is asked often,
+    /// and for all of them only where a listener is at its limit; otherwise it may wait until there are many.
+    fn ended(&mut self, _data: &D, _all: bool) -> u32 {
         0
     }
     /// Takes a connection.
     fn accepted(&mut self, data: &D, conn: C) -> Next;
     /// The listener is unusable, and gone from the engine.
     fn failed(&mut self, data: &D, errno: Errno);
-    /// Accepting failed for want of something; it goes on by itself. Called once until the next success.
+    /// Accepting failed for want of something; it goes on by itself. Called once for an episode, which lasts until all that
+    /// waited was accepted and nothing was wanting for a second.
     fn starved(&mut self, data: &D, errno: Errno);
 }
 
@@ -204,6 +219,14 @@ enum State {
     Paused { why: Pause, since: Duration, until: Duration },
 }
 
+/// A want of descriptors or memory that was reported.
+#[derive(Clone, Copy)]
+struct Shortage {
+    last: Duration,
+    /// Since then, everything that waited was accepted.
+    over: bool,
+}
+
 struct Listener<D> {
     fd: RawFd,
     data: D,
@@ -211,8 +234,8 @@ struct Listener<D> {
     state: State,
     /// The next arm must delete the older registration.
     fresh: bool,
-    /// The current shortage was reported.
-    starving: bool,
+    /// The last time that something was wanting.
+    shortage: Option<Shortage>,
     /// When the rate limit allows the next connection.
     next_at: Duration,
     stats: Stats,
@@ -254,19 +277,36 @@ impl<D> Listener<D> {
             self.stats.active += 1;
             self.stats.peak = self.stats.peak.max(self.stats.active);
         }
-        self.starving = false;
         if let Some(rate) = self.limits.max_rate {
-            self.next_at = self.next_at.max(now) + Duration::from_secs_f64(1.0 / rate);
+            self.next_at = self.next_at.max(now) + interval(rate);
         }
     }
+
+    fn uncount(&mut self, connections: u32) {
+        self.stats.active = self.stats.active.saturating_sub(connections);
+    }
+
+    /// Notes that something was wanting. True where that begins an episode.
+    fn starves(&mut self, now: Duration) -> bool {
+        let begins = self.shortage.is_none_or(|shortage| shortage.over && now >= shortage.last + EPISODE);
+        self.shortage = Some(Shortage { last: now, over: false });
+        begins
+    }
+}
+
+/// The time from one connection to the next.
+fn interval(rate: f64) -> Duration {
+    Duration::from_secs_f64((1.0 / rate).min(SLOWEST))
 }
 
 /// How a batch ended.
 enum End {
     /// Nobody wants more.
     Enough,
-    /// The backlog is empty, or the batch is used up.
-    Rearm,
+    /// The backlog is empty.
+    Empty,
+    /// The batch is used up.
+    More,
     Paused(Pause),
     Broken(Errno),
 }
@@ -327,7 +367,7 @@ impl<K: Kernel, D> Engine<K, D> {
             limits,
             state: State::Idle,
             fresh: true,
-            starving: false,
+            shortage: None,
             next_at: Duration::ZERO,
             stats: Stats::default(),
         };
@@ -357,10 +397,19 @@ impl<K: Kernel, D> Engine<K, D> {
         }
     }
 
-    /// Changes what a listener may do. Takes effect with its next turn.
+    /// Changes what a listener for which nobody waits may do.
     pub fn limit(&mut self, token: Token, limits: Limits) {
-        if let Some(listener) = self.get(token) {
-            listener.limits = limits;
+        let now = self.kernel.now();
+        let Some(listener) = self.get(token) else { return };
+        listener.limits = limits;
+        if let Some(rate) = limits.max_rate {
+            listener.next_at = listener.next_at.min(now + interval(rate));
+        }
+        // The pause at an older limit need not last.
+        if let State::Paused { why: why @ (Pause::Full | Pause::Rate), .. } = listener.state
+            && listener.limit(now) != Some(why)
+        {
+            listener.unpause(now);
         }
     }
 
@@ -429,9 +478,26 @@ impl<K: Kernel, D> Engine<K, D> {
                 self.rest(token, why, now, sink);
                 self.set_timer(now);
             }
-            End::Enough | End::Rearm => {}
+            End::Enough | End::Empty | End::More => {}
         }
         Ok(conn)
+    }
+
+    /// Accepts what waits already, as far as the limits allow. For a listener that is about to be closed, by which a
+    /// kernel resets the connections that it has made and nobody has accepted.
+    pub fn accept_rest<S: Sink<K::Conn, D>>(&mut self, token: Token, sink: &mut S) {
+        let now = self.kernel.now();
+        let mut left = REST;
+        while left > 0
+            && let Some(listener) = self.get(token)
+            && listener.state != State::Closed
+            && sink.wants(&listener.data)
+        {
+            left = left.saturating_sub(listener.limits.batch);
+            if !matches!(self.accept_batch(token, now, sink), End::More) {
+                return;
+            }
+        }
     }
 
     /// One turn: reads the queue until it is empty, accepts from each listener that is ready or whose pause is
@@ -466,8 +532,7 @@ impl<K: Kernel, D> Engine<K, D> {
                 }
                 if *why == Pause::Full {
                     *until = now + FULL_CHECK;
-                    let ended = sink.ended(&listener.data);
-                    listener.stats.active = listener.stats.active.saturating_sub(ended);
+                    listener.uncount(sink.ended(&listener.data, true));
                     if listener.limit(now) == Some(Pause::Full) {
                         continue;
                     }
@@ -488,10 +553,10 @@ impl<K: Kernel, D> Engine<K, D> {
         if !sink.wants(&listener.data) {
             return;
         }
-        listener.stats.active = listener.stats.active.saturating_sub(sink.ended(&listener.data));
+        listener.uncount(sink.ended(&listener.data, false));
         match self.accept_batch(token, now, sink) {
             End::Enough => {}
-            End::Rearm => {
+            End::Empty | End::More => {
                 let Some(listener) = self.get(token) else { return };
                 let arm = Arm { fd: listener.fd, token, fresh: listener.fresh, result: Ok(()) };
                 self.arms.push(arm);
@@ -505,7 +570,7 @@ impl<K: Kernel, D> Engine<K, D> {
         let Some(listener) = self.get(token) else { return };
         listener.pause(why, now);
         if let Pause::Error(errno) = why
-            && !std::mem::replace(&mut listener.starving, true)
+            && listener.starves(now)
         {
             sink.starved(&listener.data, errno);
         }
@@ -518,7 +583,7 @@ impl<K: Kernel, D> Engine<K, D> {
         let Some(slot) = self.slots.get_mut(token.index()) else { return End::Enough };
         let Some(listener) = slot.listener.as_mut() else { return End::Enough };
         let mut accepted = 0;
-        let mut end = End::Rearm;
+        let mut end = End::More;
         for _ in 0..listener.limits.batch {
             if let Some(why) = listener.limit(now) {
                 end = End::Paused(why);
@@ -528,13 +593,24 @@ impl<K: Kernel, D> Engine<K, D> {
                 Ok(conn) => {
                     listener.count(now);
                     accepted += 1;
-                    if sink.accepted(&listener.data, conn) == Next::Enough {
-                        end = End::Enough;
-                        break;
+                    match sink.accepted(&listener.data, conn) {
+                        Next::More => {}
+                        Next::Lost if listener.limits.counted => listener.uncount(1),
+                        Next::Lost => {}
+                        Next::Enough => {
+                            end = End::Enough;
+                            break;
+                        }
                     }
                 }
                 Err(errno) => match errno.verdict() {
-                    Verdict::Empty => break,
+                    Verdict::Empty => {
+                        if let Some(shortage) = &mut listener.shortage {
+                            shortage.over = true;
+                        }
+                        end = End::Empty;
+                        break;
+                    }
                     Verdict::Skip => {
                         if errno.0 == libc::ECONNABORTED {
                             listener.stats.aborted += 1;
@@ -609,7 +685,7 @@ impl<K: Kernel, D> Engine<K, D> {
     pub fn release(&mut self, token: Token) -> Result<(), Errno> {
         let now = self.kernel.now();
         let Some(listener) = self.get(token) else { return Ok(()) };
-        listener.stats.active = listener.stats.active.saturating_sub(1);
+        listener.uncount(1);
         if matches!(listener.state, State::Paused { why: Pause::Full, .. }) && listener.limit(now) != Some(Pause::Full)
         {
             listener.unpause(now);

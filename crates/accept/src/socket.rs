@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fmt;
-use std::mem::{MaybeUninit, offset_of, size_of};
+use std::mem::{offset_of, size_of};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
@@ -236,7 +236,7 @@ fn configured(family: i32, protocol: i32, options: &Options) -> Result<OwnedFd, 
         set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEPORT)?;
     }
     if options.nodelay && family != libc::AF_UNIX && options.kind == Kind::Stream {
-        set_option(raw, libc::IPPROTO_TCP, libc::TCP_NODELAY)?;
+        nodelay(raw)?;
     }
     no_sigpipe(raw)?;
     Ok(fd)
@@ -273,6 +273,14 @@ fn set_option(fd: RawFd, level: i32, name: i32) -> Result<(), Errno> {
     let on: libc::c_int = 1;
     syscall!(setsockopt(fd, level, name, ptr::from_ref(&on).cast(), size_of::<libc::c_int>() as libc::socklen_t))?;
     Ok(())
+}
+
+/// Has small writes sent at once on a TCP socket, and on the connections accepted from it.
+///
+/// # Errors
+/// Those of setsockopt(2): EOPNOTSUPP for a unix socket, say.
+pub fn nodelay(fd: RawFd) -> Result<(), Errno> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY)
 }
 
 /// Keeps a write to a reset connection from raising SIGPIPE: on macOS, Janet has no other protection.
@@ -330,6 +338,10 @@ pub fn local_name(fd: RawFd) -> String {
 /// Why a descriptor cannot be accepted from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotListener {
+    /// There is no such descriptor.
+    NotOpen,
+    /// It was not inherited: it would have been closed on exec.
+    Own,
     /// It is closed, or no socket.
     NotSocket,
     /// It is a socket for datagrams.
@@ -341,6 +353,8 @@ pub enum NotListener {
 impl fmt::Display for NotListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::NotOpen => "it is not open",
+            Self::Own => "it is not inherited, or was taken over already",
             Self::NotSocket => "it is not a socket",
             Self::NotStream => "it is a datagram socket",
             Self::NotListening => "it is not listening",
@@ -367,7 +381,10 @@ pub fn check_listener(fd: RawFd) -> Result<(), NotListener> {
 ///
 /// # Errors
 /// Those of accept(2); EAGAIN where none is waiting.
-#[cfg(any(target_os = "linux", target_os = "freebsd", target_os = "openbsd", target_os = "dragonfly"))]
+#[cfg(all(
+    any(target_os = "linux", target_os = "freebsd", target_os = "openbsd", target_os = "dragonfly"),
+    not(feature = "emulated-kqueue")
+))]
 pub fn accept(listener: RawFd) -> Result<OwnedFd, Errno> {
     let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     let fd = syscall!(accept4(listener, ptr::null_mut(), ptr::null_mut(), flags))?;
@@ -380,7 +397,10 @@ pub fn accept(listener: RawFd) -> Result<OwnedFd, Errno> {
 ///
 /// # Errors
 /// Those of accept(2); EAGAIN where none is waiting.
-#[cfg(not(any(target_os = "linux", target_os = "freebsd", target_os = "openbsd", target_os = "dragonfly")))]
+#[cfg(not(all(
+    any(target_os = "linux", target_os = "freebsd", target_os = "openbsd", target_os = "dragonfly"),
+    not(feature = "emulated-kqueue")
+)))]
 pub fn accept(listener: RawFd) -> Result<OwnedFd, Errno> {
     let fd = syscall!(accept(listener, ptr::null_mut(), ptr::null_mut()))?;
     // SAFETY: the kernel has just given this descriptor to us alone.
@@ -389,48 +409,25 @@ pub fn accept(listener: RawFd) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
-/// Whether there is room for another descriptor, on the systems where that must be known before accepting.
+/// Finds out whether there is room for another descriptor, on the systems where that must be known before accepting.
 ///
-/// XNU takes a connection from the backlog before it looks for a descriptor, and closes the connection when there
-/// is none. So close to the limit a free descriptor is looked for first. Descriptors are handed out lowest first,
-/// so the last one says how close the limit is.
-#[derive(Debug, Default)]
-pub struct Headroom {
-    last: RawFd,
-}
-
-impl Headroom {
-    /// True where a failed `accept` costs a connection.
-    pub const NEEDED: bool = cfg!(any(target_vendor = "apple", feature = "emulated-kqueue"));
-
-    /// How many descriptors below the limit looking begins. Other threads open descriptors too.
-    const NEAR: libc::rlim_t = 64;
-
-    /// Looks for a free descriptor where it may be needed.
-    ///
-    /// # Errors
-    /// EMFILE where there is none.
-    pub fn check(&self, listener: RawFd) -> Result<(), Errno> {
-        if !Self::NEEDED {
-            return Ok(());
+/// XNU takes a connection from the backlog before it looks for a descriptor, and closes the connection when there is
+/// none. The numbers that were handed out tell nothing: the lowest may be free, and be the last.
+///
+/// # Errors
+/// EMFILE where there is none and a connection waits, EAGAIN where there is neither.
+pub fn check_room(listener: RawFd) -> Result<(), Errno> {
+    if cfg!(any(target_vendor = "apple", feature = "emulated-kqueue")) {
+        match syscall!(fcntl(listener, libc::F_DUPFD_CLOEXEC, 0)) {
+            // SAFETY: the kernel has just given this descriptor to us alone; dropping it closes it.
+            Ok(probe) => drop(unsafe { OwnedFd::from_raw_fd(probe) }),
+            Err(errno) => {
+                let mut poll = libc::pollfd { fd: listener, events: libc::POLLIN, revents: 0 };
+                return Err(if syscall!(poll(&mut poll, 1, 0)) == Ok(0) { Errno(libc::EAGAIN) } else { errno });
+            }
         }
-        let mut limit = MaybeUninit::<libc::rlimit>::uninit();
-        syscall!(getrlimit(libc::RLIMIT_NOFILE, limit.as_mut_ptr()))?;
-        // SAFETY: getrlimit has filled it.
-        let limit = unsafe { limit.assume_init() }.rlim_cur;
-        if limit.saturating_sub(Self::NEAR) > self.last.max(listener) as libc::rlim_t {
-            return Ok(());
-        }
-        let probe = syscall!(fcntl(listener, libc::F_DUPFD_CLOEXEC, 0))?;
-        // SAFETY: the kernel has just given this descriptor to us alone; dropping it closes it.
-        drop(unsafe { OwnedFd::from_raw_fd(probe) });
-        Ok(())
     }
-
-    /// Notes the number of an accepted descriptor.
-    pub fn accepted(&mut self, conn: &OwnedFd) {
-        self.last = conn.as_raw_fd();
-    }
+    Ok(())
 }
 
 /// The system's message with a small first letter.

@@ -13,7 +13,6 @@ use crate::socket;
 pub struct System {
     queue: Queue,
     start: Instant,
-    headroom: socket::Headroom,
 }
 
 impl System {
@@ -23,7 +22,7 @@ impl System {
     /// EMFILE, ENFILE, ENOMEM.
     pub fn new() -> Result<(Self, OwnedFd), Errno> {
         let (queue, fd) = Queue::new()?;
-        Ok((Self { queue, start: Instant::now(), headroom: socket::Headroom::default() }, fd))
+        Ok((Self { queue, start: Instant::now() }, fd))
     }
 }
 
@@ -47,10 +46,8 @@ impl Kernel for System {
     }
 
     fn accept(&mut self, listener: RawFd) -> Result<OwnedFd, Errno> {
-        self.headroom.check(listener)?;
-        let conn = socket::accept(listener)?;
-        self.headroom.accepted(&conn);
-        Ok(conn)
+        socket::check_room(listener)?;
+        socket::accept(listener)
     }
 
     fn now(&self) -> Duration {

@@ -5,6 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::errno::Errno;
 use crate::sys::syscall;
@@ -21,7 +22,10 @@ impl SocketFile {
     /// The file at `path`, if there is one.
     pub fn at(path: &CStr) -> Option<Self> {
         let stat = lstat(path).ok()?;
-        Some(Self { path: path.into(), identity: identity(&stat) })
+        // The program may change its folder before it removes the file.
+        let absolute = std::path::absolute(std::ffi::OsStr::from_bytes(path.to_bytes())).ok()?;
+        let path = CString::new(absolute.into_os_string().into_encoded_bytes()).ok()?;
+        Some(Self { path, identity: identity(&stat) })
     }
 
     /// Removes the file if it is still the same one.
@@ -60,7 +64,7 @@ pub fn bind(
         result => return result,
     }
     // Two servers that start at once must not take each other's new file for a dead one's.
-    let _lock = lock_folder(path)?;
+    let _lock = lock_folder(path);
     let is_socket = lstat(path).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFSOCK);
     if is_socket && is_dead(address, length)? {
         syscall!(unlink(path.as_ptr()))?;
@@ -94,9 +98,23 @@ fn bind_with_mode(
         unsafe { libc::umask(old) };
         bound?;
     }
-    // What the umask took away.
-    syscall!(chmod(path.as_ptr(), mode as libc::mode_t))?;
-    Ok(())
+    set_mode(path, mode as libc::mode_t).inspect_err(|_| {
+        let _ = syscall!(unlink(path.as_ptr()));
+    })
+}
+
+/// Gives a new file the permissions that the umask took away.
+fn set_mode(path: &CStr, mode: libc::mode_t) -> Result<(), Errno> {
+    if lstat(path)?.st_mode & 0o777 == mode {
+        return Ok(());
+    }
+    // Whoever may write to the folder could have put a link in its place.
+    match syscall!(fchmodat(libc::AT_FDCWD, path.as_ptr(), mode, libc::AT_SYMLINK_NOFOLLOW)) {
+        // Before Linux 6.6, where /proc is not mounted.
+        Err(Errno(libc::EOPNOTSUPP)) => syscall!(chmod(path.as_ptr(), mode)),
+        result => result,
+    }
+    .map(drop)
 }
 
 /// Whether no socket belongs to a socket file any more. Asked with a datagram socket, so that a server that listens there
@@ -106,18 +124,24 @@ fn is_dead(address: *const libc::sockaddr, length: libc::socklen_t) -> Result<bo
     Ok(syscall!(connect(probe.as_raw_fd(), address, length)) == Err(Errno(libc::ECONNREFUSED)))
 }
 
-/// Holds a lock on the folder of a path until it is dropped. It leaves no file behind.
-fn lock_folder(path: &CStr) -> Result<OwnedFd, Errno> {
+/// How often to try for a lock, a millisecond apart: servers hold it for much less.
+const LOCK_ATTEMPTS: u32 = 1000;
+
+/// Holds a lock on the folder of a path until it is dropped. It leaves no file behind. None where it cannot be had: the
+/// folder may not be readable, or another program, or this one, keep it locked (systemd-tmpfiles(8) asks for that).
+fn lock_folder(path: &CStr) -> Option<OwnedFd> {
     let path = Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()));
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = CString::new(folder.as_os_str().as_bytes()).unwrap_or_default();
-    let fd = syscall!(open(folder.as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC))?;
+    let folder = CString::new(folder.as_os_str().as_bytes()).ok()?;
+    let fd = syscall!(open(folder.as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC)).ok()?;
     // SAFETY: the kernel has just given this descriptor to us alone.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    while let Err(errno) = syscall!(flock(fd.as_raw_fd(), libc::LOCK_EX)) {
-        if errno.0 != libc::EINTR {
-            return Err(errno);
+    for _ in 0..LOCK_ATTEMPTS {
+        match syscall!(flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB)) {
+            Ok(_) => return Some(fd),
+            Err(Errno(libc::EWOULDBLOCK | libc::EINTR)) => std::thread::sleep(Duration::from_millis(1)),
+            Err(_) => return None,
         }
     }
-    Ok(fd)
+    None
 }
