@@ -38,6 +38,13 @@
   "A reason to skip core's part."
   (unless (t/version-at-least? [1 38]) "core can do this since Janet 1.38"))
 
+(def- stalls
+  "A reason to skip core's part."
+  (if (and (= :kqueue (kqnet/backend))
+           (has-value? [nil "xnu"] (os/getenv "KQUEUE_EMU_KERNEL"))
+           (not (t/version-at-least? [1 38])))
+    "core leaves connections in the backlog here (janet#1560)"))
+
 (defmacro- alike
   "A behaviour that both have: its name, what it gives, options of `row`, and the code that gives it."
   [name expected & body]
@@ -444,6 +451,7 @@
 
 (alike "accept-loop gives each connection to the handler, once"
        (seq [i :range [0 100]] (string i))
+       {:core-cannot stalls}
        (var calls 0)
        (looping net (fn [conn] (++ calls) (echo conn))
                 (fn [l]
@@ -453,6 +461,7 @@
 
 (alike "accept-loop takes the connections that came before it"
        ["0" "1" "2"]
+       {:core-cannot stalls}
        (with [l (:listen net host 0)]
          (def clients (seq [i :range [0 3]]
                         (t/send l (string i))))

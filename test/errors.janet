@@ -219,6 +219,8 @@
       (neither "cannot accept: the stream is not a listener: it is not listening" l))))
 
 (t/test "a socket that stops listening meanwhile ends the wait, and is no listener then"
+  # Of the kernels with kqueue only FreeBSD tells of it.
+  (when (= :kqueue (kqnet/backend)) (t/skip "a kqueue says nothing when a listener is shut down"))
   (each [name call] [["accept" |(kqnet/accept $)]
                      ["accept-loop" |(kqnet/accept-loop $ echo)]]
     (with [l (kqnet/listen host 0)]

@@ -442,4 +442,220 @@
       group)
     (print "      " count " splits")))
 
+# Sizes.
+
+(defn- fill
+  "A text of so many bytes that begins and ends like this."
+  [size before after]
+  (string before (string/repeat "a" (- size (length before) (length after))) after))
+
+(defn- status-of
+  "The status line of what a request gets."
+  [where & parts]
+  (first (string/split "\r\n" (converse where parts))))
+
+(t/test "a head as large as :max-head is taken; with one byte more it gets 431"
+  (with [server (serve ;no-timeouts :max-head 300)]
+    (defn head [size] (fill size "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-A: " "\r\n\r\n"))
+    (t/same "HTTP/1.1 200 OK" (status-of server (head 300)))
+    (t/same "HTTP/1.1 431 Request Header Fields Too Large" (status-of server (head 301)))
+    # However it comes, and though its end never does.
+    (for at 1 300
+      (t/same "HTTP/1.1 431 Request Header Fields Too Large"
+              (status-of server (string/slice (head 400) 0 at) (string/slice (head 400) at 300))))))
+
+(t/test "a request line of 8 KiB is taken; with one byte more it gets 414"
+  (defn line [size] (fill size "GET /" " HTTP/1.1"))
+  (def rest "\r\nHost: h\r\nConnection: close\r\n\r\n")
+  (def where (servers :plain))
+  (t/same "HTTP/1.1 404 Not Found" (status-of where (line 8192) rest))
+  (t/same "HTTP/1.1 414 URI Too Long" (status-of where (line 8193) rest))
+  (t/same "HTTP/1.1 414 URI Too Long" (status-of where (string/slice (line 9000) 0 8194))))
+
+(t/test "a request line longer than :max-head gets 414"
+  (with [server (serve ;no-timeouts :max-head 300)]
+    (t/same "HTTP/1.1 414 URI Too Long" (status-of server (fill 300 "GET /" "")))
+    (t/same "HTTP/1.1 404 Not Found"
+            (status-of server (fill 300 "GET /" " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")))))
+
+(t/test "100 headers are taken; 101 get 431"
+  (defn head [count]
+    (request "GET" "/" "" ["Connection: close" ;(map |(string "X-" $ ": a") (range (- count 2)))]))
+  (t/same "HTTP/1.1 200 OK" (status-of (servers :plain) (head 100)))
+  (t/same "HTTP/1.1 431 Request Header Fields Too Large" (status-of (servers :plain) (head 101))))
+
+(t/test "trailers of 8 KiB are taken; more get 431"
+  (defn body [size]
+    (string (request "POST" "/echo" "" ["Transfer-Encoding: chunked" "Connection: close"])
+            "0\r\n" (fill size "X-A: " "\r\n\r\n")))
+  (t/same "HTTP/1.1 200 OK" (status-of (servers :plain) (body 8192)))
+  (t/same "HTTP/1.1 431 Request Header Fields Too Large" (status-of (servers :plain) (body 8193))))
+
+(t/test "chunk extensions without end get 400"
+  (t/same "HTTP/1.1 400 Bad Request"
+          (status-of (servers :plain)
+                     (request "POST" "/echo" "" ["Transfer-Encoding: chunked"])
+                     (fill 1100 "5;a=" ""))))
+
+(t/test "bodies and responses of all sizes about those of buffers"
+  (def sizes (mapcat |[(dec $) $ (inc $)] [512 2048 4096 16384 32768 65536 131072 1000000]))
+  (with [conn (t/connect (servers :plain))]
+    (each size sizes
+      (def body (string/repeat "0123456789abcdef" (inc (div size 16))))
+      (def body (string/slice body 0 size))
+      (def answer (answer-bytes ["200 OK" body]))
+      (def got @"")
+      # The server answers only after it has read all.
+      (:write conn (request "POST" "/echo" body [(string "Content-Length: " size)]))
+      (:chunk conn (unmasked-length answer) got patience)
+      (t/check (= answer (mask got)) (string "the same " size " bytes")))))
+
+# Bodies that are too large to be thrown away.
+
+(t/test "a large body that the handler does not read: its client gets the whole answer"
+  (with [server (serve ;no-timeouts :max-body 100000000)]
+    (each [size headers] [[70000 []] [700000 []] [700000 ["Connection: close"]]]
+      (repeat 5
+        (check-answers
+          [["200 OK" "ignored" :close]]
+          (converse server [(request "POST" "/ignore" (string/repeat "x" size)
+                                     [(string "Content-Length: " size) ;headers])]))))))
+
+(t/test "a body that is refused for its size: its client gets the whole answer"
+  (repeat 5
+    (check-answers
+      [[:refused "413 Payload Too Large" "request body is too large"]]
+      (converse (servers :small)
+                [(request "POST" "/echo" (string/repeat "x" 700000) ["Content-Length: 700000"])]))))
+
+(t/test "a bad request with much behind it: its client gets the whole answer"
+  (repeat 5
+    (check-answers
+      [[:refused "400 Bad Request" "no Host header"]]
+      (converse (servers :plain) [(string "GET / HTTP/1.1\r\n\r\n" (string/repeat "x" 700000))])))
+  # In small packets, too.
+  (check-answers
+    [[:refused "400 Bad Request" "no Host header"]]
+    (converse (servers :plain) ["GET / HTTP/1.1\r\n\r\n" ;(seq [_ :range [0 300]] "x")])))
+
+# Clients that do not take what they get.
+
+(defn- active [server] ((kqnet/stats server) :active))
+
+(t/test "a client that takes nothing for :write-timeout loses its connection"
+  (def piece (string/repeat "x" 1000000))
+  (def handler (http/router {"/string" {:body (string/repeat piece 64)}
+                             "/pieces" (fn [_] {:body (coro (repeat 64 (yield piece)))})}))
+  (each path ["/string" "/pieces"]
+    (with [server (http/server handler host 0 :write-timeout 0.05)]
+      (with [conn (t/connect server)]
+        (:write conn (request "GET" path "" []))
+        (t/wait-until "the handler" |(= 1 (active server)))
+        (t/wait-until "the end of the connection" |(zero? (active server)))
+        # What is in the kernel's buffers may still come.
+        (t/check (< (length (receive conn @"")) 64000000) "only a part")))))
+
+(t/test "a client that takes long, but some in every :write-timeout, gets all"
+  (def piece (string/repeat "x" 1000000))
+  (with [server (http/server (fn [_] {:body (coro (repeat 16 (yield piece)))}) host 0 :write-timeout 1000)]
+    (with [conn (t/connect server)]
+      (:write conn (request "GET" "/" "" ["Connection: close"]))
+      (t/wait-until "the handler" |(= 1 (active server)))
+      (repeat 20 (ev/sleep 0))
+      (def got (receive conn @""))
+      (t/check (string/has-suffix? "\r\n0\r\n\r\n" got) "the end")
+      (t/check (> (length got) 16000000) "all"))))
+
+# What a handler is told.
+
+(t/test "a handler that catches what reading raises, and raises that itself, is an error of its own"
+  (defn handler [req]
+    (try (http/read-body req) ([err] (error (string "no upload: " (if (tuple? err) (last err) err))))))
+  (def told @[])
+  (defn on-error [req err fib]
+    (array/push told err)
+    {:status 500 :body "told"})
+  (with [server (http/server handler host 0 :body-timeout 0.05 :max-body 16 :on-error on-error)]
+    (check-answers [["500 Internal Server Error" "told" :close]]
+                   (converse server [(request "POST" "/" "hel" ["Content-Length: 5"])]))
+    (check-answers [["500 Internal Server Error" "told" :close]]
+                   (converse server [(request "POST" "/" "ff\r\n" ["Transfer-Encoding: chunked"])]))
+    (t/same ["no upload: request body did not arrive in time" "no upload: request body is too large"] told)))
+
+(t/test "a handler that sets itself a deadline for the body gets its error"
+  (defn handler [req]
+    (try (ev/with-deadline 0.05 (http/read-body req)) ([err] {:status 503 :body err})))
+  (with [server (http/server handler host 0 ;no-timeouts)]
+    (check-answers [["503 Service Unavailable" "deadline expired"]]
+                   (with [conn (t/send server (request "POST" "/" "hel" ["Content-Length: 5"]))]
+                     (def got @"")
+                     (:chunk conn (unmasked-length (answer-bytes ["503 Service Unavailable" "deadline expired"])) got)
+                     (string got))))
+  (with [server (http/server (fn [req] (ev/with-deadline 0.05 (http/read-body req))) host 0
+                             ;no-timeouts :on-error (fn [_ err _] {:status 503 :body err}))]
+    (check-answers [["503 Service Unavailable" "deadline expired" :close]]
+                   (converse server [(request "POST" "/" "hel" ["Content-Length: 5"])]))))
+
+(t/test "a client that goes away within its body is no error of the handler's"
+  (def told @[])
+  (with [server (http/server (fn [req] {:body (http/read-body req)}) host 0
+                             ;no-timeouts :on-error (fn [_ err _] (array/push told err) nil))]
+    (with [conn (t/send server (request "POST" "/" "hel" ["Content-Length: 5"]))]
+      (t/wait-until "the handler" |(= 1 (active server))))
+    (t/wait-until "the end of the connection" |(zero? (active server)))
+    (t/same [] told)))
+
+(t/test ":on-error is given the request, the error, and the fiber it was raised in"
+  (def told @[])
+  (defn deep [] (error :why))
+  (defn handler [req] (deep) 1)
+  (with [server (http/server handler host 0
+                             :on-error (fn [req err fib]
+                                         (array/push told (req :path) err (fiber/status fib)
+                                                     ((first (debug/stack fib)) :name))
+                                         nil))]
+    (converse server [(request "GET" "/path" "" [])])
+    (t/same ["/path" :why :error "deep"] told)))
+
+(t/test "an error is reported on stderr with method, path and trace; nothing else is"
+  (with [server
+         (t/start-forms
+           '[(import kqnet/http)
+             (defn deep [x] (error x) nil)
+             (defn handler [{:route route}]
+               (case route
+                 "/string" (deep "meant")
+                 "/table" (deep {:reason "meant so"})
+                 "/late" {:body (coro (yield "hello") (deep "meant late"))}
+                 "/header" {:headers {"X-A" "b\n"}}
+                 {:body "good"}))
+             (def server (http/server handler "127.0.0.1" 0))
+             (print (last (net/localname server)))
+             (flush)])]
+    (def port (:port server))
+    (defn ask [path] (string (t/ask port (request "POST" path "" ["Connection: close"]))))
+    (defn told [& parts]
+      (t/wait-until (string/format "a report with %q" parts)
+                    (fn []
+                      (def err (string (server :err)))
+                      (when (and (string/has-suffix? "\n" err)
+                                 (all |(string/find $ err) parts))
+                        err))))
+    (t/check (string/has-prefix? "HTTP/1.1 200" (ask "/good")) "an answer")
+    (t/same "" (string (server :err)))
+    (ask "/string?a=b")
+    (told "POST /string?a=b" "meant" "in deep")
+    (ask "/table")
+    (told "POST /table" `{:reason "meant so"}`)
+    (ask "/late")
+    (told "POST /late" "meant late")
+    (ask "/header")
+    (def all (told "POST /header" "value of header \"X-A\" has a control byte"))
+    (t/same 4 (length (string/find-all "kqnet/http: POST" all)) "reports")
+    # Bad requests and clients that go away are not its errors.
+    (t/ask port "GET / HTTP/9.9\r\n\r\n")
+    (:close (t/send port "GET / HT"))
+    (ask "/good")
+    (t/same all (string (server :err)))))
+
 (t/finish)

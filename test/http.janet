@@ -55,6 +55,26 @@
     (t/same 410 (first (ask listener "/gone")))
     (t/same [404 "nothing here"] (ask listener "/else"))))
 
+(t/test "the logger of spork/http and the one here print a line for each request"
+  (each logger [(function-of spork 'logger) (function-of ours 'logger)]
+    (def file (file/temp))
+    (def handler (with-dyns [:out file] (logger (fn [req] {:status 201 :body "x"}))))
+    (with [listener (server handler "127.0.0.1" 0)]
+      (t/same [201 "x"] (ask listener "/logged?a=b")))
+    (file/seek file :set 0)
+    (def line (string (file/read file :all)))
+    (file/close file)
+    (t/check (peg/match '(* "GET 201 /logged?a=b elapsed " (some (+ :d ".")) "ms\n" -1) line) line)))
+
+(t/test "each of many requests at once is answered"
+  (with [listener (server (fn [req] {:body (req :route)}) "127.0.0.1" 0)]
+    (t/same (seq [i :range [0 200]] [200 (string "/" i)])
+            (t/together 200 |(ask listener (string "/" $))))))
+
+(t/test "without a host it listens on all of this machine's addresses"
+  (with [listener (server "hello" nil 0)]
+    (t/same "0.0.0.0" (first (net/localname listener)))))
+
 (t/test "the client of spork/http and this server understand each other"
   (def request (function-of spork 'request))
   (def read-body (function-of ours 'read-body))

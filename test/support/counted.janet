@@ -5,6 +5,8 @@
 ### janet counted.janet core|kqnet CONNECTIONS. Prints its port.
 ###
 
+# Which finds kqnet.
+(import ./init :as t)
 (import kqnet)
 
 (def- reply "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")

@@ -23,7 +23,8 @@
   [path]
   (if (string/has-prefix? "/" path) path (string (os/cwd) "/" path)))
 
-(def- project
+(def project
+  "The path of the repository."
   # This file is test/support/init.janet.
   (absolute (string/join (array/slice (string/split "/" (absolute (dyn *current-file*))) 0 -4) "/")))
 
@@ -170,11 +171,12 @@
 
 (defn run-test
   "What the macro `test` does."
-  [name body]
+  [name body &opt seconds]
+  (default seconds deadline)
   (when (or (nil? only) (string/find only name))
     (try
       (do
-        (ev/with-deadline deadline (body))
+        (ev/with-deadline seconds (body))
         (count :passed)
         (print "ok    " name))
       ([err fib]
@@ -191,6 +193,11 @@
   started end with it."
   [name & body]
   ~(,run-test ,name (fn [] ,;body)))
+
+(defmacro test-within
+  "The same, for a test that may take so many seconds."
+  [seconds name & body]
+  ~(,run-test ,name (fn [] ,;body) ,seconds))
 
 (defn finish
   "Prints how many tests passed, failed and were skipped, and ends the process."
@@ -381,6 +388,11 @@
   "Starts a program given as a tuple of forms."
   [forms & args]
   (start-janet "-e" (source forms) ;args))
+
+(defn start-limited
+  "Starts this very interpreter with at most so many descriptors."
+  [limit & args]
+  (start "sh" "-c" `ulimit -n "$0" && exec "$@"` (string limit) (dyn *executable*) ;args))
 
 (defn run-forms
   "Runs a program given as forms to its end. Returns its exit status, output and errors."

@@ -1,0 +1,92 @@
+###
+### browser.janet
+###
+### What was reported: a page with a stylesheet, a module script and six images, reloaded in a real
+### browser. On core's net/server of an affected Janet it stalls; on kqnet each load completes.
+###
+
+(import ./support :as t)
+(import ./support/programs)
+
+(def- from (t/need-spork))
+(print "with " from)
+
+(def- host programs/host)
+
+# A browser takes a fifth of a second for each load, so not each host has one.
+(def- reloads
+  (case host
+    "native" 200
+    "1.42.0-epoll" 200
+    "1.42.0-kqueue-xnu" 30
+    "1.37.1-kqueue-xnu" 30))
+
+(def- affected? (= host "1.37.1-kqueue-xnu"))
+
+(def- patience
+  "Seconds for one load to complete in. A stalled one never does."
+  30)
+
+(def- patience-for-a-stall
+  "The same where one is expected."
+  5)
+
+(defn- path [& parts] (string t/project "/" ;parts))
+
+(def- pictures (path "target/browser"))
+
+(defn- reload
+  "Reloads a page in a browser so many times. Returns what came of it."
+  [url times patience name]
+  (each folder [(path "target") pictures] (os/mkdir folder))
+  (def [status output]
+    (programs/run "python3" (path "test/browser/reload.py") url (string times) (string patience)
+                  (string pictures "/" name ".png")))
+  (t/same 0 status output)
+  (string/trim output))
+
+(defn- url [port] (string "http://127.0.0.1:" port "/"))
+
+(defn- backlog
+  "How many connections wait to be accepted on a port of 127.0.0.1, as /proc/net/tcp tells."
+  [port]
+  # sl local_address rem_address st tx_queue:rx_queue …, in hexadecimal; a listener's state is 0A.
+  (def line (string/format ": 0100007F:%04X 00000000:0000 0A 00000000:" port))
+  (def table (slurp "/proc/net/tcp"))
+  (def at (+ (length line) (string/find line table)))
+  (scan-number (string/slice table at (+ at 8)) 16))
+
+(defmacro- browser-test
+  [name & body]
+  ~(t/test-within 280 ,name
+     (,programs/need "chromium" "chromedriver" "python3")
+     ,;body))
+
+(unless reloads
+  (t/test "a page is reloaded in a browser"
+    (t/skip (string "takes long, and is done on few hosts: not on " host)))
+  (t/finish))
+
+(browser-test "each reload of the demo completes"
+  (with [server (t/start-janet (path "demo/site.janet") "0")]
+    (t/same (string "loaded " (inc reloads)) (reload (:line server) reloads patience (string host "-kept")))))
+
+(browser-test "each reload completes with a connection for each request"
+  (with [server (t/start-janet (path "test/browser/server.janet") "closing")]
+    (t/same "loaded 31" (reload (url (:port server)) 30 patience (string host "-closing")))))
+
+(if affected?
+  (browser-test "reloads stall on core's net/server of a Janet that has janet#1560, with connections left waiting"
+    (with [server (t/start-janet (path "test/browser/server.janet") "core")]
+      (def port (:port server))
+      (def outcome (reload (url port) 30 patience-for-a-stall (string host "-core")))
+      (def left (backlog port))
+      (print "      " outcome "; " left " connections left waiting")
+      (t/check (string/has-prefix? "stalled at load" outcome) outcome)
+      (t/check (pos? left) "connections in the backlog")))
+  # The same server: it is Janet that stalls above.
+  (browser-test "each reload completes on core's net/server of another Janet"
+    (with [server (t/start-janet (path "test/browser/server.janet") "core")]
+      (t/same "loaded 31" (reload (url (:port server)) 30 patience (string host "-core"))))))
+
+(t/finish)

@@ -1,0 +1,218 @@
+###
+### exhaustion.janet
+###
+### Servers that run out of descriptors: nobody is lost, the process rests, one warning says so, and
+### accepting goes on by itself.
+###
+
+(import ./support :as t)
+(import kqnet)
+
+(def- host (or (os/getenv "KQNET_HOST") ""))
+(def- back-off "Seconds between two attempts." 0.03)
+(def- few "A limit of descriptors." 40)
+
+(def- idle
+  "The share of a processor that a starved process may use. A sanitizer multiplies it."
+  (if (string/find "asan" host) 0.1 0.02))
+
+(defn- start
+  "Starts test/support/holding.janet with few descriptors."
+  [limit & words]
+  (t/start-limited limit (t/program "holding") ;words))
+
+(defn- control
+  "A connection to ask a server by, from before its descriptors run out."
+  [port]
+  (def conn (t/connect port))
+  (fn [line]
+    (:write conn (string line "\n"))
+    (def answer @"")
+    (while (not (string/has-suffix? "\n" answer))
+      (t/check (:read conn 4096 answer) "an answer to the test"))
+    (parse answer)))
+
+(defn- holders
+  "Clients that hold on: each a table whose :answer comes once it was accepted."
+  [port count]
+  (seq [_ :range [0 count]]
+    (def holder @{:conn (t/send port "hold\n")})
+    (ev/go (fn [] (put holder :answer (string (try (:read (holder :conn) 100) ([err] err))))))
+    holder))
+
+(defn- answered [clients] (filter |(= "held\n" ($ :answer)) clients))
+
+(defn- release [clients] (each client clients (:close (client :conn))))
+
+(defn- hold-on
+  "A client that stays for a while. Returns what it was answered."
+  [address]
+  (def conn (if (number? address) (t/connect address) (net/connect :unix address)))
+  (with [conn conn]
+    (:write conn "hold\n")
+    (def answer (string (:read conn 100)))
+    (ev/sleep 0.02)
+    answer))
+
+(defn- all-held
+  "Fails unless so many clients at once, each of which stays for a while, are all answered."
+  [address count]
+  (t/same {"held\n" count}
+          (table/to-struct (frequencies (t/together count (fn [_] (hold-on address)))))
+          "answers"))
+
+(defn- warnings
+  [server]
+  (string/find-all "pauses: " (server :err)))
+
+(defn- starved
+  "Waits until a server lacks descriptors. Returns its figures."
+  [ask]
+  (t/wait-until "a server without descriptors"
+                (fn []
+                  (def figures (ask "figures"))
+                  (if (pos? (get-in figures [:stats :errors :EMFILE] 0)) figures))))
+
+(each way ["server" "accept-loop" "accept"]
+  (t/test (string way ": 300 clients that hold on are all answered with 40 descriptors")
+    (with [server (start few way)]
+      (def port (:port server))
+      (def ask (control port))
+      (all-held port 300)
+      (def {:stats stats} (ask "figures"))
+      (def {:accepted accepted :errors errors :pauses pauses :paused paused :peak peak} stats)
+      (t/same 301 accepted)
+      (t/same [:EMFILE] (keys errors) "what was wanting")
+      (t/same (errors :EMFILE) (pauses :error) "pauses, one for each failure")
+      # A timer may be a little early by another clock.
+      (t/check (>= (paused :error) (* 0.95 back-off (pauses :error))) "a rest after each failure")
+      (unless (= way "accept")
+        (t/check (< 1 peak few) "a peak below the limit of descriptors"))
+      (t/same 1 (length (warnings server)) "warnings")
+      (t/same (string "kqnet: accepting on 127.0.0.1:" port " pauses: too many open files\n")
+              (string (server :err)))
+      (t/same nil (server :status)))))
+
+(t/test "a unix socket's 300 clients that hold on are all answered with 40 descriptors"
+  (def path (t/scratch "socket"))
+  (with [server (start few "server" ":unix" (string/format "%j" path))]
+    (t/same path (:line server))
+    (all-held path 300)
+    (t/same 1 (length (warnings server)) "warnings")
+    (:signal server :term)
+    (:wait server))
+  (os/rm path))
+
+(each way ["server" "accept"]
+  (t/test (string way ": a starved process rests, and goes on by itself when descriptors are free")
+    (with [server (start few way)]
+      (def port (:port server))
+      (def ask (control port))
+      (def clients (holders port 60))
+      (def before (starved ask))
+      (ev/sleep 1)
+      (def after (ask "figures"))
+      (def seconds (- (after :clock) (before :clock)))
+      (def share (/ (- (after :cpu) (before :cpu)) seconds))
+      (def attempts (- (get-in after [:stats :errors :EMFILE]) (get-in before [:stats :errors :EMFILE])))
+      (print "      " (string/format "%.2f %% of a processor, %.1f attempts in a second"
+                                     (* 100 share) (/ attempts seconds)))
+      (t/check (< share idle) "an idle process")
+      (t/check (<= 1 attempts (inc (/ seconds (* 0.95 back-off)))) "one attempt for each pause")
+      # Nobody new arrives: what goes on is for those who wait.
+      (def first-ones (answered clients))
+      (t/check (< 0 (length first-ones) few) "clients with a descriptor")
+      (def later (filter |(not (has-value? first-ones $)) clients))
+      (release first-ones)
+      (t/wait-until "answers for those who waited"
+                    (fn []
+                      # They too are more than there are descriptors.
+                      (def held (answered later))
+                      (release held)
+                      (= (length held) (length later))))
+      (t/same 61 (get-in (ask "figures") [:stats :accepted]))
+      (t/same 1 (length (warnings server)) "warnings"))))
+
+(t/test ":on-error is called once for an episode, with the listener and the message"
+  (with [server (start few "server" ":on-error" "note")]
+    (def port (:port server))
+    (def ask (control port))
+    (def call [true (string "accepting on 127.0.0.1:" port " pauses: too many open files")])
+    (all-held port 300)
+    (def {:calls calls :clock ended} (ask "figures"))
+    (t/same [call] calls "one episode")
+    # An episode is over when nothing was wanting for a second.
+    (t/wait-until "a quiet second" |(> ((ask "figures") :clock) (+ ended 1.1)))
+    (t/same [call] ((ask "figures") :calls))
+    (all-held port 300)
+    (t/same [call call] ((ask "figures") :calls) "two episodes")
+    (t/same "" (string (server :err)))))
+
+(t/test "few free descriptors below many that are taken: no client is lost"
+  # Where accepting without one kills a connection, low numbers must not be taken for room.
+  (with [server (start 128 "server")]
+    (def port (:port server))
+    (def ask (control port))
+    (t/same 'filled (ask "fill"))
+    (def clients (holders port 8))
+    (starved ask)
+    (t/wait-until "two answers" |(= 2 (length (answered clients))))
+    (t/same 'freed (ask "free"))
+    (t/wait-until "all answers" |(= 8 (length (answered clients))))
+    (release clients)))
+
+(t/test "a limit of connections below that of descriptors keeps a server from starving"
+  (with [server (start few "server" ":max-connections" "10")]
+    (def port (:port server))
+    (def ask (control port))
+    (all-held port 300)
+    (def {:stats {:errors errors :peak peak}} (ask "figures"))
+    (t/same {} errors)
+    (t/same 10 peak)
+    (t/same "" (string (server :err)))))
+
+# What the emulation does to servers that do not know their headroom.
+
+(t/test "the emulated macOS kills a connection that is accepted without a descriptor"
+  (unless (and (= "xnu" (os/getenv "KQUEUE_EMU_KERNEL")) (= :kqueue (kqnet/backend)))
+    (t/skip "only macOS does that"))
+  (with [server (t/start-limited
+                  few "-e"
+                  (t/source
+                    '[(def l (net/listen "127.0.0.1" 0))
+                      (print (last (net/localname l)))
+                      (flush)
+                      (def files @[])
+                      (while (def [ok file] (protect (os/open "/dev/null" :r)))
+                        (if ok (array/push files file) (break)))
+                      (protect (net/accept l))
+                      (ev/sleep 60)]))]
+    (def port (:port server))
+    (with [conn (t/connect port)]
+      (t/same "" (try (t/receive conn) ([_] "")) "what a killed connection gives"))))
+
+# Other shortages, which strace pretends.
+
+(def- strace
+  "Whether a system call of a Janet can be made to fail."
+  (and t/linux?
+       (= :epoll (kqnet/backend))
+       (zero? (os/execute ["sh" "-c" "command -v strace >/dev/null && strace -o /dev/null true 2>/dev/null"] :p))))
+
+(each [name message] [["ENFILE" "too many open files in system"]
+                      ["ENOBUFS" "no buffer space available"]
+                      ["ENOMEM" "cannot allocate memory"]]
+  (t/test (string name ": accepting pauses, says so once, and goes on")
+    (unless strace (t/skip "this needs strace, and accept4"))
+    (with [server (t/start "strace" "-f" "-o" "/dev/null" "-e" "trace=accept4"
+                           "-e" (string "inject=accept4:error=" name ":when=3..7")
+                           (dyn *executable*) (t/program "holding") "server")]
+      (def port (:port server))
+      (def ask (control port))
+      (all-held port 20)
+      (def {:stats {:errors errors :pauses pauses}} (ask "figures"))
+      (t/same {(keyword name) 5} errors)
+      (t/same 5 (pauses :error))
+      (t/same (string "kqnet: accepting on 127.0.0.1:" port " pauses: " message "\n") (string (server :err))))))
+
+(t/finish)
