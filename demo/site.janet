@@ -1,26 +1,28 @@
 ###
 ### site.janet
 ###
-### The demo: a page with a stylesheet and a script. Usage: janet demo/site.janet [port]
+### The demo: a page with a stylesheet, a module script and six images, as in janet#1560's report.
+### Usage: janet demo/site.janet [port]
 ###
 
 (import kqnet/http)
 
-(def- folder (string (string/join (slice (string/split "/" (dyn :current-file)) 0 -2) "/") "/public/"))
+(def folder
+  "Where the files are."
+  (string (string/join (slice (string/split "/" (dyn :current-file)) 0 -2) "/") "/public"))
 
-(defn- file
-  [name content-type]
-  (def body (slurp (string folder name)))
-  (fn [_] {:status 200 :headers {"Content-Type" content-type} :body body}))
+(defn- uncached
+  "A middleware that has browsers ask for everything again, so that a reload is a load."
+  [nextmw]
+  (fn uncached-mw [req]
+    (def response (nextmw req))
+    (merge response {:headers (merge (get response :headers {}) {"Cache-Control" "no-store"})})))
 
-(def routes
-  {"/" (file "index.html" "text/html; charset=utf-8")
-   "/style.css" (file "style.css" "text/css")
-   "/script.js" (file "script.js" "text/javascript")})
+(def site
+  "The handler."
+  (uncached (http/static folder)))
 
 (defn main
-  "Serves the demo on 127.0.0.1 until the process is ended."
+  "Serves the demo on 127.0.0.1 until the process is told to end."
   [_ &opt port]
-  (def listener (http/server (http/router routes) "127.0.0.1" (scan-number (or port "8000"))))
-  (printf "http://127.0.0.1:%d/" (last (net/localname listener)))
-  (flush))
+  (http/serve-forever site "127.0.0.1" (scan-number (or port "8000"))))

@@ -1,0 +1,89 @@
+###
+### graceful-restart.janet
+###
+### A new version of a program without a refused connection or a request that is cut off: a
+### supervisor holds the listener, and a worker serves it. On SIGHUP, the supervisor starts a
+### second worker, which runs the program as it is now, and then has the first one drain. On
+### SIGTERM or SIGINT the worker drains, and all ends.
+### Usage: janet examples/graceful-restart.janet [port or path of a unix socket]
+###
+
+(import kqnet)
+(import kqnet/http)
+
+(def- program (dyn *current-file*))
+
+###
+### The worker: serves the listener that is its standard input
+###
+
+(defn- work
+  [generation]
+  (defn handler [_]
+    {:status 200 :headers {"Content-Type" "text/plain"} :body (string "worker " generation "\n")})
+  # Prints its address once it serves, by which the supervisor knows.
+  (http/serve-forever handler :listener (kqnet/from-fd 0)))
+
+###
+### The supervisor
+###
+
+(defn- start
+  "Starts a worker, and returns when it serves. Its end is an event."
+  [listener generation events]
+  (def worker
+    (os/spawn [(dyn *executable*) program "worker" (string generation)] :p {:in listener :out :pipe}))
+  (def ready (ev/read (worker :out) 1024))
+  (ev/go (fn [] (ev/give events [:ended worker (os/proc-wait worker)])))
+  (if ready worker))
+
+(defn- listen
+  [where]
+  (if (string/find "/" where)
+    (kqnet/listen :unix where)
+    (kqnet/listen "127.0.0.1" (scan-number where) :nodelay true)))
+
+(defn- supervise
+  [where]
+  (def events (ev/chan 16))
+  (each signal [:hup :int :term]
+    (os/sigaction signal (fn [] (ev/give events [:signal signal])) true))
+  (def listener (listen where))
+  (var generation 1)
+  (var worker (or (start listener generation events) (error "the worker did not start")))
+  (var stopping false)
+  (print (string/join (map string (net/localname listener)) ":"))
+  (flush)
+  (while worker
+    (match (ev/take events)
+      [:signal :hup]
+      (if-let [next-one (start listener (++ generation) events)]
+        (do
+          (os/proc-kill worker false :term)
+          (set worker next-one)
+          (print "worker " generation " serves"))
+        (eprint "the new worker did not start; the old one goes on"))
+
+      [:signal _]
+      (unless stopping
+        (set stopping true)
+        (:close listener)
+        (os/proc-kill worker false :term))
+
+      [:ended ended status]
+      (cond
+        # It was told to, or failed to start.
+        (not= ended worker) (print "another worker ended with status " status)
+        stopping (do (print "the worker ended with status " status) (set worker nil))
+        (do
+          (eprint "the worker ended with status " status "; starting another")
+          (ev/sleep 1)
+          (set worker (start listener (++ generation) events)))))
+    (flush))
+  (os/exit 0))
+
+(defn main
+  [_ &opt where generation]
+  (if (= where "worker")
+    (work generation)
+    (supervise (or where "8000"))))
