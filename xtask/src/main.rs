@@ -2,6 +2,8 @@
 //!
 //! One file for each command. Standard output carries a command's result only; progress goes to standard error.
 
+mod bench;
+mod burst;
 mod cross;
 mod module;
 mod options;
@@ -33,12 +35,25 @@ usage: cargo xtask COMMAND
   serve    serve the demo site with kqnet on the newest Janet
              --port N       8000 unless given
   test     run every test
-             --quick        the Rust tests, and the Janet tests on the newest Janet only
-             --emulated     the Janet tests also on the emulated kqueue, as every kernel
-             --host NAME    the Janet tests on this host only, such as 1.37.1-poll (repeatable)
+             --quick        the Rust tests, and the Janet tests on the newest Janet only, without the longest
+             --all          every Janet test on every host: hours
+             --host NAME    the Janet tests on this host only, such as 1.37.1-poll or 1.42.0-kqueue-xnu (repeatable)
              --jobs N       so many Janet test files at once (the number of processors)
              --deadline S   seconds after which a Janet test file is killed (300)
-             FILTER...      only what has one of these in its name: fmt, clippy, rust, or a file under test/
+             FILTER...      only what has one of these in its name: fmt, clippy, rust, kernels, agreement, burst, or
+                            a file under test/
+  burst    connect bursts of clients to a server that is stopped, let it go on, and print as one line of JSON
+           how many it answers
+             --server S     core (net/server) or kqnet
+             --bursts N     20 unless given
+             --clients N    of each burst, 20 unless given
+             and the options of host
+  bench    measure kqnet beside core's net/server and other HTTP servers
+             --rounds N     5 unless given
+             --seconds S    for each measurement, 2 unless given
+             --page         all, and write docs/benchmarks.md
+             --spork F --halo2 F --circlet F   the folders of those that are to be measured too
+             NAME...        only these: accept, http, memory, growth, kqueue
   cross    compile and link for macOS, FreeBSD and NetBSD, and check the symbols left to the host
              TARGET...      only these targets";
 
@@ -74,27 +89,29 @@ fn run() -> Result<ExitCode> {
     };
     match command.as_str() {
         "host" => {
-            let options = HostOptions::parse(args)?;
+            let host = HostOptions::parse(args)?;
             tools::c_compiler()?;
-            println!("{}", options.host.build(&repo::target())?.janet().display());
+            println!("{}", host.build(&repo::target())?.janet().display());
             Ok(ExitCode::SUCCESS)
         }
         "module" => {
-            let options = HostOptions::parse(args)?;
+            let host = HostOptions::parse(args)?;
             tools::c_compiler()?;
             tools::libclang()?;
-            let built = options.host.build(&repo::target())?;
-            let folder = module::build(&options.host, &built, module::Output::Shown)?;
+            let built = host.build(&repo::target())?;
+            let folder = module::build(&host, &built, module::Output::Shown)?;
             println!("{}", folder.display());
             Ok(ExitCode::SUCCESS)
         }
         "serve" => serve::run(args),
         "test" => test::run(args),
+        "burst" => burst::run(args),
+        "bench" => bench::run(args),
         "cross" => cross::run(args),
         "help" => {
             println!("{}", usage());
             Ok(ExitCode::SUCCESS)
         }
-        other => Err(format!("no command {other}: there are host, module, serve, test, cross, help")),
+        other => Err(format!("no command {other}: there are host, module, serve, test, burst, bench, cross, help")),
     }
 }

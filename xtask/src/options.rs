@@ -3,32 +3,49 @@
 use kqnet_hosts::{Host, KERNELS, Result};
 use lexopt::{Arg, Parser, ValueExt};
 
+/// The options that [`HostOptions`] takes, for messages.
+pub const HOST_OPTIONS: &str = "--janet, --loop, --kernel, --no-nanbox, --asan";
+
 /// `--janet V --loop L --kernel K --no-nanbox --asan`.
-pub struct HostOptions {
-    /// The interpreter they choose.
-    pub host: Host,
-}
+#[derive(Default)]
+pub struct HostOptions(Host);
 
 impl HostOptions {
     /// Reads the options of a command that has no others.
-    pub fn parse(mut args: Parser) -> Result<Self> {
-        let mut host = Host::default();
+    pub fn parse(mut args: Parser) -> Result<Host> {
+        let mut options = HostOptions::default();
         while let Some(arg) = args.next().map_err(|e| e.to_string())? {
-            match arg {
-                Arg::Long("janet") => host.version = Host::version_named(&text(&mut args)?)?,
-                Arg::Long("loop") => host.event_loop = Host::loop_named(&text(&mut args)?)?,
-                Arg::Long("kernel") => host.kernel = Some(Host::kernel_named(&text(&mut args)?)?),
-                Arg::Long("no-nanbox") => host.nanbox = false,
-                Arg::Long("asan") => host.asan = true,
-                other => return Err(unknown(&other, "--janet, --loop, --kernel, --no-nanbox, --asan")),
+            let given = given(&arg);
+            if !options.take(&given, &mut args)? {
+                return Err(refuse(&given, HOST_OPTIONS));
             }
         }
+        options.finish()
+    }
+
+    /// Reads the value of an option, given as it was written; false when it is none of these.
+    pub fn take(&mut self, given: &str, args: &mut Parser) -> Result<bool> {
+        let HostOptions(host) = self;
+        match given {
+            "--janet" => host.version = Host::version_named(&text(args)?)?,
+            "--loop" => host.event_loop = Host::loop_named(&text(args)?)?,
+            "--kernel" => host.kernel = Some(Host::kernel_named(&text(args)?)?),
+            "--no-nanbox" => host.nanbox = false,
+            "--asan" => host.asan = true,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// The host that they choose.
+    pub fn finish(self) -> Result<Host> {
+        let HostOptions(mut host) = self;
         if host.event_loop.is_emulated() {
             host.kernel = host.kernel.or(Some(KERNELS[0]));
         } else if host.kernel.is_some() {
             return Err("--kernel goes with the emulated loop only: --loop kqueue on Linux".to_owned());
         }
-        Ok(HostOptions { host })
+        Ok(host)
     }
 }
 
@@ -51,10 +68,19 @@ where
 
 /// What to say of an argument that a command does not take.
 pub fn unknown(arg: &Arg, allowed: &str) -> String {
-    let given = match arg {
+    refuse(&given(arg), allowed)
+}
+
+/// The same, for an argument as it was written.
+pub fn refuse(given: &str, allowed: &str) -> String {
+    format!("{given} is not understood here; allowed: {allowed}")
+}
+
+/// An argument as it was written.
+pub fn given(arg: &Arg) -> String {
+    match arg {
         Arg::Long(name) => format!("--{name}"),
         Arg::Short(letter) => format!("-{letter}"),
         Arg::Value(value) => value.to_string_lossy().into_owned(),
-    };
-    format!("{given} is not understood here; allowed: {allowed}")
+    }
 }

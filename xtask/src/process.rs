@@ -40,32 +40,81 @@ fn end(group: i32) {
     unsafe { libc::kill(-group, libc::SIGKILL) };
 }
 
-/// Runs a command in a process group of its own; whatever of the group is left at the end or at the deadline is
-/// killed. None when the deadline ended it.
-pub fn run(command: &mut Command, deadline: Duration) -> io::Result<Option<ExitStatus>> {
-    let mut child = command.process_group(0).spawn()?;
-    let group = child.id() as i32;
-    let place = GROUPS.iter().find(|p| p.compare_exchange(0, group, Ordering::SeqCst, Ordering::SeqCst).is_ok());
-    let status = wait(&mut child, deadline);
-    end(group);
-    if !matches!(status, Ok(Some(_))) {
-        child.wait()?;
-    }
-    if let Some(place) = place {
-        place.store(0, Ordering::SeqCst);
-    }
-    status
+/// A child in a process group of its own. When it is dropped, whatever of the group is left is killed.
+pub struct Group {
+    child: Child,
+    place: Option<&'static AtomicI32>,
 }
 
-fn wait(child: &mut Child, deadline: Duration) -> io::Result<Option<ExitStatus>> {
-    let start = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if start.elapsed() >= deadline {
-            return Ok(None);
-        }
-        thread::sleep(Duration::from_millis(10));
+impl Group {
+    /// Starts a command.
+    pub fn start(command: &mut Command) -> io::Result<Self> {
+        let child = command.process_group(0).spawn()?;
+        let group = child.id() as i32;
+        let place = GROUPS.iter().find(|p| p.compare_exchange(0, group, Ordering::SeqCst, Ordering::SeqCst).is_ok());
+        Ok(Group { child, place })
     }
+
+    /// The first process of the group.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Stops the first process, and returns when it has stopped.
+    pub fn stop(&mut self) -> io::Result<()> {
+        self.signal(libc::SIGSTOP)?;
+        let mut status = 0;
+        // SAFETY: `status` is an int to write to; the process is a child of this one.
+        while unsafe { libc::waitpid(self.child.id() as i32, &mut status, libc::WUNTRACED) } == -1 {
+            let error = io::Error::last_os_error();
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+        if libc::WIFSTOPPED(status) { Ok(()) } else { Err(io::Error::other("it has ended")) }
+    }
+
+    /// Lets the first process go on.
+    pub fn go_on(&mut self) -> io::Result<()> {
+        self.signal(libc::SIGCONT)
+    }
+
+    fn signal(&mut self, signal: libc::c_int) -> io::Result<()> {
+        // SAFETY: kill has no memory preconditions. The process was not waited for, so the number is still its own.
+        if unsafe { libc::kill(self.child.id() as i32, signal) } == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    }
+
+    /// Waits until the first process ends; None when it has not at the deadline.
+    pub fn wait(&mut self, deadline: Duration) -> io::Result<Option<ExitStatus>> {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(Some(status));
+            }
+            if start.elapsed() >= deadline {
+                return Ok(None);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        end(self.child.id() as i32);
+        // It is gone already where `wait` or `stop` has seen its end.
+        let _ = self.child.wait();
+        if let Some(place) = self.place {
+            place.store(0, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Runs a command in a group of its own. None when the deadline ended it.
+pub fn run(command: &mut Command, deadline: Duration) -> io::Result<Option<ExitStatus>> {
+    Group::start(command)?.wait(deadline)
 }

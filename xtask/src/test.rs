@@ -1,25 +1,36 @@
 //! `cargo xtask test`: every test, and one line at the end that sums them.
 
+mod burst;
 mod count;
 mod janet;
+mod matrix;
 mod rust;
+mod workshop;
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use kqnet_hosts::{Host, Result};
 use lexopt::{Arg, Parser};
 
 use crate::{options, process, tools};
 use count::Count;
+use matrix::Files;
+use workshop::Workshop;
 
 /// What the command line asks for.
 struct Plan {
     quick: bool,
-    hosts: Vec<Host>,
+    /// The hosts, and what of test/ each runs.
+    hosts: Vec<(Host, Files)>,
     jobs: usize,
     deadline: Duration,
     filters: Vec<String>,
+    workshop: RefCell<Workshop>,
 }
 
 impl Plan {
@@ -27,34 +38,33 @@ impl Plan {
         let mut plan = Plan {
             quick: false,
             hosts: Vec::new(),
-            jobs: std::thread::available_parallelism().map_or(1, usize::from),
+            jobs: thread::available_parallelism().map_or(1, usize::from),
             deadline: Duration::from_secs(300),
             filters: Vec::new(),
+            workshop: RefCell::default(),
         };
-        let mut emulated = false;
+        let mut all = false;
         while let Some(arg) = args.next().map_err(|e| e.to_string())? {
             match arg {
                 Arg::Long("quick") => plan.quick = true,
-                Arg::Long("emulated") => emulated = true,
-                Arg::Long("host") => plan.hosts.push(host_named(&options::text(&mut args)?)?),
+                Arg::Long("all") => all = true,
+                Arg::Long("host") => plan.hosts.push(matrix::alone(&options::text(&mut args)?)?),
                 Arg::Long("jobs") => plan.jobs = options::number(&mut args, "--jobs", 1)?,
                 Arg::Long("deadline") => {
                     plan.deadline = Duration::from_secs(options::number(&mut args, "--deadline", 1)?);
                 }
                 Arg::Value(filter) => plan.filters.push(filter.to_string_lossy().into_owned()),
                 other => {
-                    return Err(options::unknown(
-                        &other,
-                        "--quick, --emulated, --host, --jobs, --deadline, and parts of names",
-                    ));
+                    let allowed = "--quick, --all, --host, --jobs, --deadline, and parts of names";
+                    return Err(options::unknown(&other, allowed));
                 }
             }
         }
         if plan.hosts.is_empty() {
-            plan.hosts = if plan.quick { vec![Host::default()] } else { Host::matrix() };
+            plan.hosts = if plan.quick { matrix::quick()? } else { matrix::full()? };
         }
-        if emulated {
-            plan.hosts.extend(Host::emulated());
+        if all {
+            plan.hosts.iter_mut().filter(|(_, files)| *files != Files::Long).for_each(|(_, files)| *files = Files::All);
         }
         Ok(plan)
     }
@@ -65,16 +75,6 @@ impl Plan {
     }
 }
 
-fn host_named(name: &str) -> Result<Host> {
-    let mut hosts = Host::matrix();
-    hosts.extend(Host::emulated());
-    let names: Vec<String> = hosts.iter().map(Host::to_string).collect();
-    hosts
-        .into_iter()
-        .find(|host| host.to_string() == name)
-        .ok_or_else(|| format!("no host {name}: there are {}", names.join(", ")))
-}
-
 /// Runs what was asked for; fails when one test did, or none ran.
 pub fn run(args: Parser) -> Result<ExitCode> {
     let plan = Plan::parse(args)?;
@@ -82,13 +82,34 @@ pub fn run(args: Parser) -> Result<ExitCode> {
     tools::c_compiler()?;
     tools::libclang()?;
 
+    let start = Instant::now();
     let mut total = Count::default();
-    for step in [rust::fmt, rust::clippy, rust::clippy_kqueue, rust::tests, janet::tests] {
+    for step in rust::STEPS.iter().chain(&[burst::tests, janet::tests]) {
         total += step(&plan)?;
     }
     if total == Count::default() {
         return Err(format!("no test has one of these in its name: {}", plan.filters.join(", ")));
     }
+    eprintln!("done in {:.0} s", start.elapsed().as_secs_f64());
     println!("{total}");
     Ok(if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs cases, so many at once, in their order.
+fn in_parallel<T: Send>(jobs: usize, cases: VecDeque<T>, run: impl Fn(T) -> Count + Sync) -> Count {
+    let cases = Mutex::new(cases);
+    let total = Mutex::new(Count::default());
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                loop {
+                    let next = cases.lock().unwrap_or_else(|e| e.into_inner()).pop_front();
+                    let Some(case) = next else { break };
+                    let count = run(case);
+                    *total.lock().unwrap_or_else(|e| e.into_inner()) += count;
+                }
+            });
+        }
+    });
+    total.into_inner().unwrap_or_else(|e| e.into_inner())
 }

@@ -11,6 +11,9 @@ use crate::{Built, Host, Result, emulation, source};
 
 const MAIN: &str = include_str!("host.c");
 
+/// The name of the emulation's library, in the folder lib.
+const EMULATION: &str = "libkqueue_emu.so";
+
 /// Where the interpreter looks for installed modules, in its folder.
 const MODULES: &str = "lib/janet";
 
@@ -28,6 +31,7 @@ pub fn build(host: &Host, target: &Path) -> Result<Built> {
     let stamp = recipe.stamp();
     let stamp_path = folder.join("stamp");
     if fs::read_to_string(&stamp_path).is_ok_and(|old| old == stamp) {
+        recipe.place_emulation(&folder)?;
         return Ok(Built { folder, kernel: host.kernel });
     }
 
@@ -92,8 +96,7 @@ impl Recipe {
         let mut hash = DefaultHasher::new();
         // The source's folder is named by version, and cargo checks what is in it.
         (&self.folder, &self.source, &self.header, MAIN, &self.cc, &self.flags).hash(&mut hash);
-        if let Some(library) = &self.emulation {
-            fs::read(library).unwrap_or_default().hash(&mut hash);
+        if self.emulation.is_some() {
             fs::read(emulation::headers().join("sys/event.h")).unwrap_or_default().hash(&mut hash);
         }
         format!("{:016x}\n", hash.finish())
@@ -126,8 +129,8 @@ impl Recipe {
         if cfg!(target_os = "linux") {
             command.arg("-ldl");
         }
-        if let Some(library) = &self.emulation {
-            copy(library, &lib.join("libkqueue_emu.so"))?;
+        if self.emulation.is_some() {
+            self.place_emulation(new)?;
             emulation::write_starters(&bin)?;
             // A module finds kqueue() there too, so that it and its host share one instance.
             command.arg("-L").arg(&lib).args(["-Wl,--no-as-needed", "-lkqueue_emu", "-Wl,-rpath,$ORIGIN/../lib"]);
@@ -138,6 +141,20 @@ impl Recipe {
             return Err(format!("the C compiler {} failed on Janet ({})", self.cc, out.status));
         }
         remove(&work)
+    }
+
+    /// Copies the emulation's library beside the interpreter in `folder`, which finds it there when it starts: never
+    /// into a file that a running program may have mapped.
+    fn place_emulation(&self, folder: &Path) -> Result<()> {
+        let Some(library) = &self.emulation else { return Ok(()) };
+        let place = folder.join("lib").join(EMULATION);
+        let content = fs::read(library).map_err(|e| failed("read", library, e))?;
+        if fs::read(&place).is_ok_and(|old| old == content) {
+            return Ok(());
+        }
+        let new = place.with_extension("new");
+        fs::write(&new, content).map_err(|e| failed("write", &new, e))?;
+        fs::rename(&new, &place).map_err(|e| failed("rename", &new, e))
     }
 }
 

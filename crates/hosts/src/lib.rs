@@ -116,36 +116,25 @@ impl Host {
         named("kernel", name, &KERNELS)
     }
 
-    /// The hosts that the tests run on: every version on every loop that this system has, one with the other value
-    /// layout, and one with AddressSanitizer.
-    pub fn matrix() -> Vec<Host> {
-        let loops: Vec<_> = Loop::ALL.iter().copied().filter(|l| !l.is_emulated()).collect();
-        let mut hosts = Vec::new();
-        for version in VERSIONS {
-            hosts.extend(loops.iter().map(|&event_loop| Host { version, event_loop, ..Host::default() }));
-        }
-        hosts.push(Host { version: "1.37.1", nanbox: false, ..Host::default() });
-        // Elsewhere the compiler would give the module a sanitizer of its own beside the host's.
-        if cfg!(target_os = "linux") {
-            hosts.push(Host { asan: true, ..Host::default() });
-        }
-        hosts
-    }
-
-    /// The hosts on an emulated loop: every version, as every kernel.
-    pub fn emulated() -> Vec<Host> {
-        let mut hosts = Vec::new();
-        for &event_loop in Loop::ALL.iter().filter(|l| l.is_emulated()) {
-            for version in VERSIONS {
-                hosts.extend(KERNELS.map(|kernel| Host {
-                    version,
-                    event_loop,
-                    kernel: Some(kernel),
-                    ..Host::default()
-                }));
+    /// The host of that name, as it is displayed.
+    pub fn named(name: &str) -> Result<Host> {
+        let mut host = Host::default();
+        let mut parts = name.split('-');
+        host.version = Host::version_named(parts.next().unwrap_or_default())?;
+        host.event_loop = Host::loop_named(parts.next().unwrap_or_default())?;
+        for part in parts {
+            match part {
+                "nonanbox" => host.nanbox = false,
+                "asan" => host.asan = true,
+                kernel => host.kernel = Some(Host::kernel_named(kernel)?),
             }
         }
-        hosts
+        if host.kernel.is_some() != host.event_loop.is_emulated() || host.to_string() != name {
+            return Err(format!(
+                "no host {name}: a name is VERSION-LOOP[-nonanbox][-asan], and -KERNEL where emulated"
+            ));
+        }
+        Ok(host)
     }
 
     /// What is the same for hosts that differ only in what is chosen at their start; a folder's name.
@@ -189,6 +178,11 @@ pub struct Built {
 }
 
 impl Built {
+    /// The same interpreter, started as another kernel's.
+    pub fn as_kernel(&self, kernel: Option<&'static str>) -> Built {
+        Built { kernel, ..self.clone() }
+    }
+
     /// The program.
     pub fn janet(&self) -> PathBuf {
         match self.kernel {
@@ -200,5 +194,31 @@ impl Built {
     /// The folder of its `janet.h`.
     pub fn headers(&self) -> PathBuf {
         self.folder.join("include/janet")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_found_by_its_name() {
+        for event_loop in Loop::ALL.iter().copied() {
+            for (nanbox, asan) in [(true, false), (false, false), (true, true)] {
+                let kernel = event_loop.is_emulated().then_some("netbsd7");
+                let host = Host { version: "1.37.1", event_loop, kernel, nanbox, asan };
+                assert_eq!(Host::named(&host.to_string()), Ok(host));
+            }
+        }
+    }
+
+    #[test]
+    fn what_names_no_host_is_refused() {
+        for name in
+            ["", "1.37.1", "1.37-poll", "1.37.1-poll-xnu", "1.37.1-poll-asan-nonanbox", "1.37.1-poll-", "poll-1.37.1"]
+        {
+            assert!(Host::named(name).is_err(), "{name}");
+        }
+        assert_eq!(Host::named("1.37.1-kqueue").is_err(), cfg!(target_os = "linux"));
     }
 }

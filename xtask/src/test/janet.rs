@@ -2,42 +2,44 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use kqnet_hosts::{Built, Host, Result};
+use kqnet_hosts::Result;
 
-use super::Plan;
 use super::count::Count;
-use crate::{module, process, repo, spork};
+use super::matrix::Files;
+use super::{Plan, in_parallel};
+use crate::{process, repo, spork};
 
 /// One test file on one host.
 struct Case {
     host: String,
     janet: PathBuf,
     janet_path: PathBuf,
-    /// Relative to the repository, where tests run.
+    /// The name of the file in test/, without its suffix.
     file: String,
+    /// Whether files that would take minutes are to be shorter.
+    quick: bool,
 }
 
-/// Every file under test/ that was asked for, on every host that was.
+/// Every file under test/ that was asked for, on every host that is to run it.
 pub fn tests(plan: &Plan) -> Result<Count> {
     let files = files(plan)?;
-    if files.is_empty() {
-        return Ok(Count::default());
-    }
     let mut total = Count::default();
+    let hosts: Vec<_> = plan.hosts.iter().filter(|(_, which)| files.iter().any(|file| which.include(file))).collect();
+    let mut workshop = plan.workshop.borrow_mut();
+    workshop.build(hosts.iter().map(|(host, _)| host));
     let mut cases = VecDeque::new();
-    for (host, built) in plan.hosts.iter().zip(build_hosts(&plan.hosts)) {
-        match prepare(host, built) {
-            Ok((janet, janet_path)) => cases.extend(files.iter().map(|file| Case {
+    for (host, which) in hosts {
+        match workshop.get(host).and_then(|ready| Ok((ready.janet, spork::beside(&ready.module)?))) {
+            Ok((janet, janet_path)) => cases.extend(files.iter().filter(|file| which.include(file)).map(|file| Case {
                 host: host.to_string(),
                 janet: janet.clone(),
                 janet_path: janet_path.clone(),
                 file: file.clone(),
+                quick: *which != Files::Long,
             })),
             Err(message) => {
                 eprintln!("FAIL  {host}: {message}");
@@ -45,24 +47,9 @@ pub fn tests(plan: &Plan) -> Result<Count> {
             }
         }
     }
-
-    let cases = Mutex::new(cases);
-    let counts = Mutex::new(total);
-    thread::scope(|scope| {
-        for _ in 0..plan.jobs {
-            scope.spawn(|| {
-                while let Some(case) = pop(&cases) {
-                    let count = case.run(plan.deadline);
-                    *counts.lock().unwrap_or_else(|e| e.into_inner()) += count;
-                }
-            });
-        }
-    });
-    Ok(counts.into_inner().unwrap_or_else(|e| e.into_inner()))
-}
-
-fn pop(cases: &Mutex<VecDeque<Case>>) -> Option<Case> {
-    cases.lock().unwrap_or_else(|e| e.into_inner()).pop_front()
+    let deadline = plan.deadline;
+    total += in_parallel(plan.jobs, cases, |case| case.run(deadline));
+    Ok(total)
 }
 
 fn files(plan: &Plan) -> Result<Vec<String>> {
@@ -74,46 +61,12 @@ fn files(plan: &Plan) -> Result<Vec<String>> {
             .file_name()
             .to_string_lossy()
             .into_owned();
-        if name.strip_suffix(".janet").is_some_and(|stem| plan.wants(stem)) {
-            files.push(format!("test/{name}"));
+        if let Some(stem) = name.strip_suffix(".janet").filter(|stem| plan.wants(stem)) {
+            files.push(stem.to_owned());
         }
     }
     files.sort();
     Ok(files)
-}
-
-/// Interpreters are compiled two at a time; modules one by one, since cargo uses all processors itself.
-fn build_hosts(hosts: &[Host]) -> Vec<Result<Built>> {
-    let next = Mutex::new(0);
-    let built: Mutex<Vec<Option<Result<Built>>>> = Mutex::new(hosts.iter().map(|_| None).collect());
-    thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let mut taken = next.lock().unwrap_or_else(|e| e.into_inner());
-                    let index = *taken;
-                    *taken += 1;
-                    drop(taken);
-                    let Some(host) = hosts.get(index) else { break };
-                    let result = host.build(&repo::target());
-                    built.lock().unwrap_or_else(|e| e.into_inner())[index] = Some(result);
-                }
-            });
-        }
-    });
-    built
-        .into_inner()
-        .unwrap_or_else(|e| e.into_inner())
-        .into_iter()
-        .map(|result| result.unwrap_or_else(|| Err("the interpreter was not built".to_owned())))
-        .collect()
-}
-
-fn prepare(host: &Host, built: Result<Built>) -> Result<(PathBuf, PathBuf)> {
-    let built = built?;
-    eprintln!("building kqnet for Janet {host}");
-    let module = module::build(host, &built, module::Output::OnFailure)?;
-    Ok((built.janet(), spork::beside(&module)?))
 }
 
 impl Case {
@@ -127,13 +80,10 @@ impl Case {
         let Case { host, file, .. } = self;
         match why {
             None => eprintln!("ok    {host} {file}: {count} in {seconds:.1} s"),
-            Some(why) => {
-                let stem = Path::new(file).file_stem().unwrap_or_default().to_string_lossy();
-                eprintln!(
-                    "{why}\nFAIL  {host} {file}: {count} in {seconds:.1} s; to run it again: \
-                     cargo xtask test --host {host} {stem}"
-                );
-            }
+            Some(why) => eprintln!(
+                "{why}\nFAIL  {host} {file}: {count} in {seconds:.1} s; to run it again: \
+                 cargo xtask test --host {host} {file}"
+            ),
         }
         count
     }
@@ -141,7 +91,7 @@ impl Case {
     /// What the file printed, and how it ended when that was not a success.
     fn output(&self, deadline: Duration) -> Result<(String, Ended)> {
         let folder = repo::target().join("test-output").join(&self.host);
-        let log = folder.join(Path::new(&self.file).file_name().unwrap_or_default()).with_extension("log");
+        let log = folder.join(format!("{}.log", self.file));
         let cannot = |e: std::io::Error| format!("cannot write {}: {e}", log.display());
         fs::create_dir_all(&folder).map_err(cannot)?;
         // To a file, not a pipe: a process that a test leaves behind must not hold up its end.
@@ -149,7 +99,7 @@ impl Case {
         let err = out.try_clone().map_err(cannot)?;
         let mut command = Command::new(&self.janet);
         command
-            .arg(&self.file)
+            .arg(format!("test/{}.janet", self.file))
             .current_dir(repo::root())
             .env("JANET_PATH", &self.janet_path)
             .env_remove("JANET_PROFILE")
@@ -158,6 +108,9 @@ impl Case {
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(err);
+        if self.quick {
+            command.env("KQNET_TEST_QUICK", "1");
+        }
         let status =
             process::run(&mut command, deadline).map_err(|e| format!("cannot run {}: {e}", self.janet.display()))?;
         let ended = match status {

@@ -2,14 +2,24 @@
 
 use std::process::Command;
 
-use kqnet_hosts::{Host, Result};
+use kqnet_hosts::{Host, KERNELS, Result};
 
 use super::Plan;
 use super::count::Count;
 use crate::repo;
 
+/// All of them, in the order in which they are run.
+pub const STEPS: [fn(&Plan) -> Result<Count>; 6] = [fmt, clippy, clippy_kqueue, tests, kernels, agreement];
+
+/// What cargo tests: not the module and the bindings, which have no tests and need a header.
+const TESTED: &[&str] = &["--workspace", "--exclude", "kqnet", "--exclude", "evil-janet"];
+
+/// The emulation of kqueue is for Linux.
+const EMULATED: bool = cfg!(target_os = "linux");
+const NOT_EMULATED: &[&str] = if EMULATED { &[] } else { &["--exclude", "kqueue-emu"] };
+
 /// The source is as `cargo fmt` leaves it.
-pub fn fmt(plan: &Plan) -> Result<Count> {
+fn fmt(plan: &Plan) -> Result<Count> {
     check(plan, "fmt", || {
         let mut cargo = repo::cargo();
         cargo.args(["fmt", "--all", "--check"]);
@@ -18,13 +28,16 @@ pub fn fmt(plan: &Plan) -> Result<Count> {
 }
 
 /// No lint of any crate says anything.
-pub fn clippy(plan: &Plan) -> Result<Count> {
-    let lints = ["--all-targets", "--", "-D", "warnings"];
-    check(plan, "clippy", || clippy_command(&["--workspace"], &lints))
+fn clippy(plan: &Plan) -> Result<Count> {
+    let packages = [&["--workspace"], NOT_EMULATED].concat();
+    check(plan, "clippy", || clippy_command(&packages, &["--all-targets", "--", "-D", "warnings"]))
 }
 
 /// Nor of the code that is compiled on systems with kqueue.
-pub fn clippy_kqueue(plan: &Plan) -> Result<Count> {
+fn clippy_kqueue(plan: &Plan) -> Result<Count> {
+    if !EMULATED {
+        return Ok(Count::default());
+    }
     let packages = ["--package", "kqnet", "--package", "kqnet-accept", "--features", "kqnet/emulated-kqueue"];
     check(plan, "clippy-kqueue", || clippy_command(&packages, &["--", "-D", "warnings"]))
 }
@@ -55,26 +68,61 @@ fn check(plan: &Plan, name: &str, command: impl FnOnce() -> Result<Command>) -> 
     Ok(Count::FAIL)
 }
 
-/// `cargo test` of every crate but the module and the bindings, which have none and need a header.
-pub fn tests(plan: &Plan) -> Result<Count> {
-    const COMMAND: [&str; 7] =
-        ["test", "--workspace", "--exclude", "kqnet", "--exclude", "evil-janet", "--no-fail-fast"];
-    if !plan.wants("rust") {
+/// Every test of every crate.
+fn tests(plan: &Plan) -> Result<Count> {
+    cargo_test(plan, "rust", &[TESTED, NOT_EMULATED].concat(), &[], &[])
+}
+
+/// The accept policy on the semantics of every kernel: simulated, with 100,000 histories, and on real sockets.
+fn kernels(plan: &Plan) -> Result<Count> {
+    const PACKAGE: [&str; 4] = ["--package", "kqnet-accept", "--features", "emulated-kqueue"];
+    if !EMULATED {
         return Ok(Count::default());
     }
-    let out = repo::cargo().args(COMMAND).output().map_err(|e| format!("cannot run cargo test: {e}"))?;
+    let cases = if plan.quick { "2000" } else { "20000" };
+    let simulated = [&PACKAGE[..], &["--test", "kernels"]].concat();
+    let mut total = cargo_test(plan, "kernels", &simulated, &[], &[("CASES", cases)])?;
+    let real = [&PACKAGE[..], &["--test", "system"]].concat();
+    for kernel in KERNELS {
+        total += cargo_test(plan, &format!("kernels-{kernel}"), &real, &[], &[("KQUEUE_EMU_KERNEL", kernel)])?;
+    }
+    Ok(total)
+}
+
+/// The HTTP parsers against the reference ones, for as many requests as 20 seconds allow.
+fn agreement(plan: &Plan) -> Result<Count> {
+    let seconds = if plan.quick { "2" } else { "20" };
+    let test = ["--release", "--package", "kqnet-http1", "--test", "agreement"];
+    cargo_test(plan, "agreement", &test, &["--ignored"], &[("SECONDS", seconds)])
+}
+
+/// `cargo test`, which is run with these arguments, those for the tests themselves, and these variables.
+fn cargo_test(
+    plan: &Plan,
+    name: &str,
+    packages: &[&str],
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Result<Count> {
+    if !plan.wants(name) {
+        return Ok(Count::default());
+    }
+    let mut cargo = repo::cargo();
+    cargo.arg("test").args(packages).arg("--no-fail-fast").arg("--").args(arguments).envs(variables.iter().copied());
+    let out = cargo.output().map_err(|e| format!("cannot run cargo test: {e}"))?;
     let stdout = String::from_utf8_lossy(&out.stdout);
     let mut count = Count::cargo(&stdout);
     if out.status.success() {
-        eprintln!("ok    rust: {count}");
+        eprintln!("ok    {name}: {count}");
         return Ok(count);
     }
     // It did not compile, or a test took the process with it.
     count.failed = count.failed.max(1);
     eprint!("{stdout}{}", String::from_utf8_lossy(&out.stderr));
-    eprintln!("FAIL  rust: {count}; to run it again: cargo xtask test rust");
+    eprintln!("FAIL  {name}: {count}; to run it again: cargo xtask test {name}");
+    let variables: String = variables.iter().map(|(variable, value)| format!("{variable}={value} ")).collect();
     for test in stdout.lines().filter_map(failed_test) {
-        eprintln!("      to run one again: cargo test --workspace --exclude kqnet --exclude evil-janet {test}");
+        eprintln!("      to run one again: {variables}cargo test {} {test}", packages.join(" "));
     }
     Ok(count)
 }

@@ -1,0 +1,22 @@
+###
+### server.janet
+###
+### The server of cargo xtask burst: answers a byte with a byte. Usage: janet server.janet core|kqnet
+###
+
+(defn- handler
+  [conn]
+  (defer (:close conn)
+    (when (:read conn 1)
+      (:write conn "!"))))
+
+(defn main
+  "Serves on a free port of 127.0.0.1, which it prints, until the process is ended."
+  [_ kind]
+  (def serve (if (= kind "kqnet") (get-in (require "kqnet") ['server :value]) net/server))
+  (def listener (serve "127.0.0.1" 0 handler))
+  # One turn of the loop, in which accepting begins: it begins with an accept of its own, beside those that events cause,
+  # and a burst that came before would have that one answer more.
+  (ev/sleep 0)
+  (print (last (net/localname listener)))
+  (flush))

@@ -1,0 +1,135 @@
+//! What a server does for each connection or request, counted: system calls by strace, instructions by callgrind.
+//!
+//! Each count is the difference of two runs that differ only in how much they serve, so that starting up does not count.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use kqnet_hosts::Result;
+
+use super::load::{self, End, Talk};
+use super::server::Program;
+use crate::{repo, tools};
+
+/// What was counted: by name, for each connection or request.
+pub type Counts = BTreeMap<String, f64>;
+
+/// Why something cannot be counted here, if so.
+pub fn cannot(tool: &str) -> Option<String> {
+    (!tools::on_path(tool)).then(|| format!("{tool} is not installed (on Debian: apt-get install {tool})"))
+}
+
+/// System calls for each exchange, by name.
+pub fn system_calls(program: &Program, talk: Talk, clients: usize, count: u64) -> Result<Counts> {
+    let out = scratch("strace.out")?;
+    let wrapper = ["strace", "-f", "-c", "-o"].map(OsString::from);
+    difference(talk, clients, count, |served| {
+        let wrapper: Vec<OsString> = wrapper.iter().cloned().chain([out.clone().into()]).collect();
+        serve(program, &wrapper, talk, clients, served)?;
+        Ok(parse_strace(&read(&out)?))
+    })
+}
+
+/// Instructions for each exchange.
+pub fn instructions(program: &Program, talk: Talk, clients: usize, count: u64) -> Result<f64> {
+    let out = scratch("callgrind.out")?;
+    let counts = difference(talk, clients, count, |served| {
+        let mut file = OsString::from("--callgrind-out-file=");
+        file.push(&out);
+        serve(program, &["valgrind".into(), "--tool=callgrind".into(), file], talk, clients, served)?;
+        parse_callgrind(&read(&out)?).ok_or_else(|| "callgrind wrote no sum".to_owned())
+    })?;
+    Ok(total(&counts))
+}
+
+/// Calls on the emulated kqueue for each exchange, by name, as counted by a library made from calls.c.
+pub fn emulated_calls(program: &Program, library: &Path, talk: Talk, clients: usize, count: u64) -> Result<Counts> {
+    let out = scratch("calls.out")?;
+    let program = program.clone().env("LD_PRELOAD", library).env("KQNET_CALLS", &out);
+    difference(talk, clients, count, |served| {
+        serve(&program, &[], talk, clients, served)?;
+        Ok(parse_calls(&read(&out)?))
+    })
+}
+
+/// The sum of what was counted.
+pub fn total(counts: &Counts) -> f64 {
+    counts.values().sum()
+}
+
+fn difference(talk: Talk, clients: usize, count: u64, mut run: impl FnMut(u64) -> Result<Counts>) -> Result<Counts> {
+    // So that both runs have as many connections where they are kept.
+    let less = if talk == Talk::Requests { (count / 2).max(2 * clients as u64) } else { count / 2 };
+    let (few, many) = (run(less)?, run(less + count)?);
+    let per_one = |(name, all): (&String, &f64)| (name.clone(), (all - few.get(name).unwrap_or(&0.0)) / count as f64);
+    Ok(many.iter().map(per_one).collect())
+}
+
+fn serve(program: &Program, wrapper: &[OsString], talk: Talk, clients: usize, count: u64) -> Result<()> {
+    let server = program.start_under(wrapper, 1)?;
+    let done = load::run(talk, &server.ports, clients, End::Count(count))?;
+    server.finish()?;
+    if done.failed > 0 {
+        return Err(format!("{} failed at {} of {count}", program.name, done.failed));
+    }
+    Ok(())
+}
+
+fn scratch(name: &str) -> Result<PathBuf> {
+    let path = repo::target().join("bench").join(name);
+    match fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(format!("cannot remove {}: {e}", path.display())),
+        _ => Ok(path),
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}; see target/bench/server.log", path.display()))
+}
+
+/// The lines of strace -c: share, seconds, time of a call, calls, perhaps errors, name.
+fn parse_strace(text: &str) -> Counts {
+    let row = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let name = (*fields.last()?).to_owned();
+        Some((name, fields.get(3)?.parse().ok()?))
+    };
+    text.lines().filter_map(row).filter(|(name, _)| name != "total").collect()
+}
+
+fn parse_callgrind(text: &str) -> Option<Counts> {
+    let sum = text.lines().find_map(|line| line.strip_prefix("summary: ").or(line.strip_prefix("totals: ")))?;
+    Some(BTreeMap::from([("instructions".to_owned(), sum.trim().parse().ok()?)]))
+}
+
+fn parse_calls(text: &str) -> Counts {
+    let row = |line: &str| {
+        let (name, count) = line.split_once(' ')?;
+        Some((name.to_owned(), count.parse().ok()?))
+    };
+    text.lines().filter_map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_strace_is_read() {
+        let text = "% time     seconds  usecs/call     calls    errors syscall\n\
+                    ------ ----------- ----------- --------- --------- ----------------\n \
+                    50.00    0.000010           1        12         3 accept4\n \
+                    50.00    0.000010           1         7           close\n\
+                    ------ ----------- ----------- --------- --------- ----------------\n\
+                    100.00    0.000020           1        19         3 total\n";
+        let expected = [("accept4".to_owned(), 12.0), ("close".to_owned(), 7.0)];
+        assert_eq!(parse_strace(text), BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn the_sum_of_callgrind_is_read() {
+        assert_eq!(parse_callgrind("events: Ir\nsummary: 42\n").map(|counts| total(&counts)), Some(42.0));
+    }
+}

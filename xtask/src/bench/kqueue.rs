@@ -1,0 +1,77 @@
+//! The kqueue loop on the emulation beside epoll: calls, not time.
+
+use std::path::PathBuf;
+
+use kqnet_hosts::{Host, Loop, Result};
+
+use super::counts::Counts;
+use super::figures::{Better, Comparison};
+use super::load::Talk;
+use super::{Bench, bytes, compile, counts, progress};
+use crate::{module, repo};
+
+/// Of the emulated kernels: the one that matters, and one that is different.
+const KERNELS: [&str; 2] = ["xnu", "netbsd"];
+const CLIENTS: [usize; 2] = [1, 64];
+
+/// Counts calls.
+pub fn measure(bench: &Bench) -> Result<Vec<Comparison>> {
+    let mut all = Comparison::new(
+        "kqueue-calls",
+        "System calls for each connection, kqueue beside epoll",
+        "On the emulated kqueue (crates/kqueue-emu), the calls that the server makes which a kernel with kqueue would get \
+         as system calls; on epoll, by strace. Accepting is one accept4 in both here: macOS has none, and there each \
+         accepted connection costs kqnet one fcntl more, and core two.",
+        "system calls",
+        Better::Less,
+    );
+    let mut queue = Comparison::new(
+        "kqueue-kevent",
+        "Calls of the event queue for each connection",
+        "Of the calls above, kevent; on epoll, epoll_wait and epoll_ctl.",
+        "system calls",
+        Better::Less,
+    );
+    if !Loop::ALL.iter().any(|l| l.is_emulated()) {
+        all.note("The emulated kqueue is for Linux.".to_owned());
+        return Ok(vec![all, queue]);
+    }
+    let mut add = |label: &str, name: &str, counted: &Counts| {
+        let of_queue = counted.iter().filter(|(name, _)| name.contains("kevent") || name.contains("epoll"));
+        all.add(label, name, counts::total(counted));
+        queue.add(label, name, of_queue.map(|(_, count)| count).sum());
+    };
+
+    let epoll = [("core", "core 1.42.0"), ("kqnet", "kqnet")];
+    if counts::cannot("strace").is_none() {
+        for clients in CLIENTS {
+            progress(&format!("epoll, {}", label(clients)));
+            for (kind, name) in epoll {
+                let program = bytes(name, &bench.janet, kind, &bench.path);
+                let counted = counts::system_calls(&program, Talk::Bytes, clients, 4000)?;
+                add(&format!("epoll, {}", label(clients)), name, &counted);
+            }
+        }
+    }
+    let library: PathBuf = bench.scratch.join("calls.so");
+    compile("xtask/bench/calls.c", &library, &["-shared", "-fPIC", "-ldl"])?;
+    for kernel in KERNELS {
+        let host = Host { event_loop: Loop::Kqueue, kernel: Some(kernel), ..Host::default() };
+        let built = host.build(&repo::target())?;
+        let path = module::build(&host, &built, module::Output::OnFailure)?;
+        for clients in CLIENTS {
+            let label = format!("kqueue as {kernel}, {}", label(clients));
+            progress(&label);
+            for (kind, name) in epoll {
+                let program = bytes(name, &built.janet(), kind, &path);
+                let counted = counts::emulated_calls(&program, &library, Talk::Bytes, clients, 4000)?;
+                add(&label, name, &counted);
+            }
+        }
+    }
+    Ok(vec![all, queue])
+}
+
+fn label(clients: usize) -> String {
+    if clients == 1 { "1 client".to_owned() } else { format!("{clients} clients") }
+}

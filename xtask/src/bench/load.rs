@@ -1,0 +1,224 @@
+//! Clients of our own, for what wrk cannot do: a connection for each exchange, bursts, an exact number of requests,
+//! connections that stay idle. All run on one thread.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use kqnet_hosts::Result;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+/// After which a load that was to come to an end by itself has failed.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How clients talk to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Talk {
+    /// A byte each way; then the server closes, and the client connects again.
+    Bytes,
+    /// A request for `/` that asks the server to close; then the client connects again.
+    Single,
+    /// Requests for `/`, one after the other on a kept connection.
+    Requests,
+}
+
+/// When clients stop.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    /// After so long.
+    Time(Duration),
+    /// After so many exchanges in all.
+    Count(u64),
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Done {
+    /// Exchanges that were completed.
+    pub count: u64,
+    /// Those that were not: refused, reset, or closed without an answer.
+    pub failed: u64,
+    /// From the first connect to the last answer.
+    pub time: Duration,
+}
+
+impl Talk {
+    fn bytes(self) -> &'static [u8] {
+        match self {
+            Talk::Bytes => b"?",
+            Talk::Single => b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
+            Talk::Requests => b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        }
+    }
+}
+
+/// The address of a port here.
+pub fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// Runs so many clients at once, spread over the ports.
+pub fn run(talk: Talk, ports: &[u16], clients: usize, end: End) -> Result<Done> {
+    let mut poll = Poll::new().map_err(|e| format!("cannot make an event queue for the clients: {e}"))?;
+    let mut events = Events::with_capacity(1024);
+    let (limit, most) = match end {
+        End::Time(time) => (time, u64::MAX),
+        End::Count(count) => (PATIENCE, count),
+    };
+    let mut done = Done::default();
+    let mut begun = 0;
+    let mut slots: Vec<Option<Client>> = Vec::new();
+    let start = Instant::now();
+    for index in 0..clients.min(usize::try_from(most).unwrap_or(clients)) {
+        slots.push(Some(Client::connect(&poll, ports[index % ports.len()], index)?));
+        begun += 1;
+    }
+    while start.elapsed() < limit && done.count + done.failed < most {
+        let left = limit.saturating_sub(start.elapsed());
+        match poll.poll(&mut events, Some(left)) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+            result => result.map_err(|e| format!("cannot wait for the server: {e}"))?,
+        }
+        for event in &events {
+            let index = event.token().0;
+            let Some(client) = &mut slots[index] else { continue };
+            let more = begun < most;
+            match client.advance(talk, more) {
+                Progress::Waits => {}
+                Progress::Answered => {
+                    done.count += 1;
+                    done.time = start.elapsed();
+                    begun += u64::from(more);
+                }
+                Progress::Closed { answered } => {
+                    if answered && talk != Talk::Requests {
+                        done.count += 1;
+                        done.time = start.elapsed();
+                    } else if !client.resting {
+                        done.failed += 1;
+                    }
+                    slots[index] = None;
+                    if more && start.elapsed() < limit {
+                        slots[index] = Some(Client::connect(&poll, ports[index % ports.len()], index)?);
+                        begun += 1;
+                    }
+                }
+            }
+        }
+    }
+    if let End::Count(count) = end
+        && done.count + done.failed < count
+    {
+        return Err(format!("the server answered {} of {count} in {} s", done.count, PATIENCE.as_secs()));
+    }
+    Ok(done)
+}
+
+enum Progress {
+    Waits,
+    Answered,
+    Closed { answered: bool },
+}
+
+struct Client {
+    stream: TcpStream,
+    sent: bool,
+    answered: bool,
+    /// Has had all its answers, and asks for no more.
+    resting: bool,
+    input: Vec<u8>,
+}
+
+impl Client {
+    fn connect(poll: &Poll, port: u16, index: usize) -> Result<Self> {
+        let connected = TcpStream::connect(local(port)).and_then(|mut stream| {
+            poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
+            Ok(stream)
+        });
+        let stream = connected.map_err(|e| format!("cannot connect to the server: {e}"))?;
+        Ok(Client { stream, sent: false, answered: false, resting: false, input: Vec::new() })
+    }
+
+    fn advance(&mut self, talk: Talk, more: bool) -> Progress {
+        if !self.sent {
+            match self.stream.write(talk.bytes()) {
+                Ok(_) => self.sent = true,
+                Err(e) if [ErrorKind::WouldBlock, ErrorKind::NotConnected].contains(&e.kind()) => {
+                    return Progress::Waits;
+                }
+                Err(_) => return Progress::Closed { answered: false },
+            }
+        }
+        let mut bytes = [0; 4096];
+        loop {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return Progress::Closed { answered: self.answered },
+                Ok(count) => {
+                    self.answered = true;
+                    if talk != Talk::Requests {
+                        continue;
+                    }
+                    self.input.extend_from_slice(&bytes[..count]);
+                    let Some(length) = response_length(&self.input) else { continue };
+                    if self.input.len() < length {
+                        continue;
+                    }
+                    self.input.clear();
+                    self.resting = !more;
+                    if more && self.stream.write(talk.bytes()).is_err() {
+                        return Progress::Closed { answered: false };
+                    }
+                    return Progress::Answered;
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Progress::Waits,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Progress::Closed { answered: false },
+            }
+        }
+    }
+}
+
+/// How long a response is in all, once its head is there.
+fn response_length(input: &[u8]) -> Option<usize> {
+    let end = input.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let head = String::from_utf8_lossy(&input[..end]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"))?;
+    Some(end + length.trim().parse::<usize>().ok()?)
+}
+
+/// Opens connections that send `bytes` and then nothing.
+pub fn hold(port: u16, count: usize, bytes: &[u8]) -> Result<Vec<std::net::TcpStream>> {
+    let connect = || {
+        let mut stream = std::net::TcpStream::connect_timeout(&local(port), Duration::from_secs(10))?;
+        stream.write_all(bytes)?;
+        Ok(stream)
+    };
+    (0..count)
+        .map(|index| connect().map_err(|e: std::io::Error| format!("cannot open connection {}: {e}", index + 1)))
+        .collect()
+}
+
+/// Lets this process, and those it starts, have as many descriptors as the system allows it. Returns how many.
+pub fn raise_descriptor_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: it has a place to write to.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return 256;
+    }
+    // macOS takes no more than this, whatever it says.
+    let wanted = libc::rlimit { rlim_cur: limit.rlim_max.min(65_536), rlim_max: limit.rlim_max };
+    // SAFETY: it reads from a place that lives.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &wanted) } == 0 { wanted.rlim_cur } else { limit.rlim_cur }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_is_as_long_as_its_head_says() {
+        assert_eq!(response_length(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"), None);
+        assert_eq!(response_length(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"), Some(41));
+    }
+}

@@ -1,0 +1,144 @@
+//! The servers under test: how each is started, and its end.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kqnet_hosts::Result;
+
+use super::load::local;
+use super::usage::{self, Usage};
+use crate::process::Group;
+
+/// How long a server may take to listen: under valgrind, seconds.
+const START: Duration = Duration::from_secs(40);
+/// How long it may take to end after its input has.
+const END: Duration = Duration::from_secs(20);
+
+/// A program that serves on the ports that are its last arguments, and ends with its input.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// What it is called in results.
+    pub name: String,
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    environment: Vec<(&'static str, OsString)>,
+}
+
+impl Program {
+    /// A program without arguments.
+    pub fn new(name: &str, program: &Path) -> Self {
+        Program { name: name.to_owned(), program: program.to_owned(), arguments: Vec::new(), environment: Vec::new() }
+    }
+
+    /// The same with one more argument.
+    pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// The same with a variable in its environment.
+    pub fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    /// Starts it with one port.
+    pub fn start(&self) -> Result<Server> {
+        self.start_under(&[], 1)
+    }
+
+    /// Starts it as the last arguments of another program, with so many ports.
+    pub fn start_under(&self, wrapper: &[OsString], ports: usize) -> Result<Server> {
+        let ports = free_ports(ports)?;
+        let mut words = wrapper.iter().cloned().chain([self.program.clone().into_os_string()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        let log = crate::repo::target().join("bench/server.log");
+        let log = File::create(&log).map_err(|e| format!("cannot write {}: {e}", log.display()))?;
+        command
+            .args(words)
+            .args(&self.arguments)
+            .args(ports.iter().map(u16::to_string))
+            .env_remove("JANET_PROFILE")
+            .env_remove("JANET_PATH")
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let group = Group::start(&mut command).map_err(|e| format!("cannot run {}: {e}", self.name))?;
+        let mut server = Server { name: self.name.clone(), group, ports };
+        server.wait_until_it_listens()?;
+        Ok(server)
+    }
+}
+
+/// A server that runs. It is killed when dropped.
+pub struct Server {
+    name: String,
+    group: Group,
+    /// Where it listens.
+    pub ports: Vec<u16>,
+}
+
+impl Server {
+    /// Its first port.
+    pub fn port(&self) -> u16 {
+        self.ports[0]
+    }
+
+    /// What it has used, unless it was started under another program.
+    pub fn usage(&mut self) -> Result<Usage> {
+        let pid = self.group.child().id();
+        usage::of(pid).map_err(|e| format!("{}: {e}; see target/bench/server.log", self.name))
+    }
+
+    /// Waits until it has nothing to do, and tells what it has used by then.
+    pub fn settle(&mut self) -> Result<Usage> {
+        let end = Instant::now() + Duration::from_secs(10);
+        let mut before = self.usage()?;
+        loop {
+            thread::sleep(Duration::from_millis(150));
+            let now = self.usage()?;
+            if now.cpu - before.cpu < 0.001 || Instant::now() > end {
+                return Ok(now);
+            }
+            before = now;
+        }
+    }
+
+    /// Ends its input, and waits for it to end itself, so that what counts its doings can report.
+    pub fn finish(mut self) -> Result<()> {
+        drop(self.group.child().stdin.take());
+        match self.group.wait(END) {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(format!("{} did not end in {} s after its input", self.name, END.as_secs())),
+            Err(e) => Err(format!("cannot wait for {}: {e}", self.name)),
+        }
+    }
+
+    fn wait_until_it_listens(&mut self) -> Result<()> {
+        let end = Instant::now() + START;
+        for index in 0..self.ports.len() {
+            let address = local(self.ports[index]);
+            while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
+                let ended = matches!(self.group.child().try_wait(), Ok(Some(_)));
+                if ended || Instant::now() > end {
+                    return Err(format!("{} does not listen: see target/bench/server.log", self.name));
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn free_ports(count: usize) -> Result<Vec<u16>> {
+    let taken: std::io::Result<Vec<TcpListener>> =
+        (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect();
+    let ports = taken.and_then(|taken| taken.iter().map(|one| Ok(one.local_addr()?.port())).collect());
+    ports.map_err(|e| format!("cannot find a free port: {e}"))
+}

@@ -1,0 +1,120 @@
+//! What runs where: the hosts of a full run, and what of test/ each of them runs.
+
+use kqnet_hosts::{Host, Result};
+
+/// Which files of test/ a host runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// Every one, at its full length.
+    Long,
+    /// Every one; those that would take minutes are shorter.
+    All,
+    /// Those whose results depend most on the version of Janet and on the kernel.
+    Main,
+    /// None of them: the host is there for the bursts of `cargo xtask burst` only.
+    Bursts,
+    /// Those in which memory is handed back and forth most, for a sanitizer.
+    Memory,
+}
+
+impl Files {
+    /// Whether a file, named without its suffix, is one of these.
+    pub fn include(self, stem: &str) -> bool {
+        match self {
+            Files::Long | Files::All => true,
+            Files::Main => ["behaviours", "bursts", "doctor", "handlers", "limits"].contains(&stem),
+            Files::Bursts => false,
+            Files::Memory => ["bursts", "handlers"].contains(&stem),
+        }
+    }
+}
+
+use Files::{All, Long, Main, Memory};
+
+/// On macOS's kernel servers of 1.36.0 and 1.37.1 stall; 1.41.2 and 1.42.0 have another loop.
+#[cfg(target_os = "linux")]
+const TABLE: &[(&str, Files)] = &[
+    ("1.42.0-epoll", Long),
+    ("1.41.2-epoll", Main),
+    ("1.37.1-epoll", Main),
+    ("1.37.1-epoll-nonanbox", All),
+    ("1.36.0-epoll", All),
+    ("1.42.0-poll", Main),
+    ("1.41.2-poll", Main),
+    ("1.37.1-poll", All),
+    ("1.36.0-poll", Main),
+    ("1.42.0-kqueue-xnu", All),
+    ("1.42.0-kqueue-freebsd", Main),
+    ("1.42.0-kqueue-netbsd", Main),
+    ("1.42.0-kqueue-netbsd7", Main),
+    ("1.42.0-kqueue-openbsd", Main),
+    ("1.41.2-kqueue-xnu", Main),
+    ("1.41.2-kqueue-freebsd", Main),
+    ("1.41.2-kqueue-netbsd", Main),
+    ("1.41.2-kqueue-netbsd7", Main),
+    ("1.41.2-kqueue-openbsd", Main),
+    ("1.37.1-kqueue-xnu", All),
+    ("1.37.1-kqueue-freebsd", Main),
+    ("1.37.1-kqueue-netbsd", Main),
+    ("1.37.1-kqueue-netbsd7", Main),
+    ("1.37.1-kqueue-openbsd", Main),
+    ("1.36.0-kqueue-xnu", Main),
+    ("1.36.0-kqueue-freebsd", Main),
+    ("1.36.0-kqueue-netbsd", Main),
+    ("1.36.0-kqueue-netbsd7", Main),
+    ("1.36.0-kqueue-openbsd", Main),
+    ("1.42.0-epoll-asan", Memory),
+];
+
+/// Elsewhere the kernel is the system's own. (With a sanitizer, the compiler there would give the module one of its
+/// own beside the host's.)
+#[cfg(not(target_os = "linux"))]
+const TABLE: &[(&str, Files)] = &[
+    ("1.42.0-kqueue", Long),
+    ("1.41.2-kqueue", Main),
+    ("1.37.1-kqueue", All),
+    ("1.37.1-kqueue-nonanbox", Main),
+    ("1.36.0-kqueue", All),
+    ("1.42.0-poll", Main),
+    ("1.37.1-poll", Main),
+    ("1.36.0-poll", Main),
+];
+
+/// A host whose own servers stall, on macOS and on its kernel's emulation.
+const STALLING: &str = if cfg!(target_os = "linux") { "1.37.1-kqueue-xnu" } else { "1.37.1-kqueue" };
+
+/// The hosts of a full run.
+pub fn full() -> Result<Vec<(Host, Files)>> {
+    TABLE.iter().map(|&(name, files)| Ok((Host::named(name)?, files))).collect()
+}
+
+/// Those of a quick one: the newest, and one that a stalled server can be seen on.
+pub fn quick() -> Result<Vec<(Host, Files)>> {
+    Ok(vec![(Host::default(), All), (Host::named(STALLING)?, Files::Bursts)])
+}
+
+/// A host of the table by its name, with every file.
+pub fn alone(name: &str) -> Result<(Host, Files)> {
+    let host = Host::named(name)?;
+    let is_long = TABLE.contains(&(name, Long));
+    Ok((host, if is_long { Long } else { All }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_in_the_table_is_a_host_and_there_once() {
+        let mut names: Vec<String> = full().expect("names").iter().map(|(host, _)| host.to_string()).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), TABLE.len());
+    }
+
+    #[test]
+    fn the_newest_host_runs_every_file_at_full_length() {
+        assert_eq!(full().expect("names")[0], (Host::default(), Long));
+        assert_eq!(alone(TABLE[0].0), Ok((Host::default(), Long)));
+    }
+}
