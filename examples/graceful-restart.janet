@@ -21,7 +21,6 @@
   [generation]
   (defn handler [_]
     {:status 200 :headers {"Content-Type" "text/plain"} :body (string "worker " generation "\n")})
-  # Prints its address once it serves, by which the supervisor knows.
   (http/serve-forever handler :listener (kqnet/from-fd 0)))
 
 ###
@@ -33,9 +32,16 @@
   [listener generation events]
   (def worker
     (os/spawn [(dyn *executable*) program "worker" (string generation)] :p {:in listener :out :pipe}))
-  (def ready (ev/read (worker :out) 1024))
-  (ev/go (fn [] (ev/give events [:ended worker (os/proc-wait worker)])))
-  (if ready worker))
+  # Its first output is the address, once it serves.
+  (def first-output (ev/read (worker :out) 4096))
+  (ev/go (fn []
+           (var output first-output)
+           (while output
+             (prin output)
+             (flush)
+             (set output (ev/read (worker :out) 4096)))
+           (ev/give events [:ended worker (os/proc-wait worker)])))
+  (if first-output worker))
 
 (defn- listen
   [where]
@@ -52,8 +58,6 @@
   (var generation 1)
   (var worker (or (start listener generation events) (error "the worker did not start")))
   (var stopping false)
-  (print (string/join (map string (net/localname listener)) ":"))
-  (flush)
   (while worker
     (match (ev/take events)
       [:signal :hup]

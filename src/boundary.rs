@@ -4,6 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use janetrs::Janet;
 
+use crate::value::string;
+
 /// What an entry point asks its trampoline (src/trampoline.c) to do.
 pub enum Outcome {
     /// Return this.
@@ -31,8 +33,8 @@ pub unsafe fn enter(entry: Entry, argc: i32, argv: *const Janet, out: *mut Janet
     let (code, value) = match catch_unwind(AssertUnwindSafe(|| entry(args))) {
         Ok(Ok(Outcome::Value(value))) => (0, value),
         Ok(Ok(Outcome::Await)) => (2, Janet::nil()),
-        Ok(Err(text)) => (1, Janet::from(text.as_str())),
-        Err(panic) => (1, Janet::from(format!("kqnet: internal error: {}", panic_text(&*panic)).as_str())),
+        Ok(Err(text)) => (1, string(&text)),
+        Err(panic) => (1, string(&format!("kqnet: internal error: {}", panic_text(&*panic)))),
     };
     // SAFETY: as the caller promises.
     unsafe { out.write(value) };

@@ -9,7 +9,7 @@ use kqnet_accept::{Limits, Token, activation};
 use crate::boundary::{Outcome, entry};
 use crate::listener::Listener;
 use crate::value::{
-    arg, c_string, describe, integer, is_keyword, is_true, optional_count, optional_rate, structure, tuple,
+    arg, c_string, describe, integer, is_keyword, is_true, optional_count, optional_rate, string, structure, tuple,
 };
 use crate::vm::Deliver;
 use crate::{stream, vm};
@@ -182,14 +182,13 @@ fn check_handler(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(arg(args, 0)))
 }
 
-/// `(native/accept-loop listener handler &opt batch max-connections max-accept-rate on-error counted)`
+/// `(native/accept-loop listener handler &opt batch max-connections max-accept-rate on-error)`
 fn accept_loop(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
     let handler = handler(arg(args, 1))?;
     let mut limits = Limits {
         max_connections: optional_count(":max-connections", arg(args, 3))?.map(i32::unsigned_abs),
         max_rate: optional_rate(":max-accept-rate", arg(args, 4))?,
-        counted: is_true(arg(args, 6)),
         ..Limits::default()
     };
     if let Some(batch) = optional_count(":batch", arg(args, 2))? {
@@ -293,7 +292,7 @@ fn stats(args: &[Janet]) -> Result<Outcome, String> {
         let errors: Vec<_> = stats.errors.iter().map(|(errno, count)| (errno.name(), number(*count))).collect();
         let errors: Vec<_> = errors.iter().map(|(name, count)| (name.as_str(), *count)).collect();
         result = structure(&[
-            ("address", Janet::from(name.as_str())),
+            ("address", string(&name)),
             ("accepted", number(stats.accepted)),
             ("active", number(stats.active.into())),
             ("peak", number(stats.peak.into())),
@@ -359,8 +358,7 @@ fn passed(args: &[Janet]) -> Result<Outcome, String> {
                 .map_err(|errno| format!("cannot get launchd's sockets {}: {errno}", name.to_string_lossy()))?
         }
     };
-    let pairs: Vec<_> =
-        passed.iter().map(|one| tuple(&[Janet::from(one.name.as_str()), Janet::number(one.fd.into())])).collect();
+    let pairs: Vec<_> = passed.iter().map(|one| tuple(&[string(&one.name), Janet::number(one.fd.into())])).collect();
     Ok(Outcome::Value(tuple(&pairs)))
 }
 

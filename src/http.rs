@@ -3,6 +3,8 @@
 //! Janet code (janet/kqnet/http.janet) reads and writes; the functions here look at what was read and fill what is to
 //! be written. Each says by its connection's phase what the fiber may wait for next, and for how long.
 
+mod transfer;
+
 use std::cell::RefCell;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
@@ -14,7 +16,7 @@ use kqnet_http1::response::{self, Body, Delivery, Exchange, HeadWriter, plan, wr
 use kqnet_http1::{BodyReader, Framing, HeadParser, Limits, Reject, Status, Version, push_lower, target};
 
 use crate::boundary::{Outcome, entry, guard};
-use crate::deadlines::Place;
+use crate::deadlines::{Place, TICK};
 use crate::value::{arg, bytes, describe, integer, is_keyword, is_true, tuple};
 use crate::vm::{self, Vm};
 
@@ -34,6 +36,9 @@ const MAX_DISCARD: u64 = 64 * 1024;
 
 /// Bodies up to this size go out in one write with their head.
 const SMALL_BODY: usize = 32 * 1024;
+
+/// What the buffer of an idle connection has room for; as much is read of a head at once (janet/kqnet/http.janet).
+const IDLE_BUFFER: i32 = 2048;
 
 /// How long a closing connection waits for the client to take the last answer.
 const LINGER: Duration = Duration::from_secs(2);
@@ -101,6 +106,8 @@ struct Conn {
     /// The last response said that another request may follow.
     keep: bool,
     requests: u32,
+    /// What the fiber waits for, while it waits to read.
+    reading: Option<transfer::Reading>,
 }
 
 #[repr(transparent)]
@@ -197,6 +204,21 @@ fn push(buffer: &mut c::JanetBuffer, bytes: &[u8]) -> Result<(), String> {
     // SAFETY: the sum fits, which is the one reason for janet_buffer_push_bytes to raise.
     unsafe { c::janet_buffer_push_bytes(buffer, bytes.as_ptr(), count) };
     Ok(())
+}
+
+/// Gives back what a large request needed, so that it is not kept for as long as the connection is.
+fn shrink(buffer: &mut c::JanetBuffer) {
+    if buffer.count == 0 && buffer.capacity > 2 * IDLE_BUFFER {
+        // Not by janet_realloc: what stays where it is leaves a hole behind it that the next large one does not fit in.
+        // SAFETY: the memory is Janet's, from the functions that go with these, and nothing in it is needed.
+        unsafe {
+            let smaller = c::janet_malloc(IDLE_BUFFER as usize);
+            if !smaller.is_null() {
+                c::janet_free(buffer.data.cast());
+                (buffer.data, buffer.capacity) = (smaller.cast(), IDLE_BUFFER);
+            }
+        }
+    }
 }
 
 fn unix_time() -> Option<i64> {
@@ -312,12 +334,14 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             awaits_continue: false,
             keep: true,
             requests: 0,
+            reading: None,
         };
         // SAFETY: as above.
         let value = unsafe {
             place.write(conn);
             let value = c::janet_wrap_abstract(place.cast());
             c::janet_table_put(prototype, vm.keys.http, value);
+            c::janet_table_put(vm.connections, value, c::janet_wrap_true());
             value
         };
         Ok(Outcome::Value(value.into()))
@@ -327,6 +351,10 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
 /// `(native/http-close http)`
 fn close(args: &[Janet]) -> Result<Outcome, String> {
     leave(conn(args)?);
+    vm::with_existing(|vm| {
+        // SAFETY: the table is rooted.
+        unsafe { c::janet_table_remove(vm.connections, arg(args, 0).into()) };
+    });
     Ok(Outcome::Value(Janet::nil()))
 }
 
@@ -372,6 +400,7 @@ fn parse(args: &[Janet]) -> Result<Outcome, String> {
                 if conn.parser.has_begun() {
                     conn.enter(vm, Phase::Head);
                 } else {
+                    shrink(buffer);
                     conn.enter(vm, Phase::Idle);
                     if is_true(arg(args, 2)) {
                         conn.deadline(vm, Some(LAST_LOOK), "idle-timeout");
@@ -431,9 +460,10 @@ fn request(vm: &Vm, conn: &Conn, head: &kqnet_http1::Head<'_>, buffer: Janet) ->
         c::janet_table_put(table, keys.buffer, buffer.into());
         c::janet_table_put(table, keys.head_size, c::janet_wrap_number(head.len as f64));
         c::janet_table_put(table, keys.method, string(head.method));
-        c::janet_table_put(table, keys.path, string(head.raw_target));
         let (route, query) = (head.target.path(), head.target.query());
-        c::janet_table_put(table, keys.route, string(route));
+        let path = string(head.raw_target);
+        c::janet_table_put(table, keys.path, path);
+        c::janet_table_put(table, keys.route, if route.len() == head.raw_target.len() { path } else { string(route) });
         if head.version == Version::Http10 {
             c::janet_table_put(table, keys.http_version, string(b"1.0"));
         }
@@ -514,7 +544,7 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
         conn.exchange = conn.exchange.closing();
     }
     vm::with(|vm| {
-        let keys = &vm.keys;
+        let keys = vm.keys;
         let status = match get(answer, keys.status)? {
             nil if nil.is_nil() => 200,
             value => integer(value).and_then(|status| u16::try_from(status).ok()).ok_or_else(|| {
@@ -551,17 +581,17 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
             let plan = plan(&conn.exchange, status, size);
             conn.keep = head.finish(&conn.exchange, &plan, unix_time());
             let mut rest = match plan.delivery {
-                Delivery::None => "none",
-                Delivery::Plain if known.is_some() => "bytes",
-                Delivery::Plain | Delivery::UntilClose => "pieces",
-                Delivery::Chunked => "chunked",
+                Delivery::None => keys.none,
+                Delivery::Plain if known.is_some() => keys.bytes,
+                Delivery::Plain | Delivery::UntilClose => keys.pieces,
+                Delivery::Chunked => keys.chunked,
             };
             if let Some(bytes) = known
-                && rest == "bytes"
+                && plan.delivery == Delivery::Plain
                 && bytes.len() <= SMALL_BODY
             {
                 scratch.extend_from_slice(bytes);
-                rest = "none";
+                rest = keys.none;
             }
             push(out, scratch)?;
             if scratch.capacity() > 4 * SMALL_BODY {
@@ -569,8 +599,8 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
             }
             conn.enter(vm, Phase::Write);
             Ok(Outcome::Value(match declared {
-                Some(length) if rest == "pieces" => Janet::number(length as f64),
-                _ => Janet::keyword(rest.into()),
+                Some(length) if plan.delivery == Delivery::Plain && known.is_none() => Janet::number(length as f64),
+                _ => rest.into(),
             }))
         })
     })
@@ -670,12 +700,13 @@ fn phase(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(Janet::keyword(conn.phase.name().into())))
 }
 
-/// `(native/http-end-idle http)`: ends a connection that waits for a request, unless one has just come
+/// `(native/http-end-idle http)`: ends a connection that waits for a request, unless one has come that was not read yet
 fn end_idle(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     vm::with(|vm| {
         if conn.phase == Phase::Idle {
-            conn.deadline(vm, Some(Duration::ZERO), "idle-timeout");
+            // Late enough for Janet's loop to see what has come.
+            conn.deadline(vm, Some(TICK), "idle-timeout");
         }
         Ok(Outcome::Value(Janet::nil()))
     })

@@ -44,6 +44,8 @@ TRAMPOLINE(http_config)
 TRAMPOLINE(http_open)
 TRAMPOLINE(http_close)
 TRAMPOLINE(http_parse)
+TRAMPOLINE(http_read)
+TRAMPOLINE(http_send)
 TRAMPOLINE(http_body)
 TRAMPOLINE(http_continue)
 TRAMPOLINE(http_respond)
@@ -72,7 +74,7 @@ static const JanetReg cfuns[] = {
     {"passed", cfun_passed, "(native/passed name pid count names)"},
     {"accept", cfun_accept, "(native/accept listener &opt timeout)"},
     {"accept-loop", cfun_accept_loop,
-     "(native/accept-loop listener handler &opt batch max-connections max-accept-rate on-error counted)"},
+     "(native/accept-loop listener handler &opt batch max-connections max-accept-rate on-error)"},
     {"check-handler", cfun_check_handler, "(native/check-handler handler &opt on-error)"},
     {"release", cfun_release, "(native/release listener)"},
     {"tasks", cfun_tasks, "(native/tasks listener)"},
@@ -92,6 +94,8 @@ static const JanetReg cfuns[] = {
     {"http-open", cfun_http_open, "(native/http-open stream config)"},
     {"http-close", cfun_http_close, "(native/http-close http)"},
     {"http-parse", cfun_http_parse, "(native/http-parse http buffer draining)"},
+    {"http-read", cfun_http_read, "(native/http-read http buffer most)"},
+    {"http-send", cfun_http_send, "(native/http-send http out)"},
     {"http-body", cfun_http_body, "(native/http-body http buffer out)"},
     {"http-continue", cfun_http_continue, "(native/http-continue http)"},
     {"http-respond", cfun_http_respond, "(native/http-respond http response out buffer closing)"},

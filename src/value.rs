@@ -36,6 +36,11 @@ pub fn is_true(value: Janet) -> bool {
     unsafe { c::janet_truthy(value.into()) != 0 }
 }
 
+/// A text as a string. (janetrs makes a keyword of one that begins with a colon.)
+pub fn string(text: &str) -> Janet {
+    Janet::string(text.into())
+}
+
 /// True for the keyword of that name.
 pub fn is_keyword(value: Janet, name: &str) -> bool {
     matches!(value.unwrap(), TaggedJanet::Keyword(keyword) if keyword.as_bytes() == name.as_bytes())

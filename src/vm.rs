@@ -32,6 +32,8 @@ pub struct Vm {
     pub deadlines: Deadlines,
     /// The keywords of request and response tables.
     pub keys: Keys,
+    /// The HTTP connections that are open, as keys. It keeps their fibers alive while they wait.
+    pub connections: *mut c::JanetTable,
     /// From stream to [`Listener`], with weak keys.
     listeners: *mut c::JanetTable,
     /// From stream to what `janet/kqnet/flight.janet` keeps of its handlers, with weak keys.
@@ -43,6 +45,10 @@ pub struct Vm {
 #[allow(missing_docs)]
 pub struct Keys {
     pub body: c::Janet,
+    pub bytes: c::Janet,
+    pub chunked: c::Janet,
+    pub none: c::Janet,
+    pub pieces: c::Janet,
     pub buffer: c::Janet,
     pub connection: c::Janet,
     pub head_size: c::Janet,
@@ -66,6 +72,10 @@ impl Keys {
         };
         Self {
             body: key("body"),
+            bytes: key("bytes"),
+            chunked: key("chunked"),
+            none: key("none"),
+            pieces: key("pieces"),
             buffer: key("buffer"),
             connection: key("connection"),
             head_size: key("head-size"),
@@ -116,13 +126,13 @@ impl Vm {
         let keys;
         // SAFETY: called from a function that Janet called. Nothing here starts a collection, so that the new values
         // live until they are held.
-        let [listeners, flights] = unsafe {
+        let [listeners, flights, connections] = unsafe {
             // One root for all: Janet looks through its roots whenever a wait ends.
             let held = c::janet_array(16);
             c::janet_gcroot(c::janet_wrap_array(held));
             let hold = |value| c::janet_array_push(held, value);
             keys = Keys::new(&hold);
-            let tables = [c::janet_table_weakk(4), c::janet_table_weakk(4)];
+            let tables = [c::janet_table_weakk(4), c::janet_table_weakk(4), c::janet_table(4)];
             for table in tables {
                 hold(c::janet_wrap_table(table));
             }
@@ -136,7 +146,7 @@ impl Vm {
             tables
         };
         let deadlines = Deadlines::default();
-        Ok(Self { engine: Engine::new(system), deadlines, keys, listeners, flights })
+        Ok(Self { engine: Engine::new(system), deadlines, keys, connections, listeners, flights })
     }
 
     /// What is known of a stream that was listening, closed or not.

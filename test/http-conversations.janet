@@ -73,6 +73,14 @@
                       (ev/sleep 0.2)
                       (buffer/push all piece))
                     {:body all})
+   "/gather" (fn [req]
+               (var body nil)
+               (ev/gather (set body (http/read-body req)))
+               {:body body})
+   "/delegate" (fn [req]
+                 (def result (ev/chan))
+                 (ev/go (fn [] (ev/give result (protect (http/read-body req)))))
+                 {:body (last (ev/take result))})
    "/some" (fn [req] (resume (http/body-chunks req)) {:body "some"})
    "/ignore" (body "ignored")
    "/forbidden" (respond :status 403 :body "no")

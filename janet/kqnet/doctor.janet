@@ -22,6 +22,7 @@
 (def- burst-size 20)
 (def- most-bursts 10)
 (def- patience "Seconds without an answer after which a server counts as stalled." 0.7)
+(def- longest "Seconds that a crowd of clients may take, however slowly answers come." 2.5)
 (def- descriptor-limit 40)
 (def- starving-clients 60)
 
@@ -38,32 +39,34 @@
     (not (nil? (:read conn 1)))))
 
 (defn- together
-  "Runs `count` clients at once. Returns how many were answered, once all are or none is for a while."
+  "Runs `count` clients at once. Returns how many were answered, once all are, or none is for a while, or it is late."
   [count host port patience]
   (def answers (ev/chan count))
   (def tasks
     (seq [_ :range [0 count]]
       (ev/go (fn [] (ev/give answers (true? (last (protect (client host port)))))))))
+  (def end (+ longest (os/clock :monotonic)))
   (var answered 0)
-  (var waiting true)
   (try
     (repeat count
-      (if (ev/with-deadline patience (ev/take answers)) (++ answered)))
+      (def left (max 0 (- end (os/clock :monotonic))))
+      (if (ev/with-deadline (min patience left) (ev/take answers)) (++ answered)))
     ([_] nil))
   (each task tasks (when (fiber/can-resume? task) (protect (ev/cancel task "no answer"))))
   answered)
 
 (defn- bursts
-  "Sends bursts to a server in this process until one is not answered whole."
+  "Sends bursts to a server in this process until one is not answered whole, or it is late."
   [serve]
   (def listener (serve "127.0.0.1" 0 (fn [conn] (defer (:close conn) (:read conn 1) (:write conn "!")))))
   (defer (:close listener)
     (def [host port] (net/localname listener))
+    (def end (+ longest (os/clock :monotonic)))
     (var [made answered] [0 0])
     (repeat most-bursts
       (+= made burst-size)
       (+= answered (together burst-size host port patience))
-      (when (< answered made) (break)))
+      (when (or (< answered made) (> (os/clock :monotonic) end)) (break)))
     {:clients made :answered answered}))
 
 ###

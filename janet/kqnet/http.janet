@@ -45,7 +45,7 @@
       (do
         (when (native/http-continue http)
           (net/write conn "HTTP/1.1 100 Continue\r\n\r\n"))
-        (unless (net/read conn body-read-size buf) (error gone)))
+        (unless (native/http-read http buf body-read-size) (error gone)))
       ([err fib]
         (native/http-phase http :handler)
         (cond
@@ -59,6 +59,11 @@
   [{:headers headers}]
   (or (in headers "content-length") (in headers "transfer-encoding")))
 
+(defn- expected-size
+  "How much room to make for a body at once: what the client says, within bounds."
+  [{:headers headers}]
+  (min 1048576 (scan-number (in headers "content-length" "0"))))
+
 (def- spork-read-body read-body)
 
 (defn read-body
@@ -70,7 +75,7 @@
   (cond
     (nil? http) (spork-read-body req)
     (in req :body) (in req :body)
-    (has-body? req) (let [out @""]
+    (has-body? req) (let [out (buffer/new (expected-size req))]
                       (while (not (read-some req http out)))
                       (put req :body out)
                       out)))
@@ -117,13 +122,19 @@
     (native/http-phase http :write)
     (net/write conn "0\r\n\r\n")))
 
+(defn- write-out
+  "Writes a buffer."
+  [conn http out]
+  (unless (native/http-send http out)
+    (net/write conn out)))
+
 (defn- send
   "Writes a response. `state` says how far it is."
-  [{:conn conn :http http :in in-buf :out out :flight flight} state response]
+  [[conn http in-buf out flight] state response]
   (buffer/clear out)
   (def rest (native/http-respond http response out in-buf (flight :draining)))
   (put state :begun true)
-  (net/write conn out)
+  (write-out conn http out)
   (case rest
     :none nil
     :bytes (net/write conn (in response :body))
@@ -132,13 +143,13 @@
       (native/http-phase http :handler)
       (send-pieces conn http body (= rest :chunked) (if (number? rest) rest) out)))
   # What a large body needed is not kept for as long as the connection is.
-  (when (> (length out) read-size)
+  (when (or (state :body) (> (length out) read-size))
     (buffer/clear out)
     (buffer/trim out)))
 
 (defn- linger
   "Lets the client take the last answer: closing with unread bytes would reset the connection."
-  [{:conn conn :http http :in buf}]
+  [[conn http buf]]
   (native/http-phase http :linger)
   (net/shutdown conn :w)
   (var left 1048576)
@@ -148,7 +159,7 @@
 (defn- refuse
   "Answers a request that is refused, whose connection must close."
   [connection status reason]
-  (def {:conn conn :http http :out out} connection)
+  (def [conn http _ out] connection)
   (buffer/clear out)
   (native/http-refuse http status reason out)
   (net/write conn out)
@@ -158,10 +169,13 @@
 ### Connections
 ###
 
+# A connection is a tuple: its stream, its native half, the buffers for what comes and what goes, and
+# the flight of its listener. It is looked into several times for each request.
+
 (defn- answer
   "Has a request handled and its response sent. Returns true where the connection is not the server's any more."
   [connection state handler req]
-  (def {:conn conn :in in-buf :http http} connection)
+  (def [conn http in-buf] connection)
   (put state :request req)
   (def response (handler req))
   (def detached (if (dictionary? response) (in response :detached)))
@@ -180,12 +194,12 @@
 (defn- converse
   "Serves one connection until it ends. Errors are for `settle`."
   [connection state handler]
-  (def {:conn conn :in buf :http http :flight flight} connection)
+  (def [_ http buf _ flight] connection)
   (forever
     (def req (native/http-parse http buf (flight :draining)))
     (case (type req)
       :table (when (answer connection state handler req) (break))
-      :nil (unless (net/read conn read-size buf) (break))
+      :nil (unless (native/http-read http buf read-size) (break))
       :tuple (do (refuse connection ;req) (break))
       (do
         # The client may have sent more than was answered.
@@ -211,10 +225,10 @@
                    (state :begun) nil
                    (nil? response) (answer-500)
                    (do
-                     (send (merge connection {:flight {:draining true}}) state response)
+                     (send [;(slice connection 0 4) {:draining true}] state response)
                      (linger connection))))
                ([err fib]
-                 (when (= :handler (native/http-phase (connection :http)))
+                 (when (= :handler (native/http-phase (in connection 1)))
                    (report req err fib)
                    (answer-500))))
     (do
@@ -228,7 +242,10 @@
   (when (and (fiber? body) (has-value? [:new :pending] (fiber/status body)))
     (protect (cancel body "the client is gone")))
   (def in-request (and (state :request) (not (state :begun))))
-  (case (native/http-phase (connection :http))
+  (case (if (= err :body-timeout) :body (native/http-phase (in connection 1)))
+    # In a handler whose body is read in another task.
+    :body (when (and in-request (= err :body-timeout))
+            (refuse connection 408 "request body did not arrive in time"))
     :handler (cond
                (= err gone) nil
                (and (tuple? err) (= :kqnet/reject (first err)))
@@ -249,7 +266,7 @@
   (fn http-connection [conn]
     (def http (native/http-open conn config))
     (put open http true)
-    (def connection {:conn conn :http http :in (buffer/new read-size) :out @"" :flight flight})
+    (def connection [conn http (buffer/new read-size) @"" flight])
     (def state @{})
     (def body (fiber/new (fn [] (converse connection state handler)) :ti))
     (def result (resume body))
@@ -303,7 +320,7 @@
   (def serve (connection-handler listener handler config on-error))
   (ev/go (fn http-server []
            (when (native/open? listener)
-             (native/accept-loop listener serve batch most rate nil true))))
+             (native/accept-loop listener serve batch most rate))))
   listener)
 
 (defn server
@@ -350,10 +367,10 @@
     (string "http://" host ":" port "/")))
 
 (defn serve-forever
-  ``Runs an HTTP server until the process is told to end. Takes the arguments of `server`, and
-  by name :drain-timeout, in seconds (default 30). Prints the address to stdout once it listens. On
+  ``Runs an HTTP server until the process is told to end. Takes `handler` and the other arguments of
+  `server`, and by name :drain-timeout, in seconds (default 30). Prints the address to stdout once it listens. On
   SIGTERM or SIGINT it stops accepting, lets running requests end for so long, and returns how many
-  had not; a second signal ends the wait.``
+  had not, which are cancelled, so that the program can end; a second signal ends the wait.``
   [handler & args]
   (def opts (parse-options "kqnet/http/serve-forever" [:drain-timeout] args))
   (def listener (start handler opts))
@@ -364,10 +381,10 @@
   (flush)
   (ev/take signals)
   (def drained (ev/chan 1))
-  (ev/go (fn drain [] (ev/give drained (kqnet/drain listener (get opts :drain-timeout 30)))))
-  (def [_ from value] (ev/select signals drained))
+  (ev/go (fn drain [] (ev/give drained (kqnet/drain listener (get opts :drain-timeout 30) :cancel true))))
+  (def [_ from left] (ev/select signals drained))
   (each signal [:int :term] (os/sigaction signal))
-  (if (= from drained) value (length (flight/others listener))))
+  (if (= from drained) left (kqnet/drain listener 0 :cancel true)))
 
 ###
 ### Middleware
@@ -377,7 +394,10 @@
 
 (defn- remote-host
   [conn]
-  (try (first (net/peername conn)) ([_] "-")))
+  (match (protect (net/peername conn))
+    [true [address port]] address
+    # A unix socket, or a client that is gone.
+    "-"))
 
 (def- months ["Jan" "Feb" "Mar" "Apr" "May" "Jun" "Jul" "Aug" "Sep" "Oct" "Nov" "Dec"])
 
@@ -386,15 +406,19 @@
   (def {:year year :month month :month-day day :hours h :minutes m :seconds s} (os/date))
   (string/format "%02d/%s/%d:%02d:%02d:%02d +0000" (inc day) (in months month) year h m s))
 
+(defn- escaped
+  "A text for between quotes."
+  [text]
+  (string/replace-all `"` `\"` (string/replace-all `\` `\\` text)))
+
 (defn- log-field
   "A header's value, fit for a field in quotes."
   [req name]
   (def value (in (in req :headers) name "-"))
-  (def one (if (array? value) (first value) value))
-  (string/replace-all `"` `\"` (string/replace-all `\` `\\` one)))
+  (escaped (if (array? value) (first value) value)))
 
 (defn logger
-  ``Creates a logging middleware. By name:
+  ``Creates a logging middleware, which prints a line for each response of `nextmw`. By name:
 
   * :format - nil for the line that `spork/http` prints (method, status, path, elapsed time),
     :common for the Common Log Format, :combined for that with referrer and user agent.
@@ -409,21 +433,24 @@
       (def response (nextmw req))
       (def body (get response :body))
       (xprint f (remote-host (in req :connection)) " - - [" (log-time) `] "`
-              (in req :method) " " (in req :path) " HTTP/" (get req :http-version "1.1") `" `
+              (in req :method) " " (escaped (in req :path)) " HTTP/" (get req :http-version "1.1") `" `
               (get response :status 200) " " (if (bytes? body) (length body) "-")
               (if (= format :combined)
                 (string ` "` (log-field req "referer") `" "` (log-field req "user-agent") `"`)
                 ""))
-      (file/flush f)
+      (when (= :core/file (type f)) (file/flush f))
       response)))
 
 (defn- metric
   [out name kind help lines]
   (buffer/push out "# HELP kqnet_" name " " help "\n# TYPE kqnet_" name " " kind "\n")
-  (each [labels value] lines
-    (def labels-text (string/join (seq [[k v] :in (partition 2 labels)]
-                              (string k `="` (string/replace-all `"` `\"` (string/replace-all `\` `\\` v)) `"`)) ","))
-    (buffer/push out "kqnet_" name "{" labels-text "} " (string/format "%.17g" value) "\n")))
+  # One line for listeners with the same address, one of which is closed.
+  (def sums @{})
+  (each [labels value] lines (put sums labels (+ value (get sums labels 0))))
+  (each labels (sort (keys sums))
+    (def pairs (seq [[k v] :in (partition 2 labels)]
+                 (string k `="` (string/replace-all "\n" `\n` (escaped v)) `"`)))
+    (buffer/push out "kqnet_" name "{" (string/join pairs ",") "} " (string/format "%.17g" (sums labels)) "\n")))
 
 (defn- exposition
   "The figures of all listeners in the Prometheus text format."

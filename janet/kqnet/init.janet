@@ -52,7 +52,7 @@
 
 (defn- run-loop
   [listener handler {:batch batch :max-connections most :max-accept-rate rate :on-error on-error}]
-  (native/accept-loop listener (flight/counted listener handler) batch most rate on-error true))
+  (native/accept-loop listener (flight/counted listener handler) batch most rate on-error))
 
 (defn accept-loop
   ``Accepts connections until the listener is closed, and returns the listener then. Each
@@ -67,7 +67,8 @@
   * :max-accept-rate - the most connections to accept in a second, evenly spread, a positive
     number. Default: no limit.
   * :on-error - a function of the listener and a message, called when accepting pauses for want
-    of descriptors or memory, once until it has gone on. Default: the message goes to stderr.
+    of descriptors or memory. It goes on by itself, and is called again only if all that waited
+    was accepted and nothing was wanting for a second. Default: the message goes to stderr.
 
   Raises an error when the handler is not such a function, the stream is closed or not a
   listener, and when another fiber is accepting on it.``
@@ -77,9 +78,10 @@
   (run-loop listener handler opts))
 
 (defn server
-  ``Listens on an address and, with a handler, runs `accept-loop` in a new fiber. Returns the
-  listener. Takes the arguments of `net/server`, and by name the options of `listen` and
-  `accept-loop`, all of which are checked before anything is opened.``
+  ``Listens on an address, `host` and `port` as for `listen`, and, with a handler, runs
+  `accept-loop` in a new fiber. Returns the listener. Takes the arguments of `net/server` (the
+  handler, type and no-reuse follow the port), and by name the options of `listen` and
+  `accept-loop`, all of which are checked before anything is opened. Raises the errors of both.``
   [host port & args]
   (def opts (options/split "kqnet/server" [:handler :type :no-reuse]
                            [;listen-options ;loop-options] args))
@@ -99,7 +101,20 @@
   ``Stops accepting at once, closes the listener, and waits until its handlers have ended, at
   most `seconds` (default: for as long as it takes). Returns how many were still running then.
   With :cancel true those are cancelled, which raises an error in each where it waits. Called in
-  a handler, it does not wait for that one.``
+  a handler, it does not wait for that one.
+
+  Clients that already wait to be accepted are given to the handler first, as far as the limits
+  of the loop allow; the system breaks off the others, since nobody would answer them. What was
+  taken by `accept` is not waited for.
+
+  A program that stops gracefully on SIGTERM and SIGINT:
+
+      (def listener (kqnet/server host port handler))
+      (def signals (ev/chan 1))
+      (each signal [:term :int]
+        (os/sigaction signal (fn [] (ev/give signals signal)) true))
+      (ev/take signals)
+      (kqnet/drain listener 30)``
   [listener &opt seconds & args]
   (options/check "kqnet/drain" :seconds seconds)
   (def {:cancel cancel} (options/split "kqnet/drain" [] [:cancel] args))

@@ -48,20 +48,15 @@ fn receive(stream: *mut c::JanetStream, Reading { into, most }: Reading) -> Read
         std::slice::from_raw_parts_mut(start.cast::<MaybeUninit<u8>>(), most)
     };
     match socket::receive(fd, room) {
-        Ok(0) => Read::End,
-        Ok(count) => {
+        Ok(None) => Read::Nothing,
+        Ok(Some(0)) => Read::End,
+        Ok(Some(count)) => {
             // SAFETY: as above; so many bytes were written after those that were there.
             unsafe { (*into).count += count as i32 };
             Read::Some
         }
-        Err(Errno(libc::EAGAIN)) => Read::Nothing,
         Err(errno) => Read::Failed(errno),
     }
-}
-
-/// As `net/read` raises it.
-fn text(errno: Errno) -> String {
-    errno.system_text()
 }
 
 /// `(native/http-read http buffer most)`: waits for bytes, and appends up to so many of them. Nil at their end.
@@ -89,14 +84,17 @@ fn read(args: &[Janet]) -> Result<Outcome, String> {
                 conn.reading = Some(reading);
                 (*fiber).ev_callback = Some(on_event);
                 (*fiber).ev_stream = stream;
-                (*fiber).ev_state = (&raw mut *conn).cast();
+                // Janet frees it with a fiber that is collected while it waits.
+                let state: *mut *mut Conn = c::janet_malloc(size_of::<*mut Conn>()).cast();
+                state.write(conn);
+                (*fiber).ev_state = state.cast();
                 (*stream).read_fiber = fiber;
                 c::janet_ev_inc_refcount();
             }
             // By way of the schedule, so that a client that always has more to say lets other fibers run.
             Read::Some => c::janet_schedule(fiber, c::janet_wrap_true()),
             Read::End => c::janet_schedule(fiber, c::janet_wrap_nil()),
-            Read::Failed(errno) => return Err(text(errno)),
+            Read::Failed(errno) => return Err(errno.text()),
         }
     }
     Ok(Outcome::Await)
@@ -113,8 +111,9 @@ unsafe fn finish(fiber: *mut c::JanetFiber, value: Janet, signal: c::JanetSignal
         if (*stream).read_fiber == fiber {
             (*stream).read_fiber = std::ptr::null_mut();
         }
-        (*(*fiber).ev_state.cast::<Conn>()).reading = None;
+        (**(*fiber).ev_state.cast::<*mut Conn>()).reading = None;
         (*fiber).ev_callback = None;
+        c::janet_free((*fiber).ev_state);
         (*fiber).ev_state = std::ptr::null_mut();
         c::janet_ev_dec_refcount();
         c::janet_schedule_signal(fiber, value.into(), signal);
@@ -126,7 +125,7 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
     guard("reading", || {
         // SAFETY: Janet calls this for a fiber that waits in `read`, whose state is a connection that the marking keeps
         // alive.
-        let (conn, stream) = unsafe { (&mut *(*fiber).ev_state.cast::<Conn>(), (*fiber).ev_stream) };
+        let (conn, stream) = unsafe { (&mut **(*fiber).ev_state.cast::<*mut Conn>(), (*fiber).ev_stream) };
         let (ok, error) = (c::JanetSignal_JANET_SIGNAL_OK, c::JanetSignal_JANET_SIGNAL_ERROR);
         match event {
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_MARK => {
@@ -144,7 +143,7 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
                     Read::Nothing => return,
                     Read::Some => (Janet::boolean(true), ok),
                     Read::End => (Janet::nil(), ok),
-                    Read::Failed(errno) => (Janet::from(text(errno).as_str()), error),
+                    Read::Failed(errno) => (Janet::from(errno.text().as_str()), error),
                 };
                 // SAFETY: it waits.
                 unsafe { finish(fiber, value, signal) };
@@ -153,15 +152,11 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
                 // SAFETY: it waits.
                 unsafe { finish(fiber, Janet::nil(), ok) };
             }
-            // Cancelled. Janet will take the stream off its list, on which it is not, and free the state, which is not
-            // its own.
+            // Cancelled. Janet will free the state, and take the stream off its list, on which it is not.
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_DEINIT => {
                 conn.reading = None;
-                // SAFETY: the stream is live, and so is the fiber.
-                unsafe {
-                    c::janet_gcroot(c::janet_wrap_abstract(stream.cast()));
-                    (*fiber).ev_state = std::ptr::null_mut();
-                }
+                // SAFETY: the stream is live.
+                unsafe { c::janet_gcroot(c::janet_wrap_abstract(stream.cast())) };
             }
             _ => {}
         }
@@ -177,12 +172,12 @@ fn send(args: &[Janet]) -> Result<Outcome, String> {
     let mut sent = 0;
     while sent < contents(out).len() {
         match socket::send(fd, &contents(out)[sent..]) {
-            Ok(count) => sent += count,
-            Err(Errno(libc::EAGAIN)) => {
+            Ok(Some(count)) => sent += count,
+            Ok(None) => {
                 consume(out, sent);
                 return Ok(Outcome::Value(Janet::boolean(false)));
             }
-            Err(errno) => return Err(text(errno)),
+            Err(errno) => return Err(errno.text()),
         }
     }
     Ok(Outcome::Value(Janet::boolean(true)))

@@ -105,6 +105,9 @@
       (:send self ;args)
       (:receive self))
 
+    :take
+    (fn take [self size] (take-bytes self size))
+
     :rest
     (fn rest [self] (take-bytes self math/int32-max))
 
@@ -114,7 +117,7 @@
 (defn client
   ``Connects. Returns a table with methods: :send sends a request, :head takes the head of a response,
   :receive all of one (as a table of :status, :reason, :headers, :body and, of one that is chunked,
-  :pieces), :ask does both, :rest takes what comes until the end, :close ends the connection.``
+  :pieces), :ask does both, :take takes so many bytes, :rest what comes until the end, :close ends it.``
   [where]
   (table/setproto @{:conn (t/connect where) :buf @""} client-methods))
 

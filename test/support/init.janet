@@ -146,7 +146,9 @@
 
 (def- counts @{:passed 0 :failed 0 :skipped 0})
 (def- processes @{})
-(def- only (get (dyn *args*) 1))
+(def- only
+  "A part of the names of the tests to run, or nil for all."
+  (os/getenv "KQNET_TEST_ONLY"))
 
 (defn skip
   "Ends the running test as skipped."

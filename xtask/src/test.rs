@@ -2,6 +2,7 @@
 
 mod burst;
 mod count;
+mod counts;
 mod janet;
 mod matrix;
 mod rust;
@@ -39,7 +40,7 @@ impl Plan {
             quick: false,
             hosts: Vec::new(),
             jobs: thread::available_parallelism().map_or(1, usize::from),
-            deadline: Duration::from_secs(300),
+            deadline: Duration::from_secs(600),
             filters: Vec::new(),
             workshop: RefCell::default(),
         };
@@ -84,7 +85,7 @@ pub fn run(args: Parser) -> Result<ExitCode> {
 
     let start = Instant::now();
     let mut total = Count::default();
-    for step in rust::STEPS.iter().chain(&[burst::tests, janet::tests]) {
+    for step in rust::STEPS.iter().chain(&[counts::tests, burst::tests, janet::tests]) {
         total += step(&plan)?;
     }
     if total == Count::default() {

@@ -683,11 +683,14 @@ impl<K: Kernel, D> Engine<K, D> {
     /// # Errors
     /// Where the listener was at its limit and the kernel does not take it back.
     pub fn release(&mut self, token: Token) -> Result<(), Errno> {
-        let now = self.kernel.now();
         let Some(listener) = self.get(token) else { return Ok(()) };
         listener.uncount(1);
-        if matches!(listener.state, State::Paused { why: Pause::Full, .. }) && listener.limit(now) != Some(Pause::Full)
-        {
+        if !matches!(listener.state, State::Paused { why: Pause::Full, .. }) {
+            return Ok(());
+        }
+        let now = self.kernel.now();
+        let Some(listener) = self.get(token) else { return Ok(()) };
+        if listener.limit(now) != Some(Pause::Full) {
             listener.unpause(now);
             return self.start(token);
         }

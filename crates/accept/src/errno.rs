@@ -25,6 +25,13 @@ impl Errno {
         Self(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
     }
 
+    /// The system's words, as strerror(3) gives them.
+    pub fn text(self) -> String {
+        let text = std::io::Error::from_raw_os_error(self.0).to_string();
+        // std appends " (os error N)", which a person cannot act on.
+        text.split(" (os error").next().unwrap_or_default().to_owned()
+    }
+
     /// Sorts an error of `accept` (accept(2) of each system; Linux also passes on errors that were pending
     /// on the new connection's network, which its manual asks to be treated as "try again").
     pub fn verdict(self) -> Verdict {
@@ -80,16 +87,14 @@ impl Errno {
 impl fmt::Display for Errno {
     /// The system's words with a small first letter, fit for the end of a line: `address already in use`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = std::io::Error::from_raw_os_error(self.0).to_string();
-        // std appends " (os error N)", which a person cannot act on.
-        let text = text.split(" (os error").next().unwrap_or_default();
+        let text = self.text();
         let mut chars = text.chars();
         match (chars.next(), chars.clone().next()) {
             // "I/O error" keeps its capital.
             (Some(first), Some(second)) if second.is_lowercase() => {
                 write!(f, "{}{}", first.to_lowercase(), chars.as_str())
             }
-            _ => f.write_str(text),
+            _ => f.write_str(&text),
         }
     }
 }

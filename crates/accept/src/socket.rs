@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString};
 use std::fmt;
-use std::mem::{offset_of, size_of};
+use std::mem::{MaybeUninit, offset_of, size_of};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
@@ -428,6 +428,38 @@ pub fn check_room(listener: RawFd) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+/// Reads what a connection has, without blocking: nothing where nothing has come, 0 at the end.
+///
+/// # Errors
+/// Those of recv(2) which say that the peer is gone.
+pub fn receive(fd: RawFd, room: &mut [MaybeUninit<u8>]) -> Result<Option<usize>, Errno> {
+    transferred(|| syscall!(recv(fd, room.as_mut_ptr().cast(), room.len(), 0)))
+}
+
+/// Writes what a connection takes, without blocking: nothing where its buffer is full.
+///
+/// # Errors
+/// Those of send(2) which say that the peer is gone.
+pub fn send(fd: RawFd, bytes: &[u8]) -> Result<Option<usize>, Errno> {
+    // Where there is no such flag, SO_NOSIGPIPE was inherited from the listener.
+    #[cfg(target_vendor = "apple")]
+    const FLAGS: libc::c_int = 0;
+    #[cfg(not(target_vendor = "apple"))]
+    const FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
+    transferred(|| syscall!(send(fd, bytes.as_ptr().cast(), bytes.len(), FLAGS)))
+}
+
+fn transferred(mut call: impl FnMut() -> Result<isize, Errno>) -> Result<Option<usize>, Errno> {
+    loop {
+        match call() {
+            Ok(count) => return Ok(Some(count.unsigned_abs())),
+            Err(Errno(libc::EAGAIN)) => return Ok(None),
+            Err(Errno(libc::EINTR)) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
 }
 
 /// The system's message with a small first letter.

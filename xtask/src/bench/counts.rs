@@ -78,15 +78,17 @@ fn serve(program: &Program, wrapper: &[OsString], talk: Talk, clients: usize, co
 }
 
 fn scratch(name: &str) -> Result<PathBuf> {
-    let path = repo::target().join("bench").join(name);
-    match fs::remove_file(&path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(format!("cannot remove {}: {e}", path.display())),
-        _ => Ok(path),
-    }
+    let folder = repo::target().join("bench");
+    fs::create_dir_all(&folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
+    Ok(folder.join(format!("{name}.{}", std::process::id())))
 }
 
 fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}; see target/bench/server.log", path.display()))
+    let text = fs::read_to_string(path)
+        .map_err(|e| format!("cannot read {}: {e}; see target/bench/server.log", path.display()))?;
+    // So that a run that writes nothing is not taken for the one before.
+    fs::remove_file(path).map_err(|e| format!("cannot remove {}: {e}", path.display()))?;
+    Ok(text)
 }
 
 /// The lines of strace -c: share, seconds, time of a call, calls, perhaps errors, name.

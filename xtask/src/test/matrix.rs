@@ -22,7 +22,7 @@ impl Files {
     pub fn include(self, stem: &str) -> bool {
         match self {
             Files::Long | Files::All => true,
-            Files::Main => ["behaviours", "bursts", "doctor", "handlers", "limits"].contains(&stem),
+            Files::Main => ["behaviours", "bursts", "doctor", "exhaustion", "handlers", "limits"].contains(&stem),
             Files::Bursts => false,
             Files::Memory => ["bursts", "handlers"].contains(&stem),
         }

@@ -1,0 +1,338 @@
+###
+### docs.janet
+###
+### What is written is so: every public function is documented, every snippet of the README and of
+### docs/ runs or is accepted by the program that it is for, and every link leads somewhere.
+###
+
+(import ./support :as t)
+(import ./support/markdown)
+(import ./support/programs)
+
+(def- from (t/need-spork))
+(print "with " from)
+
+(import kqnet)
+(import kqnet/http)
+(import kqnet/options)
+
+(defn- path [& parts] (string t/project "/" ;parts))
+(def- files (markdown/files))
+(def- texts (tabseq [file :in files] file (slurp (path file))))
+(def- snippets (mapcat markdown/snippets files))
+
+(defn- none
+  "Fails unless there is nothing in a list of what is wrong."
+  [what wrong]
+  (t/same [] wrong what))
+
+(defn- where [{:file file :line line}] (string file ":" line))
+
+###
+### Docstrings
+###
+
+(defn- public
+  "The public bindings of a module: names and entries."
+  [module]
+  (sort-by first
+           (seq [[name entry] :pairs (require module)
+                 :when (and (symbol? name) (not (entry :private)))]
+             [name entry])))
+
+(def- ours
+  "Public names, as programs write them, and their entries: all of kqnet, and what kqnet/http adds to spork/http."
+  (let [sporks (require "spork/http")
+        value (fn [entry] (if-let [ref (entry :ref)] (in ref 0) (entry :value)))]
+    [;(map (fn [[name entry]] [(string "kqnet/" name) entry]) (public "kqnet"))
+     ;(seq [[name entry] :in (public "kqnet/http")
+            :let [old (sporks name)]
+            :unless (and old (= (value old) (value entry)))]
+        [(string "http/" name) entry])]))
+
+(def- docs (tabseq [[name entry] :in ours] name (or (entry :doc) "")))
+
+(defn- signature
+  "The parameters of a function that its docstring begins with, and the text after them; none for what is no function."
+  [docstring]
+  (def [parameters text]
+    (or (peg/match '(* "(" '(to ")\n\n") ")\n\n" '(any 1)) docstring) ["" docstring]))
+  [(tuple/slice (string/split " " parameters) 1) text])
+
+(t/test "the public names are known here"
+  (t/check (> (length ours) 15) (map first ours))
+  (each name ["kqnet/server" "kqnet/drain" "http/server" "http/serve-forever" "http/static"]
+    (t/check (docs name) name)))
+
+(t/test "each public name of each module has a docstring"
+  (none "undocumented"
+        (seq [file :in (sort (os/dir (path "janet/kqnet")))
+              :let [module (string "kqnet/" (string/slice file 0 (- (inc (length ".janet")))))]
+              # Loading it replaces core's functions.
+              :unless (= module "kqnet/install")
+              [name entry] :in (public module)
+              :let [[_ text] (signature (or (entry :doc) ""))]
+              :when (empty? (string/trim text))]
+          (string module " " name))))
+
+(t/test "each docstring tells of each parameter"
+  (none "not mentioned"
+        (seq [[name docstring] :in (sort (pairs docs))
+              :let [[parameters text] (signature docstring)
+                    named (find-index |(= "&named" $) parameters)]
+              [i parameter] :pairs parameters
+              :unless (or (string/has-prefix? "&" parameter) (has-value? ["args" "_"] parameter)
+                          (empty? parameter))
+              :let [mention (if (and named (> i named)) (string ":" parameter) parameter)]
+              :unless (string/find mention text)]
+          [name parameter])))
+
+(defn- mentioned
+  "A docstring, with those of the functions that it names after it."
+  [docstring]
+  (def names (peg/match ~(any (+ (* "`" '(some (+ :w (set "-/"))) "`") 1)) docstring))
+  (string/join [docstring ;(seq [name :in names prefix :in ["" "kqnet/" "http/"]] (get docs (string prefix name) ""))] "\n"))
+
+(defn- options-of
+  "The options of a function, as the error for one that it does not have says."
+  [f & args]
+  (def err (t/raised |(f ;args :no-such-option 1)))
+  (def [names] (t/check (peg/match '(* (thru "the options are ") '(any 1)) err) err))
+  (map |(string/trim $) (string/split "," names)))
+
+(def- with-options
+  {"kqnet/listen" (options-of kqnet/listen "127.0.0.1" 0)
+   "kqnet/accept-loop" (options-of kqnet/accept-loop nil nil)
+   "kqnet/server" (options-of kqnet/server "127.0.0.1" 0)
+   "kqnet/drain" (options-of kqnet/drain nil nil)
+   "http/server" (options-of http/server nil)
+   "http/serve-forever" (options-of http/serve-forever nil)})
+
+(t/test "each option of each function is told of in its docstring, or in one that it names"
+  (none "not mentioned"
+        (seq [[name options] :in (sort (pairs with-options))
+              :let [text (mentioned (docs name))]
+              option :in options
+              :unless (string/find option text)]
+          [name option])))
+
+(t/test "what can raise an error says so, and what takes seconds too"
+  (each name ["kqnet/listen" "kqnet/accept" "kqnet/accept-loop" "kqnet/from-fd" "kqnet/activated" "http/server"]
+    (t/check (or (string/find "Raises" (docs name)) (string/find "raises" (docs name))) name))
+  (each name ["kqnet/accept" "kqnet/drain" "http/server" "http/serve-forever"]
+    (t/check (string/find "seconds" (docs name)) name)))
+
+(t/test "the README names each public function and each option"
+  (def readme (texts "README.md"))
+  (none "public names"
+        (seq [[name] :in ours
+              :let [bare (last (string/split "/" name))]
+              :unless (or (string/find (string "`" name) readme) (string/find (string "`" bare "`") readme))]
+          name))
+  (none "options"
+        (seq [option :in (sort (distinct (mapcat identity (values with-options))))
+              :unless (string/find (string "`" option "`") readme)]
+          option)))
+
+###
+### Snippets
+###
+
+(t/test "each block of code is of a language that is checked here, and each is found"
+  (each file files
+    (def fences (length (string/find-all "\n```" (string "\n" (texts file)))))
+    (t/same fences (* 2 (length (markdown/snippets file))) (string "fences in " file)))
+  (none "languages"
+        (seq [snippet :in snippets
+              :unless (has-value? ["janet" "sh" "nginx" "haproxy" "ini" "xml" "text"] (snippet :language))]
+          [(where snippet) (snippet :language)])))
+
+(defn- of [language] (filter |(= language ($ :language)) snippets))
+
+(defn- run-snippet
+  "Runs a snippet of Janet in a process of its own, on a free port."
+  [snippet]
+  (def file (t/scratch "snippet.janet"))
+  (spit file (string (if (= "setup" (snippet :kind)) (snippet :value) "") "\n"
+                     (string/replace-all ` "127.0.0.1" 8000` ` "127.0.0.1" 0` (snippet :text))))
+  (defer (os/rm file)
+    (with [process (t/start-janet (t/program "snippet") file)]
+      # It may print lines of its own.
+      (var line nil)
+      (while (not (has-value? ["serving" "evaluated"] line))
+        (set line (:line process)))
+      (when (= line "serving")
+        # It goes on for ever, until it is told to end.
+        (:signal process :term)
+        (t/same 0 (:wait process) (process :err)))
+      (t/same "" (string (process :err)) "what it says on stderr"))))
+
+(each snippet (of "janet")
+  (if (= "not run" (snippet :kind))
+    (t/test (string "the Janet of " (where snippet) " can be read; not run: " (snippet :value))
+      (t/check (not (empty? (parse-all (snippet :text)))) "forms"))
+    (t/test (string "the Janet of " (where snippet) " runs")
+      (run-snippet snippet))))
+
+(each snippet (of "sh")
+  (t/test (string "the shell commands of " (where snippet) " can be parsed")
+    (def file (t/scratch "snippet.sh"))
+    (spit file (snippet :text))
+    (defer (os/rm file)
+      (def [status output] (programs/run "/bin/sh" "-n" file))
+      (t/same 0 status output))))
+
+(t/test "each cargo xtask command in the docs exists, with its options"
+  (def usage (slurp (path "xtask/src/main.rs")))
+  (def commands
+    (mapcat |(peg/match ~(any (+ (* "cargo xtask " '(some (+ :a "-")) '(to (+ (set "`\n#>|;()") -1))) 1)) $)
+            [;(map texts files)]))
+  (t/check (> (length commands) 4) commands)
+  (none "unknown"
+        (seq [[command rest] :in (partition 2 commands)
+              word :in [(string "\n  " command " ")
+                        ;(map |(string $ " ") (filter |(string/has-prefix? "--" $) (string/split " " rest)))]
+              :unless (string/find word usage)]
+          [command word])))
+
+###
+### Configurations
+###
+
+(defn- with-file
+  "Calls a function with the path of a file of this name and content."
+  [name content f]
+  (def folder (t/scratch "config"))
+  (def file (string folder "/" name))
+  (os/mkdir folder)
+  (spit file content)
+  (defer (do (os/rm file) (os/rmdir folder))
+    (f file)))
+
+(defn- accepted
+  "Fails unless a program accepts a file: the path is the last of its arguments."
+  [name content & command]
+  (with-file name content
+             (fn [file]
+               (def [status output] (programs/run ;command file))
+               (t/same 0 status output))))
+
+(each snippet (of "nginx")
+  (t/test (string "nginx accepts " (where snippet))
+    (def [nginx] (programs/need "nginx"))
+    (accepted "nginx.conf"
+              (string "pid /dev/null;\nevents {}\nhttp {\naccess_log off;\n"
+                      (string/replace "listen 80;" "listen 127.0.0.1:8080;" (snippet :text)) "}\n")
+              nginx "-t" "-q" "-e" "stderr" "-c")))
+
+(each snippet (of "haproxy")
+  (t/test (string "HAProxy accepts " (where snippet))
+    (def [haproxy] (programs/need "haproxy"))
+    (def text (snippet :text))
+    # What the whole configuration has besides.
+    (def defaults
+      (string "defaults\n    mode http\n    timeout connect 5s\n    timeout client 5s\n    timeout server 5s\n"
+              "frontend web\n    bind 127.0.0.1:8080\n    default_backend janet\n"))
+    (accepted "haproxy.cfg"
+              (cond
+                (string/has-prefix? "defaults" text) text
+                (string/has-prefix? "backend" text) (string defaults text)
+                # Lines of a section.
+                (string defaults "backend janet\n" text))
+              haproxy "-c" "-f")))
+
+(t/test "systemd accepts the socket and the service"
+  (def [systemd-analyze] (programs/need "systemd-analyze"))
+  (def folder (t/scratch "units"))
+  (os/mkdir folder)
+  (def service (markdown/replaced (markdown/named "app.service") "/usr/local/bin/janet /srv/app/app.janet" "/bin/true"
+                                  "User=app" "User=root"))
+  (spit (string folder "/app.service") service)
+  (spit (string folder "/app.socket") (markdown/named "app.socket"))
+  (defer (do
+           (os/rm (string folder "/app.service"))
+           (os/rm (string folder "/app.socket"))
+           (os/rmdir folder))
+    (def [status output]
+      (programs/run systemd-analyze "verify" (string folder "/app.socket") (string folder "/app.service")))
+    (t/same 0 status output)
+    (none "complaints" (filter |(string/find folder $) (string/split "\n" output)))))
+
+(t/test "the program for systemd serves the socket that it is given"
+  (def [activate] (programs/need "systemd-socket-activate"))
+  (def path (t/scratch "app.sock"))
+  (with-file "app.janet" (markdown/named "app.janet")
+             (fn [file]
+               (def process
+                 # It gives the program no other variables than these.
+                 (t/start activate "-l" path "--fdname=app.socket" "-E" (string "JANET_PATH=" (os/getenv "JANET_PATH"))
+                          (dyn *executable*) file))
+               (defer (os/rm path)
+                 (t/wait-until "the socket" |(first (protect (:close (net/connect :unix path)))))
+                 (with [conn (net/connect :unix path)]
+                   (:write conn "GET / HTTP/1.0\r\n\r\n")
+                   (t/check (string/has-suffix? "\r\n\r\nHello!\n" (t/receive conn)) "its answer"))
+                 (t/same (string "unix:" path) (:line process))
+                 (:signal process :term)
+                 (t/same 0 (:wait process) (process :err))))))
+
+(t/test "the property list for launchd is well-formed, and asks for what the docs say"
+  (def [python] (programs/need "python3"))
+  (def program "import plistlib, sys; print(sorted(plistlib.load(open(sys.argv[1], 'rb'))['Sockets']))")
+  (with-file "app.plist" (markdown/named "org.example.app.plist")
+             (fn [file]
+               (def [status output] (programs/run python "-c" program file))
+               (t/same [0 "['Listeners']\n"] [status output]))))
+
+###
+### Links, and comments
+###
+
+(defn- anchor
+  "The anchor of a heading."
+  [heading]
+  (string/join (peg/match '(any (+ '(+ :w (set "-_")) (/ " " "-") 1)) (string/ascii-lower heading))))
+
+(defn- anchors
+  [text]
+  (map anchor (peg/match '(any (+ (* "\n" (some "#") " " '(to "\n")) 1)) (string "\n" text))))
+
+(t/test "each link within the docs leads somewhere"
+  (none "dead"
+        (seq [file :in files
+              target :in (peg/match '(any (+ (* "](" '(to ")") ")") 1)) (texts file))
+              :unless (string/has-prefix? "https://" target)
+              :let [[name at] (string/split "#" target)
+                    folder (if (string/has-prefix? "docs/" file) "docs/" "")
+                    to (if (empty? name) (path file) (path folder name))]
+              :unless (and (os/stat to)
+                           (or (nil? at) (has-value? (anchors (slurp to)) at)))]
+          [file target])))
+
+(defn- rust-files
+  [folder]
+  (def here (string/has-suffix? "/target" folder))
+  (mapcat (fn [name]
+            (def at (string folder "/" name))
+            (cond
+              (= :directory (os/stat at :mode)) (if (has-value? ["target" ".git" "build" "corpus"] name) [] (rust-files at))
+              (string/has-suffix? ".rs" name) [at]
+              []))
+          (sort (os/dir folder))))
+
+(t/test "each Rust file says in its first line what it is for"
+  (def all (rust-files t/project))
+  (t/check (> (length all) 30) "Rust files")
+  (none "files"
+        (filter |(not (peg/match '(* "//! " (if-not (set " \n") 1) (to " ")) (slurp $))) all)))
+
+(t/test "each Janet file says in its first lines what it is for"
+  (none "files"
+        (seq [folder :in ["janet/kqnet" "examples" "demo" "test" "test/support" "test/browser" "bundle"]
+              name :in (sort (os/dir (path folder)))
+              :when (string/has-suffix? ".janet" name)
+              :let [text (slurp (path folder "/" name))]
+              :unless (peg/match '(* "###\n### " (to "\n") "\n###\n### " (some (if-not "\n" 1))) text)]
+          (string folder "/" name))))
+
+(t/finish)

@@ -1,0 +1,207 @@
+###
+### examples.janet
+###
+### Each program under examples/ does what its comment says.
+###
+
+(import ./support :as t)
+
+(def- from (t/need-spork))
+(print "with " from)
+
+(defn- example [name] (string t/project "/examples/" name ".janet"))
+
+(defn- scratch-folder
+  "A new folder, with these files: names and contents in turn."
+  [& files]
+  (def folder (t/scratch "folder"))
+  (os/mkdir folder)
+  (each [name content] (partition 2 files) (spit (string folder "/" name) content))
+  folder)
+
+(defn- remove
+  [folder]
+  (each name (os/dir folder) (os/rm (string folder "/" name)))
+  (os/rmdir folder))
+
+(defn- start
+  "Starts an example. Returns its process and the port in the address that it prints."
+  [name & args]
+  (def process (t/start-janet (example name) ;args))
+  [process (scan-number (first (peg/match '(* (? "http://") "127.0.0.1:" ':d+ (? "/") -1) (:line process))))])
+
+(defn- ends
+  "Fails unless a process ends well on SIGTERM."
+  [process]
+  (:signal process :term)
+  (t/same 0 (:wait process) (process :err))
+  (t/same "" (string (process :err)) "what it said on stderr"))
+
+(defn- request
+  "Sends a request. Returns its status, its headers as text, and its body."
+  [port method path &opt body headers]
+  (default body "")
+  (def answer
+    (t/ask port (string method " " path " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                        "Content-Length: " (length body) "\r\n" (or headers "") "\r\n" body)))
+  (def end (string/find "\r\n\r\n" answer))
+  (t/check end answer)
+  [(scan-number (string/slice answer 9 12)) (string/slice answer 0 end) (string/slice answer (+ end 4))])
+
+(defn- has
+  "Fails unless a text has a part."
+  [part text]
+  (t/check (string/find part text) (string/format "%q in %q" part text)))
+
+(t/test "hello answers"
+  (def [process port] (start "hello" "0"))
+  (def [status headers body] (request port "GET" "/"))
+  (t/same [200 "Hello, world!\n"] [status body])
+  (has "Content-Type: text/plain" headers)
+  (t/same 404 (first (request port "GET" "/elsewhere")))
+  (ends process))
+
+(t/test "json-api adds notes and lists them"
+  (unless (first (protect (require "spork/json")))
+    (t/skip (string "spork/json cannot be imported: " from)))
+  (def [process port] (start "json-api" "0"))
+  (t/same [200 "[]"] (let [[status _ body] (request port "GET" "/notes")] [status body]))
+  (t/same 201 (first (request port "POST" "/notes" `{"text": "buy milk"}`)))
+  (def [_ headers body] (request port "GET" "/notes"))
+  (has "Content-Type: application/json" headers)
+  (has `"text":"buy milk"` body)
+  (has `"id":1` body)
+  (each wrong ["" "{" "[]" "7" `{"text": 7}`]
+    (t/same 400 (first (request port "POST" "/notes" wrong)) wrong))
+  (t/same 413 (first (request port "POST" "/notes" (string/repeat "x" (* 2 1024 1024)))))
+  (def [status headers] (request port "DELETE" "/notes"))
+  (t/same 405 status)
+  (has "Allow: GET, POST" headers)
+  (t/same 404 (first (request port "GET" "/")))
+  (ends process))
+
+(t/test "static-site serves a folder, and logs"
+  (def folder (scratch-folder "index.html" "<p>start" "a.css" "p {}"))
+  (defer (remove folder)
+    (def [process port] (start "static-site" folder "0"))
+    (t/same [200 "<p>start"] (let [[status _ body] (request port "GET" "/")] [status body]))
+    (def [status headers body] (request port "GET" "/a.css"))
+    (t/same [200 "p {}"] [status body])
+    (has "Content-Type: text/css" headers)
+    (def [etag] (peg/match '(* (thru "ETag: ") '(to "\r\n")) headers))
+    (t/same 304 (first (request port "GET" "/a.css" "" (string "If-None-Match: " etag "\r\n"))))
+    (def [status _ body] (request port "GET" "/a.css" "" "Range: bytes=0-0\r\n"))
+    (t/same [206 "p"] [status body])
+    (def [status _ body] (request port "GET" "/../../etc/passwd"))
+    (t/same 404 status)
+    (has "There is no such page" body)
+    (t/wait-until "lines of the log" |(string/find `"GET /../../etc/passwd HTTP/1.1" 404` (process :out)))
+    (has `"GET /a.css HTTP/1.1" 206` (process :out))
+    (ends process)))
+
+(t/test "events come as they happen, and end with the client"
+  (def [process port] (start "events" "0"))
+  (has "new EventSource" (last (request port "GET" "/")))
+  (defn watch []
+    (def conn (t/send port "GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    [conn @""])
+  (defn event [[conn seen] what]
+    (while (not (string/find what seen))
+      (t/check (:read conn 4096 seen) (string what " in " seen))))
+  (def first-one (watch))
+  (event first-one "Content-Type: text/event-stream")
+  (event first-one "data: ")
+  (event first-one ", 1 watching\n\n")
+  (def second-one (watch))
+  (event second-one ", 2 watching\n\n")
+  (:close (first second-one))
+  (buffer/clear (first-one 1))
+  (event first-one ", 1 watching\n\n")
+  # It has one client for ever.
+  (:signal process :term)
+  (t/same 0 (:wait process) (process :err)))
+
+(t/test "upload takes a file larger than a body may be elsewhere, and gives it back"
+  (def folder (scratch-folder))
+  (defer (remove folder)
+    (def [process port] (start "upload" folder "0"))
+    (def content (string/repeat "0123456789abcdef" (* 3 64 1024)))
+    (t/same [201 "3145728 bytes\n"]
+            (let [[status _ body] (request port "PUT" "/big.txt" content)] [status body]))
+    (t/check (= content (string (slurp (string folder "/big.txt")))) "the same content")
+    (def [status _ body] (request port "GET" "/big.txt"))
+    (t/same 200 status)
+    (t/check (= content body) "the same content")
+    (each name ["/" "/../x" "/.hidden" "/a%2fb" "/a/b"]
+      (t/same 400 (first (request port "PUT" name "x")) name))
+    # One that breaks off leaves nothing.
+    (:close (t/send port "PUT /part.txt HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nsome"))
+    (t/same 201 (first (request port "PUT" "/after.txt" "x")))
+    (t/wait-until "the partial file is gone" |(deep= @["after.txt" "big.txt"] (sort (os/dir folder))))
+    (ends process)))
+
+(t/test "unix-socket serves on a socket's file for its group, and removes it"
+  (def path (t/scratch "app.sock"))
+  (def process (t/start-janet (example "unix-socket") path))
+  (t/same (string "unix:" path "") (:line process))
+  (t/same "rw-rw----" (os/stat path :permissions))
+  (defn ask [headers]
+    (with [conn (net/connect :unix path)]
+      (:write conn (string "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" headers "\r\n"))
+      (t/receive conn)))
+  (has "Hello, nobody that a proxy names!" (ask ""))
+  (has "Hello, 10.1.2.3!" (ask "X-Forwarded-For: 10.1.2.3\r\n"))
+  (ends process)
+  (t/same nil (os/stat path) "the socket's file"))
+
+(t/test "graceful-restart starts another worker when one dies, and ends with its worker"
+  (def [process port] (start "graceful-restart" "0"))
+  (t/same "worker 1\n" (last (request port "GET" "/")))
+  (:signal process :hup)
+  (t/wait-until "the second worker" |(string/find "worker 2 serves" (process :out)))
+  (t/wait-until "the end of the first" |(string/find "another worker ended with status 0" (process :out)))
+  (t/same "worker 2\n" (last (request port "GET" "/")))
+  (ends process)
+  (has "the worker ended with status 0" (process :out)))
+
+(t/test "line-protocol keeps what its clients put"
+  (def [process port] (start "line-protocol" "0"))
+  # Several lines in one piece, one line in several.
+  (def answers (t/ask port "put colour dark green\nget colour\nget shape\nsit\nquit\n"))
+  (t/same "ok\ndark green\nnone\nerror: expected put NAME VALUE, get NAME, or quit\n" answers)
+  (with [conn (t/connect port)]
+    (def seen @"")
+    (each piece ["ge" "t col" "our\nq" "uit\n"]
+      (:write conn piece)
+      (when (string/find "\n" piece) (:read conn 100 seen)))
+    (t/same "dark green\n" (string seen)))
+  # A line without an end is not kept for ever.
+  (t/same "" (t/ask port (string/repeat "x" 5000)))
+  (ends process))
+
+(t/test "unedited runs on core's functions, and on kqnet"
+  (defn echoes [& args]
+    (def process (t/start-janet ;args (example "unedited") "0"))
+    (def port (scan-number (first (peg/match '(* "127.0.0.1:" ':d+ -1) (:line process)))))
+    (with [conn (t/send port "hello")]
+      (t/same "hello" (string (:read conn 5))))
+    [process port])
+  (defn second-one [port & args]
+    (def process (t/start-janet ;args (example "unedited") (string port)))
+    (t/wait-until "its address or its end" |(or (process :status) (not (empty? (process :out)))))
+    process)
+  (def [process port] (echoes "-l" "kqnet/install"))
+  # What shows which one it is: kqnet does not share a port that is taken.
+  (def other (second-one port "-l" "kqnet/install"))
+  (t/same 1 (:wait other))
+  (has "address already in use" (other :err))
+  (:close process)
+  (echoes))
+
+(def- tested
+  ["events" "graceful-restart" "hello" "json-api" "line-protocol" "static-site" "unedited" "unix-socket" "upload"])
+
+(t/test "every example has a test here"
+  (t/same (map |(string $ ".janet") tested) (sort (os/dir (string t/project "/examples")))))
+
+(t/finish)

@@ -1,0 +1,150 @@
+###
+### http-memory.janet
+###
+### What connections of kqnet/http cost in memory while they wait.
+###
+
+(import ./support :as t)
+(import ./support/http :as h)
+(t/need-spork)
+
+# Both ends of a connection take a descriptor, each in a process of its own. This one is started
+# again with as many as it may have.
+(unless (os/getenv "KQNET_TEST_MORE")
+  (def status
+    (os/execute ["sh" "-c" `ulimit -n "$(ulimit -H -n)" 2>/dev/null; exec "$0" "$@"` (dyn *executable*) ;(dyn *args*)]
+                :pe (merge (os/environ) {"KQNET_TEST_MORE" "1"})))
+  (os/exit status))
+
+(def- wanted (if (os/getenv "KQNET_TEST_QUICK") 2000 10000))
+
+(def- most
+  "How many connections there can be, with some descriptors for other things."
+  (min wanted (- (t/descriptor-limit) 200)))
+
+(def- kibibyte 1024)
+
+(def- no-measure
+  "Why memory is not measured here."
+  (cond
+    (string/has-suffix? "-asan" (os/getenv "KQNET_HOST" "")) "a sanitizer changes memory"
+    (nil? (os/stat "/proc/self/statm")) "the memory of another process is not known here"))
+
+(defn- start-server
+  "A server in a process of its own."
+  []
+  (t/start-forms
+    '[(import kqnet)
+      (import kqnet/http)
+      (var server nil)
+      (def page (string/repeat "x" 100000))
+      (set server
+           (http/server
+             (http/router {"/" (fn [_] {:body "hello"})
+                           "/page" (fn [_] {:body page})
+                           "/stream" (fn [_] {:body (coro (yield page) (yield "end"))})
+                           "/echo" (fn [req] {:body (http/read-body req)})
+                           "/pieces" (fn [req]
+                                       (var size 0)
+                                       (each piece (http/body-chunks req) (+= size (length piece)))
+                                       {:body (string size)})
+                           "/active" (fn [_] {:body (string ((kqnet/stats server) :active))})})
+             "127.0.0.1" 0 :head-timeout 1000 :idle-timeout 1000))
+      (print (last (net/localname server)))
+      (flush)]))
+
+(defn- resident
+  [{:proc proc}]
+  (def text (slurp (string "/proc/" (proc :pid) "/statm")))
+  (* 4096 (scan-number (get (string/split " " text) 1))))
+
+(defn- wait-for
+  "Waits until the server has so many connections, and has read what they sent."
+  [port count]
+  (t/wait-until "the connections"
+                |(= (string (inc count)) ((h/fetch port "GET" "/active") :body))))
+
+(def- at-a-time
+  "How many connections are opened together: the backlog is limited."
+  50)
+
+(defn- measure
+  ``Makes connections by `act`, a function of a connection, and returns what each costs in bytes and
+  what the server's process has in all.``
+  [count act]
+  (with [server (start-server)]
+    (def port (:port server))
+    (defn open [count]
+      (t/together count (fn [_]
+                          (def conn (t/connect port))
+                          (act conn)
+                          conn)))
+    # What is allocated once, and what as many at a time need while they are served.
+    (repeat 3 (each conn (open at-a-time) (:close conn)))
+    (wait-for port 0)
+    (def before (resident server))
+    (def conns (array/new count))
+    (while (< (length conns) count)
+      (array/concat conns (open (min at-a-time (- count (length conns))))))
+    (wait-for port count)
+    (def after (resident server))
+    (each conn conns (:close conn))
+    (t/same "" (string (server :err)))
+    [(math/ceil (/ (- after before) count)) after]))
+
+(defn- report
+  [count [each-one all]]
+  (printf "      %d connections: %d bytes each, the process %d KiB" count each-one (div all kibibyte))
+  (when (< count wanted)
+    (printf "      fewer than %d: there are only %d descriptors" wanted (t/descriptor-limit))))
+
+(defn- ask
+  "Sends a request and reads its answer, which ends like this."
+  [conn request end]
+  (:write conn request)
+  (def got @"")
+  (while (not (string/has-suffix? end got))
+    (t/check (:read conn 65536 got) "an answer")))
+
+(t/test "an idle connection costs at most 8 KiB, and 10,000 of them at most 100 MiB in all"
+  (when no-measure (t/skip no-measure))
+  (def request (h/request "GET" "/" ["User-Agent: some client/1.0" "Accept: */*"]))
+  (def [each-one all] (measure most |(ask $ request "\r\n\r\nhello")))
+  (report most [each-one all])
+  (t/check (<= each-one (* 8 kibibyte)) (string "at most 8 KiB, not " each-one))
+  (t/check (< all (* 100 1024 kibibyte)) (string "less than 100 MiB, not " all)))
+
+(t/test "a connection that has sent nothing costs at most 8 KiB"
+  (when no-measure (t/skip no-measure))
+  (def count (min most 2000))
+  (def [each-one all] (measure count (fn [conn])))
+  (report count [each-one all])
+  (t/check (<= each-one (* 8 kibibyte)) (string "at most 8 KiB, not " each-one)))
+
+(t/test "a connection that has sent half a head costs at most 10 KiB"
+  (when no-measure (t/skip no-measure))
+  (def request (h/request "GET" "/" ["User-Agent: some client/1.0" "Accept: */*"
+                                     (string "Cookie: session=" (string/repeat "x" 200))]))
+  (def half (string/slice request 0 (div (length request) 2)))
+  (def count (min most 5000))
+  (def [each-one all] (measure count |(:write $ half)))
+  (report count [each-one all])
+  (t/check (<= each-one (* 10 kibibyte)) (string "at most 10 KiB, not " each-one)))
+
+(t/test "an idle connection does not keep what large bodies needed"
+  (when no-measure (t/skip no-measure))
+  (def count (min most 1000))
+  (def body (string/repeat "x" 100000))
+  (each [what request end]
+    [["a response" (h/request "GET" "/page") body]
+     ["a streamed response" (h/request "GET" "/stream") "end\r\n0\r\n\r\n"]
+     ["a request" (h/request "POST" "/echo" [] (string body "end")) "xend"]
+     ["a request in pieces" (h/request "POST" "/pieces" [] body) "\r\n\r\n100000"]
+     ["a large head" (h/request "GET" "/" [(string "Cookie: " (string/repeat "x" 15000))]) "hello"]]
+    (def [each-one all] (measure count |(ask $ request end)))
+    (print "      " what ":")
+    (report count [each-one all])
+    # Of what was freed, some may not be given back to the system.
+    (t/check (<= each-one (* 16 kibibyte)) (string "at most 16 KiB after " what ", not " each-one))))
+
+(t/finish)

@@ -1,0 +1,828 @@
+###
+### http-server.janet
+###
+### The server of kqnet/http as a whole: middleware, options, draining, signals, streams of events,
+### clients that go away or dawdle, uploads, threads.
+###
+
+(import ./support :as t)
+(import ./support/http :as h)
+(t/need-spork)
+(import kqnet)
+(import kqnet/http)
+
+(def- host "127.0.0.1")
+
+(defn- serve [handler & options] (http/server handler host 0 ;options))
+
+(defn- active [server] ((kqnet/stats server) :active))
+
+(defn- brief [{:status status :body body}] [status body])
+
+(defn- hello [_] {:status 200 :body "hello"})
+
+# Middleware.
+
+(t/test "router: routes, the default, and 404 without one"
+  (def routes {"/" hello
+               "/404" 404
+               "/string" "text"
+               "/buffer" @"bytes"
+               "/response" {:status 201 :body "made"}})
+  (with [server (serve (http/router routes))]
+    (each [path status body] [["/" 200 "hello"] ["/?a=b" 200 "hello"] ["/404" 404 "Not Found"]
+                              ["/string" 200 "text"] ["/buffer" 200 "bytes"] ["/response" 201 "made"]
+                              ["/nowhere" 404 "Not Found"] ["/string/" 404 "Not Found"]]
+      (t/same [status body] (brief (h/fetch server "GET" path)) path)))
+  (with [server (serve (http/router (merge routes {:default |{:status 202 :body ($ :path)}})))]
+    (t/same [202 "/nowhere?a"] (brief (h/fetch server "GET" "/nowhere?a")))
+    (t/same [200 "hello"] (brief (h/fetch server "GET" "/")))))
+
+(t/test "cookies: a table of them"
+  (defn show [{:cookies cookies}]
+    {:body (string/join (seq [name :in (sort (keys cookies))] (string name "=" (cookies name))) " ")})
+  (with [server (serve (http/cookies show))]
+    (t/same [200 "a=1 b=two"] (brief (h/fetch server "GET" "/" ["Cookie: a=1; b=two"])))
+    (t/same [200 ""] (brief (h/fetch server "GET" "/")))))
+
+(defn- with-log
+  "Calls a function with a file to log to. Returns the lines that are in it then."
+  [f]
+  (def path (t/scratch "log"))
+  (defer (os/rm path)
+    (with [out (file/open path :w)]
+      (f out))
+    (filter |(not (empty? $)) (string/split "\n" (slurp path)))))
+
+(defn- log-of
+  "The lines that a logger writes for requests."
+  [options requests &opt handler]
+  (with-log
+    (fn [out]
+      (with [server (serve (http/logger (or handler hello) ;options :out out))]
+        (each [method path & headers] requests (h/fetch server method path headers))))))
+
+(t/test "logger: the line of spork/http, to where output goes"
+  (def lines
+    (with-log
+      (fn [out]
+        (with [server (serve (with-dyns [:out out] (http/logger hello)))]
+          (h/fetch server "GET" "/path?a=b")
+          (h/fetch server "POST" "/" [] "body")))))
+  (def line (peg/compile ~{:main (* ':method " 200 " ':path " elapsed " :d+ "." (3 :d) "ms" -1)
+                           :method :a+
+                           :path (to " ")}))
+  (t/same [["GET" "/path?a=b"] ["POST" "/"]] (map |(peg/match line $) lines)))
+
+(def- common-line
+  "A line of the Common Log Format, or of the combined one."
+  (peg/compile
+    ~{:field (any (+ "\\\\" "\\\"" (if-not (set "\"\\\n") 1)))
+      :quoted (* `"` ':field `"`)
+      :day (* (2 :d) "/" (3 :a) "/" (4 :d))
+      :time (* (2 :d) ":" (2 :d) ":" (2 :d))
+      :host '(some (+ :w (set ".:-%")))
+      :main (* :host " - - [" :day ":" :time " +0000] " :quoted " " '(3 :d) " " '(+ :d+ "-")
+               (? (* " " :quoted " " :quoted)) -1)}))
+
+(defn- fields [lines] (map |(t/check (peg/match common-line $) (string "the format, not " $)) lines))
+
+(t/test "logger :common"
+  (defn handler [{:route route}]
+    (case route
+      "/fiber" {:status 201 :body (coro (yield "a"))}
+      "/nil" nil
+      "/204" {:status 204}
+      (hello nil)))
+  (t/same [["127.0.0.1" "GET /a?b=c HTTP/1.1" "200" "5"]
+           ["127.0.0.1" "GET /fiber HTTP/1.1" "201" "-"]
+           ["127.0.0.1" "HEAD / HTTP/1.1" "200" "5"]
+           ["127.0.0.1" "BREW /nil HTTP/1.1" "200" "-"]
+           ["127.0.0.1" "GET /204 HTTP/1.1" "204" "-"]]
+          (fields (log-of [:format :common]
+                          [["GET" "/a?b=c"] ["GET" "/fiber"] ["HEAD" "/"] ["BREW" "/nil"] ["GET" "/204"]]
+                          handler))))
+
+(t/test "logger :combined"
+  (t/same [["127.0.0.1" "GET / HTTP/1.1" "200" "5" "http://h/" "curl/8"]
+           ["127.0.0.1" "GET / HTTP/1.1" "200" "5" "-" "-"]
+           ["127.0.0.1" "GET / HTTP/1.1" "200" "5" "one" "-"]]
+          (fields (log-of [:format :combined]
+                          [["GET" "/" "Referer: http://h/" "User-Agent: curl/8"]
+                           ["GET" "/"]
+                           ["GET" "/" "Referer: one" "Referer: two"]]))))
+
+(t/test "logger: no client writes more fields, or lines, than there are"
+  (def lines
+    (log-of [:format :combined]
+            [["GET" `/"a\` `User-Agent: a" "b\" 200` `Referer: \`]
+             ["GET" `/\" "x\"` "User-Agent: \xC2\x85\x1B[0m"]]))
+  (t/same 1 (length lines) "the second has a control byte and is refused")
+  (t/same [["127.0.0.1" `GET /\"a\\ HTTP/1.1` "200" "5" `\\` `a\" \"b\\\" 200`]] (fields lines)))
+
+(t/test "logger: the version of a client of HTTP/1.0"
+  (def lines
+    (with-log
+      (fn [out]
+        (with [server (serve (http/logger hello :format :common :out out))]
+          (t/ask server "GET / HTTP/1.0\r\n\r\n")))))
+  (t/same [["127.0.0.1" "GET / HTTP/1.0" "200" "5"]] (fields lines)))
+
+(t/test "logger to a buffer, by (dyn :out)"
+  (def out @"")
+  (with [server (serve (with-dyns [:out out] (http/logger hello :format :common)))]
+    (t/same 200 ((h/fetch server "GET" "/") :status))
+    (t/same [["127.0.0.1" "GET / HTTP/1.1" "200" "5"]] (fields [(string/trimr out)]))))
+
+(t/test "logger: another format is an error that names it"
+  (def err (t/raised |(http/logger hello :format :apache)))
+  (t/check (and (string/find "kqnet/http/logger" err) (string/find ":apache" err)) err))
+
+# Metrics.
+
+(def- metrics-grammar
+  "The Prometheus text format, version 0.0.4."
+  (peg/compile
+    ~{:name '(* (+ :a (set "_:")) (any (+ :w (set "_:"))))
+      :label-name '(* (+ :a "_") (any (+ :w "_")))
+      :label-value (% (any (+ (/ "\\\\" "\\") (/ `\"` `"`) (/ "\\n" "\n") '(if-not (set "\"\\\n") 1))))
+      :label (group (* :label-name `="` :label-value `"`))
+      :labels (group (? (* "{" (? (* :label (any (* "," :label)) (? ","))) "}")))
+      :value (number (* (? (set "+-")) :d+ (? (* "." :d+)) (? (* (set "eE") (? (set "+-")) :d+))))
+      :sample (group (* (constant :sample) :name :labels " " :value "\n"))
+      :help (group (* "# HELP " (constant :help) :name " " '(to "\n") "\n"))
+      :type (group (* "# TYPE " (constant :type) :name " " '(+ "counter" "gauge") "\n"))
+      :main (* (any (+ :help :type :sample)) -1)}))
+
+(defn- parse-metrics
+  "Checks the format, and returns a table from name to a table from labels (a struct) to value."
+  [text]
+  (def lines (t/check (peg/match metrics-grammar text) (string "the format, not " text)))
+  (def found @{})
+  (var last-type nil)
+  (each line lines
+    (match line
+      [:help name] (t/check (not (found name)) (string "one block for " name))
+      [:type name] (do
+                     (t/check (not (found name)) (string "one type for " name))
+                     (set last-type name)
+                     (put found name @{}))
+      [:sample name labels value] (do
+                                    (t/same last-type name "the type before its samples")
+                                    (def labels (from-pairs labels))
+                                    (def labels (table/to-struct labels))
+                                    (t/check (nil? ((found name) labels))
+                                             (string/format "no two samples of %s for %q" name labels))
+                                    (put (found name) labels value))))
+  found)
+
+(t/test "metrics: the figures in the text format of Prometheus"
+  (with [server (serve (http/metrics hello))]
+    (def [_ port] (net/localname server))
+    (def here {"listener" (string "127.0.0.1:" port)})
+    (t/same [200 "hello"] (brief (h/fetch server "GET" "/")))
+    (defn ask [] (h/fetch server "GET" "/metrics"))
+    (def response (ask))
+    (t/same "text/plain; version=0.0.4; charset=utf-8" ((response :headers) "content-type"))
+    (def figures (parse-metrics (response :body)))
+    (t/same 2 (get-in figures ["kqnet_accepted_total" here]))
+    (t/same 3 (get-in (parse-metrics ((ask) :body)) ["kqnet_accepted_total" here]))
+    (t/check (pos? (get-in figures ["kqnet_active" here])) "the connection that asks")
+    (each name ["kqnet_active_peak" "kqnet_batches_total" "kqnet_aborted_total"]
+      (t/check (number? (get-in figures [name here])) name))
+    (each name ["kqnet_pauses_total" "kqnet_paused_seconds_total"]
+      (each reason ["error" "full" "rate"]
+        (t/same 0 (get-in figures [name (struct "reason" reason ;(kvs here))]))))
+    # By every counter a name that says so.
+    (each [_ name kind] (filter |(= :type (first $)) (peg/match metrics-grammar (response :body)))
+      (t/same (= kind "counter") (string/has-suffix? "_total" name) name))))
+
+(t/test "metrics: at another path; other requests go to the next handler"
+  (with [server (serve (http/metrics hello "/status/kqnet"))]
+    (t/same [200 "hello"] (brief (h/fetch server "GET" "/metrics")))
+    (t/check (pos? (length (parse-metrics ((h/fetch server "GET" "/status/kqnet?a") :body)))) "figures")))
+
+(t/test "metrics: a server that was closed, and another one in its place"
+  (def first-server (serve (http/metrics hello)))
+  (def [_ port] (net/localname first-server))
+  (h/fetch first-server "GET" "/")
+  (:close first-server)
+  (with [server (http/server (http/metrics hello) host port)]
+    (def figures (parse-metrics ((h/fetch server "GET" "/metrics") :body)))
+    # The sum of both, since the first was not collected.
+    (t/same 2 (get-in figures ["kqnet_accepted_total" {"listener" (string "127.0.0.1:" port)}]))
+    (t/check (first-server :read) "the first server")))
+
+(t/test "metrics: any path of a unix socket"
+  (def path (string (t/scratch `quote"`) `\back` "\nslash"))
+  (with [server (http/server (http/metrics hello) :unix path)]
+    (def figures (parse-metrics ((h/fetch server "GET" "/metrics") :body)))
+    (t/check (find |(string/find path $) (map |(get $ "listener" "") (keys (figures "kqnet_active"))))
+             "the path as it is")))
+
+# Options.
+
+(t/test "wrong options are errors that name them, and nothing listens"
+  (def before (t/descriptors))
+  (each [args & words]
+    [[[:max-heads 5] ":max-heads" "unknown option"]
+     [[:max-head 0] ":max-head" "positive integer" "0"]
+     [[:max-head 1.5] ":max-head" "positive integer" "1.5"]
+     [[:max-headers -1] ":max-headers" "positive integer"]
+     [[:max-body "1M"] ":max-body" "positive integer" `"1M"`]
+     [[:max-requests 0] ":max-requests" "positive integer"]
+     [[:head-timeout -1] ":head-timeout" "seconds" "-1"]
+     [[:body-timeout "5"] ":body-timeout" "seconds"]
+     [[:idle-timeout :never] ":idle-timeout" "seconds" ":never"]
+     [[:write-timeout math/nan] ":write-timeout" "seconds"]
+     [[:on-error "print"] ":on-error" "function"]
+     [[:max-connections 0] ":max-connections" "positive integer"]
+     [[:batch 0] ":batch" "positive integer"]
+     [[:max-accept-rate 0] ":max-accept-rate" "positive number"]
+     [[:backlog 0] ":backlog" "positive integer"]
+     [[:drain-timeout 5] ":drain-timeout" "unknown option"]
+     [[:max-head] ":max-head" "no value"]
+     [["more"] "too many arguments" `"more"`]]
+    (def err (t/raised |(http/server hello host 0 ;args)))
+    (each word ["kqnet/http/server" ;words]
+      (t/check (string/find word (string err)) (string/format "%q in %q" word err))))
+  (def err (t/raised |(http/serve-forever hello host 0 :drain-timeout -1)))
+  (t/check (string/find "kqnet/http/serve-forever: :drain-timeout" err) err)
+  (t/settles before t/descriptors "descriptors"))
+
+(t/test "a port that is taken is an error"
+  (with [server (serve hello)]
+    (def [_ port] (net/localname server))
+    (t/check (string? (t/raised |(http/server hello host port))) "an error")))
+
+(t/test "no limit: a timeout of math/inf"
+  (with [server (serve hello :head-timeout math/inf :body-timeout math/inf
+                       :idle-timeout math/inf :write-timeout math/inf)]
+    (t/same [200 "hello"] (brief (h/fetch server "GET" "/")))))
+
+(t/test "two servers in one VM keep their options apart"
+  (defn echo [req] {:body (http/read-body req)})
+  (with [small (serve echo :max-body 4)]
+    (with [large (serve echo)]
+      (t/same 413 ((h/fetch small "POST" "/" [] "hello") :status))
+      (t/same [200 "hello"] (brief (h/fetch large "POST" "/" [] "hello"))))))
+
+(t/test ":max-connections holds for connections that are kept, too"
+  (with [server (serve hello :max-connections 2)]
+    (def kept (seq [_ :range [0 2]] (h/client server)))
+    (each c kept (t/same [200 "hello"] (brief (:ask c "GET" "/"))))
+    (def waiting (t/background |(h/fetch server "GET" "/")))
+    (each c kept (t/same [200 "hello"] (brief (:ask c "GET" "/"))))
+    (t/same 0 (ev/count waiting))
+    (:close (first kept))
+    (t/same [200 "hello"] (brief (last (ev/take waiting))))
+    (each c kept (:close c))))
+
+(t/test "closing the listener leaves connections as they are"
+  (def server (serve hello))
+  (with [c (h/client server)]
+    (t/same [200 "hello"] (brief (:ask c "GET" "/")))
+    (def port (t/port server))
+    (:close server)
+    (t/check (string? (t/raised |(t/connect port))) "no new ones")
+    (repeat 3 (t/same [200 "hello"] (brief (:ask c "GET" "/"))))))
+
+(t/test "a unix socket"
+  (def path (t/scratch "http"))
+  (def out (t/scratch "log"))
+  (with [f (file/open out :w)]
+    (with [server (http/server (http/logger hello :format :common :out f) :unix path :mode 8r600)]
+      (t/same "rw-------" (os/stat path :permissions))
+      (with [c (h/client server)]
+        (repeat 3 (t/same [200 "hello"] (brief (:ask c "GET" "/")))))))
+  (t/check (nil? (os/stat path)) "nothing left")
+  (def lines (filter |(not (empty? $)) (string/split "\n" (slurp out))))
+  (os/rm out)
+  (t/same (array/new-filled 3 ["-" "GET / HTTP/1.1" "200" "5"]) (fields lines)))
+
+# Draining.
+
+(defn- gate
+  "A handler that answers when it is told to, and a channel to tell it by; :entered counts its calls."
+  []
+  (def go (ev/chan 100))
+  (def state @{:entered 0 :go go})
+  (put state :handler (fn [req]
+                        (update state :entered inc)
+                        (ev/take go)
+                        {:body (req :path)})))
+
+(t/test "drain: requests that run are answered, with Connection: close"
+  (def g (gate))
+  (def server (serve (g :handler)))
+  (def clients (seq [i :range [0 3]] (:send (h/client server) "GET" (string "/" i))))
+  (t/wait-until "the handlers" |(= 3 (g :entered)))
+  (def drained (t/background |(kqnet/drain server)))
+  (ev/sleep 0)
+  (t/check (string? (t/raised |(t/connect (t/port server)))) "no new connections")
+  (t/same 0 (ev/count drained) "it waits")
+  (repeat 3 (ev/give (g :go) true))
+  (eachp [i c] clients
+    (def response (:receive c))
+    (t/same [200 (string "/" i) "close"] [;(brief response) ((response :headers) "connection")])
+    (t/same "" (:rest c))
+    (:close c))
+  (t/same [true 0] (ev/take drained)))
+
+(t/test "drain: idle connections are closed at once, and not broken off"
+  (def server (serve hello))
+  (def clients (seq [_ :range [0 5]] (h/client server)))
+  (each c (drop 1 clients) (t/same [200 "hello"] (brief (:ask c "GET" "/"))))
+  (t/wait-until "connections" |(= 5 (active server)))
+  (t/same 0 (kqnet/drain server 10))
+  (each c clients
+    (t/same "" (:rest c))
+    (:close c)))
+
+(t/test "drain: what came before it is answered, though the server has not read it yet"
+  (repeat 10
+    (def server (serve hello))
+    (def clients (seq [_ :range [0 5]] (h/client server)))
+    (each c clients (:ask c "GET" "/"))
+    # This task goes on until it waits: the server cannot have read these.
+    (each c clients (:send c "GET" "/"))
+    (def drained (t/background |(kqnet/drain server 10)))
+    (each c clients
+      (def response (:receive c))
+      (t/same [200 "hello" "close"] [;(brief response) ((response :headers) "connection")])
+      (t/same "" (:rest c))
+      (:close c))
+    (t/same [true 0] (ev/take drained))))
+
+(t/test "drain: a head that has begun may go on, and is answered"
+  (def server (serve hello))
+  (with [c (h/client server)]
+    (:ask c "GET" "/")
+    (:write (c :conn) "GET / HTTP/1.1\r\nHo")
+    (repeat 3 (ev/sleep 0))
+    (def drained (t/background |(kqnet/drain server 10)))
+    (repeat 3 (ev/sleep 0))
+    (:write (c :conn) "st: h\r\n\r\n")
+    (def response (:receive c))
+    (t/same [200 "hello" "close"] [;(brief response) ((response :headers) "connection")])
+    (t/same [true 0] (ev/take drained))))
+
+(t/test "drain: of several requests in a row the running one is the last that is answered"
+  (def g (gate))
+  (def server (serve (g :handler)))
+  (with [c (h/client server)]
+    (:write (c :conn) (string (h/request "GET" "/1") (h/request "GET" "/2") (h/request "GET" "/3")))
+    (t/wait-until "the handler" |(= 1 (g :entered)))
+    (def drained (t/background |(kqnet/drain server)))
+    (ev/sleep 0)
+    (repeat 3 (ev/give (g :go) true))
+    (def response (:receive c "GET"))
+    (t/same [200 "/1" "close"] [;(brief response) ((response :headers) "connection")])
+    (t/same "" (:rest c))
+    (:close c)
+    (t/same [true 0] (ev/take drained))
+    (t/same 1 (g :entered))))
+
+(t/test "drain: a response that is being streamed is sent to its end"
+  (def go (ev/chan))
+  (def server (serve (fn [_] {:body (coro (yield "a") (ev/take go) (yield "b"))})))
+  (with [c (h/client server)]
+    (:send c "GET" "/")
+    (:head c)
+    (t/same "1\r\na\r\n" (:take c 6))
+    (def drained (t/background |(kqnet/drain server)))
+    (ev/give go true)
+    (t/same "1\r\nb\r\n0\r\n\r\n" (:rest c))
+    (:close c)
+    (t/same [true 0] (ev/take drained))))
+
+(t/test "drain: returns how many are left at its deadline, and leaves them"
+  (def g (gate))
+  (def server (serve (g :handler)))
+  (def clients (seq [i :range [0 2]] (:send (h/client server) "GET" "/")))
+  (t/wait-until "the handlers" |(= 2 (g :entered)))
+  (t/same 2 (kqnet/drain server 0.05))
+  (repeat 2 (ev/give (g :go) true))
+  (each c clients
+    (t/same [200 "/"] (brief (:receive c)))
+    (:close c)))
+
+(t/test "drain with :cancel true: those left are cancelled, and get 503"
+  (def g (gate))
+  (def cancelled @[])
+  (def server (serve (fn [req]
+                       (try ((g :handler) req)
+                         ([err fib] (array/push cancelled err) (propagate err fib))))))
+  (def clients (seq [i :range [0 2]] (:send (h/client server) "GET" "/")))
+  (t/wait-until "the handlers" |(= 2 (g :entered)))
+  (t/same 2 (kqnet/drain server 0.05 :cancel true))
+  (each c clients
+    (def response (:receive c))
+    (t/same [503 "close"] [(response :status) ((response :headers) "connection")])
+    (t/same "" (:rest c))
+    (:close c))
+  (t/same ["the server is draining" "the server is draining"] cancelled))
+
+(t/test "drain with :cancel true: a response that has begun is cut, and its generator ends"
+  (def ended @[])
+  (def server (serve (fn [_] {:body (coro (defer (array/push ended true)
+                                            (yield "a")
+                                            (ev/take (ev/chan))))})))
+  (with [c (h/client server)]
+    (:send c "GET" "/")
+    (:head c)
+    (t/same 1 (kqnet/drain server 0.05 :cancel true))
+    (t/same "1\r\na\r\n" (:rest c))
+    (t/same [true] ended)))
+
+(t/test "drain in a handler does not wait for that one"
+  (var result nil)
+  (def server-box @[])
+  (def server (serve (fn [_]
+                       (set result (kqnet/drain (first server-box)))
+                       {:body "drained"})))
+  (array/push server-box server)
+  (def response (h/fetch server "GET" "/"))
+  (t/same [200 "drained" "close" 0] [;(brief response) ((response :headers) "connection") result]))
+
+# Until a signal.
+
+(defn- start-forever
+  "A server in a process of its own. Returns it and its port."
+  [& forms]
+  (def server (t/start-forms ~[(import kqnet/http) ,;forms]))
+  (def line (:line server))
+  (def [port] (t/check (peg/match '(* "http://127.0.0.1:" (number :d+) "/" -1) line)
+                       (string "an address, not " line)))
+  [server port])
+
+(defn- outcome
+  "What becomes of one request: :answered whole, :refused with no byte of an answer, or :cut."
+  [c]
+  (try
+    (do
+      (:send c "GET" "/")
+      (def response (:receive c))
+      (cond
+        (not= (response :body) (string/repeat "x" 100)) :cut
+        (= "close" ((response :headers) "connection")) :last
+        :answered))
+    ([_] (if (empty? (c :buf)) :refused :cut))))
+
+(each signal [:term :int]
+  (t/test (string "serve-forever: no request that was taken is cut off by " (if (= signal :term) "SIGTERM" "SIGINT"))
+    (def [server port]
+      (start-forever
+        '(var taken 0)
+        '(defn handler [_]
+           (++ taken)
+           (ev/sleep 0.002)
+           {:body (string/repeat "x" 100)})
+        '(def left (http/serve-forever handler "127.0.0.1" 0))
+        '(print taken " " left)))
+    (def counts @{:answered 0 :last 0 :refused 0 :cut 0})
+    (var signalled false)
+    (defn ask [c]
+      (def result (outcome c))
+      (update counts result inc)
+      (when (and (>= (counts :answered) 300) (not signalled))
+        (set signalled true)
+        (:signal server signal))
+      result)
+    (defn keep-asking [i]
+      # Half of them on one connection, half on a new one for each, until the port is closed.
+      (var going true)
+      (while going
+        (match (protect (h/client port))
+          [true c] (defer (:close c)
+                     (while (and (= :answered (ask c)) (even? i))))
+          (set going false))))
+    (t/together 20 keep-asking)
+    (t/same 0 (:wait server))
+    (def [taken left] (map scan-number (string/split " " (:line server))))
+    (t/same 0 left)
+    (t/same 0 (counts :cut))
+    (t/same taken (+ (counts :answered) (counts :last)) "all that were taken are answered")
+    (t/check (pos? (counts :last)) "some ran when the signal came")
+    (t/same "" (string (server :err)))))
+
+(defn- start-stuck
+  "A server whose handlers never answer."
+  [drain-timeout]
+  (start-forever
+    '(defn handler [_] (eprint "taken") (ev/take (ev/chan)))
+    ~(print (http/serve-forever handler "127.0.0.1" 0 :drain-timeout ,drain-timeout))
+    '(flush)
+    '(os/exit 0)))
+
+(t/test "serve-forever: at :drain-timeout it returns how many are left"
+  (def [server port] (start-stuck 0.05))
+  (with [c (:send (h/client port) "GET" "/")]
+    (t/wait-until "the handler" |(= "taken\n" (string (server :err))))
+    (:signal server :term)
+    (t/same "1" (:line server))
+    (t/same 0 (:wait server))))
+
+(t/test "serve-forever: a second signal ends the wait"
+  (def [server port] (start-stuck 1000))
+  (with [c (:send (h/client port) "GET" "/")]
+    (t/wait-until "the handler" |(= "taken\n" (string (server :err))))
+    (:signal server :term)
+    # The port is closed when the first one has arrived.
+    (t/wait-until "the closed port" |(string? (t/raised (fn [] (:close (t/connect port))))))
+    (:signal server :int)
+    (t/same "1" (:line server))
+    (t/same 0 (:wait server))))
+
+(t/test "serve-forever: a program goes on and ends after it"
+  (def [server port] (start-forever
+                       '(def left (http/serve-forever "hello" "127.0.0.1" 0))
+                       '(print "left " left)))
+  (with [c (h/client port)]
+    (t/same [200 "hello"] (brief (:ask c "GET" "/")))
+    (:signal server :term)
+    (t/same "left 0" (:line server))
+    (t/same 0 (:wait server))
+    (t/same "" (:rest c))
+    (t/same "" (string (server :err)))))
+
+(t/test "serve-forever: the address of a unix socket"
+  (def path (t/scratch "forever"))
+  (with [server (t/start-forms ~[(import kqnet/http) (http/serve-forever "hello" :unix ,path)])]
+    (t/same (string "unix:" path) (:line server))
+    (:signal server :term)
+    (t/same 0 (:wait server))
+    (t/check (nil? (os/stat path)) "nothing left")))
+
+# Streams of events.
+
+(t/test "events arrive as they are yielded"
+  (def events (ev/chan))
+  (with [server (serve (fn [_]
+                         {:headers {"Content-Type" "text/event-stream"}
+                          :body (coro
+                                  (forever
+                                    (def event (ev/take events))
+                                    (unless event (break))
+                                    (yield (string "data: " event "\n\n"))))}))]
+    (with [c (h/client server)]
+      (:send c "GET" "/")
+      # The head does not wait for the first event.
+      (t/same "text/event-stream" (((:head c) :headers) "content-type"))
+      (each event ["one" "two" "three"]
+        (ev/give events event)
+        # The next one is not given before this one has arrived.
+        (def text (string "data: " event "\n\n"))
+        (def wanted (string/format "%x\r\n%s\r\n" (length text) text))
+        (t/same wanted (:take c (length wanted))))
+      (ev/give events nil)
+      (t/same "0\r\n\r\n" (:take c 5)))))
+
+(t/test "a client that goes away ends the generator: its defer runs"
+  (each headers [{"Content-Type" "text/event-stream"} {"Content-Length" "1000000000"}]
+    (var ended false)
+    (defn events [_]
+      {:headers headers
+       :body (coro
+               (defer (set ended true)
+                 (forever
+                   (yield "data: tick\n\n")
+                   (ev/sleep 0.001))))})
+    (with [server (serve events)]
+      (with [c (h/client server)]
+        (:send c "GET" "/")
+        (:head c)
+        (t/same false ended))
+      (t/wait-until "the end of the generator" |(do ended))
+      (t/wait-until "the end of the connection" |(zero? (active server))))))
+
+(t/test "a client that goes away while the generator waits ends it with the next event"
+  (def events (ev/chan))
+  (var ended false)
+  (with [server (serve (fn [_] {:body (coro (defer (set ended true)
+                                              (forever (yield (ev/take events)))))}))]
+    (with [c (h/client server)]
+      (:send c "GET" "/")
+      (:head c))
+    (def giving (ev/go (fn [] (protect (forever (ev/give events "tick"))))))
+    (t/wait-until "the end of the generator" |(do ended))
+    (ev/cancel giving "enough")))
+
+(t/test "a defer may wait, and an error in it does not end the server"
+  (var ended 0)
+  (with [server (serve (fn [{:path path}]
+                         {:body (coro
+                                  (defer (do
+                                           (ev/sleep 0.001)
+                                           (++ ended)
+                                           (if (= path "/fail") (error "meant to be raised")))
+                                    (forever (yield "tick") (ev/sleep 0.001))))})
+                       :on-error (fn [&] nil))]
+    (each path ["/" "/fail" "/"]
+      (with [c (h/client server)]
+        (:send c "GET" path)
+        (:head c)))
+    (t/wait-until "the ends of the generators" |(= 3 ended))
+    (t/wait-until "the ends of the connections" |(zero? (active server)))))
+
+# Clients that go away, or dawdle.
+
+(t/test "clients that vanish: nothing on stderr, and the server goes on"
+  (with [server
+         (t/start-forms
+           '[(import kqnet)
+             (import kqnet/http)
+             (def piece (string/repeat "x" 100000))
+             (var server nil)
+             (defn handler [req]
+               (case (req :route)
+                 "/large" {:body (string/repeat piece 10)}
+                 "/stream" {:body (coro (repeat 10 (yield piece)))}
+                 "/slow" (do (ev/sleep 0.001) {:body piece})
+                 "/echo" {:body (http/read-body req)}
+                 "/pieces" (do (each piece (http/body-chunks req)) {:body "read"})
+                 "/active" {:body (string ((kqnet/stats server) :active))}
+                 {:body "hello"}))
+             (set server (http/server handler "127.0.0.1" 0))
+             (print (last (net/localname server)))
+             (flush)])]
+    (def port (:port server))
+    (def sent
+      [(h/request "GET" "/large") (h/request "GET" "/stream") (h/request "GET" "/slow") (h/request "GET" "/")
+       (string/repeat (h/request "GET" "/large") 5)
+       (string (h/request "POST" "/echo" ["Content-Length: 1000"]) "half a body")
+       (string (h/request "POST" "/pieces" ["Transfer-Encoding: chunked"]) "5\r\nhello\r\n5\r\nhe")
+       "GET / HTTP/1.1\r\nHo" "" "\x16\x03\x01"])
+    (defn vanish [i]
+      (def conn (t/connect port))
+      (:write conn (sent (% i (length sent))))
+      # Some with part of the answer read, some with all unread: those are reset.
+      (when (and (even? (div i (length sent))) (< (% i (length sent)) 5)) (:read conn 1000))
+      (:close conn))
+    (repeat 5 (t/together 60 vanish))
+    (t/wait-until "the ends of all connections" |(= "1" ((h/fetch port "GET" "/active") :body)))
+    (t/same nil (server :status))
+    (t/same "" (string (server :err)))))
+
+(defn- resident
+  "Resident memory of a process in bytes, or skips the test."
+  [{:proc proc}]
+  (def [ok text] (protect (slurp (string "/proc/" (proc :pid) "/statm"))))
+  (unless ok (t/skip "the memory of another process is not known here"))
+  (* 4096 (scan-number (get (string/split " " text) 1))))
+
+(defn- peak
+  "The most memory that a process ever had resident, or skips the test."
+  [{:proc proc}]
+  (def [ok text] (protect (slurp (string "/proc/" (proc :pid) "/status"))))
+  (def [size] (or (if ok (peg/match '(* (thru "VmHWM:") :s* (number :d+)) text))
+                  (t/skip "the peak of a process's memory is not known here")))
+  (* 1024 size))
+
+(def- plain-memory?
+  "Whether memory can be measured: not under a sanitizer."
+  (not (string/has-suffix? "-asan" (os/getenv "KQNET_HOST" ""))))
+
+(t/test "clients that send their heads byte by byte cost no more than their buffers, and nobody's time"
+  (unless plain-memory? (t/skip "a sanitizer changes memory"))
+  (with [server
+         (t/start-forms
+           '[(import kqnet/http)
+             (def server (http/server (fn [_] {:body "hello"}) "127.0.0.1" 0 :head-timeout 1000))
+             (print (last (net/localname server)))
+             (flush)])]
+    (def port (:port server))
+    (def count 300)
+    (repeat 10 (h/fetch port "GET" "/"))
+    (def before (resident server))
+    (def clients (seq [_ :range [0 count]] (t/connect port)))
+    (def head (h/request "GET" "/" ["X-A: some value" "Connection: close"]))
+    (for i 0 (- (length head) 1)
+      (each conn clients (:write conn (string/slice head i (inc i))))
+      (when (zero? (% i 20))
+        (t/same [200 "hello"] (brief (h/fetch port "GET" "/")))))
+    (t/same [200 "hello"] (brief (h/fetch port "GET" "/")))
+    (def each-one (div (- (resident server) before) count))
+    (print "      " each-one " bytes for each")
+    # All of them are answered in the end.
+    (each conn clients (:write conn "\n"))
+    (each conn clients
+      (t/check (string/has-suffix? "\r\n\r\nhello" (t/receive conn)) "an answer")
+      (:close conn))
+    (t/check (< each-one 12288) (string "at most 12 KiB for each, not " each-one))))
+
+# Bodies.
+
+(t/test "many requests with bodies in a row"
+  (def sizes [0 1 100 2047 2048 5000 70000])
+  (with [server (serve (fn [req] {:body (string/format "%d %s" (length (http/read-body req)) (req :path))}))]
+    (with [c (h/client server)]
+      (def count 140)
+      (defn body [i] (string/repeat (string/from-bytes (+ 97 (% i 26))) (sizes (% i (length sizes)))))
+      (def sent
+        (t/background
+          (fn []
+            (for i 0 count
+              (def body (body i))
+              (:write (c :conn)
+                      (if (even? i)
+                        (h/request "POST" (string "/" i) [] body)
+                        (string (h/request "POST" (string "/" i) ["Transfer-Encoding: chunked"])
+                                (if (empty? body) "" (string/format "%x\r\n%s\r\n" (length body) body))
+                                "0\r\n\r\n")))))))
+      (for i 0 count
+        (t/same [200 (string (length (body i)) " /" i)] (brief (:receive c "POST"))))
+      (t/same true (first (ev/take sent))))))
+
+(t/test "an upload of 16 MiB in pieces is not held in memory"
+  (with [server
+         (t/start-forms
+           '[(import kqnet/http)
+             (defn handler [req]
+               (var size 0)
+               (var sum 0)
+               (each piece (http/body-chunks req)
+                 (+= size (length piece))
+                 # Something of all of them.
+                 (+= sum (first piece) (last piece)))
+               {:body (string size)})
+             (def server (http/server handler "127.0.0.1" 0 :max-body 20000000))
+             (print (last (net/localname server)))
+             (flush)])]
+    (def port (:port server))
+    (def size 16777216)
+    (def piece (string/repeat "x" 65536))
+    (h/fetch port "POST" "/" [] "small")
+    (def before (if plain-memory? (peak server)))
+    (each chunked [false true]
+      (with [c (h/client port)]
+        (:send c "POST" "/" [(if chunked "Transfer-Encoding: chunked" (string "Content-Length: " size))])
+        (repeat (div size (length piece))
+          (when chunked (:write (c :conn) "10000\r\n"))
+          (:write (c :conn) piece)
+          (when chunked (:write (c :conn) "\r\n")))
+        (when chunked (:write (c :conn) "0\r\n\r\n"))
+        (t/same [200 (string size)] (brief (:receive c)))
+        # And the connection is as good as new.
+        (t/same [200 "5"] (brief (:ask c "POST" "/" [] "small")))))
+    (unless before (t/skip "a sanitizer changes memory"))
+    (def grown (- (peak server) before))
+    (print "      grown by " (div grown 1024) " KiB")
+    (t/check (< grown 12582912) (string "at most 12 MiB more, not " grown))))
+
+(t/test "an upload is read no faster than the handler takes it"
+  (def go (ev/chan))
+  (with [server (serve (fn [req]
+                         (var size 0)
+                         (each piece (http/body-chunks req)
+                           (ev/take go)
+                           (+= size (length piece)))
+                         {:body (string size)})
+                       :max-body 100000000)]
+    (with [c (h/client server)]
+      (def size 33554432)
+      (def body (string/repeat "x" size))
+      (:send c "POST" "/" [(string "Content-Length: " size)])
+      (def sent (t/background |(:write (c :conn) body)))
+      (repeat 50 (ev/sleep 0))
+      (t/same 0 (ev/count sent) "it cannot all be sent")
+      (def giving (ev/go (fn [] (protect (forever (ev/give go true))))))
+      (t/same [200 (string size)] (brief (:receive c)))
+      (ev/cancel giving "enough"))))
+
+# Threads.
+
+(t/test "servers in several threads at once"
+  (def before (t/descriptors))
+  (def ports (ev/thread-chan 10))
+  (def ended (ev/chan 10))
+  (defn thread-main [ports]
+    (def box @[])
+    (def server
+      (http/server
+        (http/router {"/" (fn [_] {:body "hello from a thread"})
+                      "/echo" (fn [req] {:body (http/read-body req)})
+                      "/stop" (fn [_]
+                                (ev/go (fn [] (kqnet/drain (first box))))
+                                {:body "stopped"})})
+        "127.0.0.1" 0))
+    (array/push box server)
+    (ev/give ports (last (net/localname server))))
+  (repeat 3
+    (ev/go (fn [] (ev/give ended (protect (ev/thread (fn [] (thread-main ports))))))))
+  (def all (seq [_ :range [0 3]] (ev/take ports)))
+  (with [own (serve hello)]
+    (def results
+      (t/together 60
+        (fn [i]
+          (with [c (h/client (all (% i 3)))]
+            [(brief (:ask c "GET" "/")) (brief (:ask c "POST" "/echo" [] (string i)))]))))
+    (for i 0 60
+      (t/same [[200 "hello from a thread"] [200 (string i)]] (results i)))
+    (each port all (t/same [200 "stopped"] (brief (h/fetch port "GET" "/stop"))))
+    (repeat 3 (t/same true (first (ev/take ended))))
+    (t/same [200 "hello"] (brief (h/fetch own "GET" "/"))))
+  (t/wait-until "as few descriptors as before"
+                |(do (gccollect) (<= (t/descriptors) before))))
+
+(t/finish)

@@ -1,0 +1,386 @@
+###
+### limits.janet
+###
+### :max-connections and :max-accept-rate: who waits, who comes next, and how a place is given back.
+###
+
+(import ./support :as t)
+(import kqnet)
+
+(t/need-spork)
+(import kqnet/http)
+
+(def- host "127.0.0.1")
+
+(defn- counter
+  ``A handler that says how many run, and waits to be let go. Returns a table with :handler, :running,
+  :most, and :gate, a channel that lets one go for each value given.``
+  []
+  (def self @{:running 0 :most 0 :gate (ev/chan 1000)})
+  (put self :handler
+       (fn holding [conn]
+         (put self :running (inc (self :running)))
+         (put self :most (max (self :most) (self :running)))
+         (defer (put self :running (dec (self :running)))
+           (defer (:close conn)
+             (def text (:read conn 100))
+             (ev/take (self :gate))
+             (:write conn text)))))
+  self)
+
+(defn- let-go [{:gate gate} count] (repeat count (ev/give gate true)))
+
+# Answers at once. That it has answered shows that the queue had a turn.
+(def- other (kqnet/server host 0 (fn [conn] (defer (:close conn) (:write conn (:read conn 100))))))
+
+(defn- turns [] (repeat 5 (t/same "hello\n" (t/ask other))))
+
+(defn- clients
+  "Clients that have sent their numbers. Each is a channel for the answer."
+  [l numbers]
+  (seq [i :in numbers]
+    (def conn (t/send l (string i)))
+    (t/background (fn [] (defer (:close conn) (t/receive conn))))))
+
+(defn- waits-full
+  "Waits until so many handlers run and the listener is full."
+  [l held count]
+  (t/wait-until "a full listener" |(and (= count (held :running)) (pos? (get-in (kqnet/stats l) [:pauses :full])))))
+
+# :max-connections.
+
+(def- loops
+  "Ways to accept with a limit."
+  {"server" (fn [handler & options] (kqnet/server host 0 handler ;options))
+   "accept-loop" (fn [handler & options]
+                   (def l (kqnet/listen host 0))
+                   (ev/go (fn [] (kqnet/accept-loop l handler ;options)))
+                   l)})
+
+(eachp [name start] loops
+  (t/test (string name ": at :max-connections clients wait, and each that ends lets the next one in")
+    (def held (counter))
+    (with [l (start (held :handler) :max-connections 3)]
+      (def waiting (clients l (range 10)))
+      (waits-full l held 3)
+      (turns)
+      (def {:accepted accepted :active active} (kqnet/stats l))
+      (t/same [3 3 3] [(held :running) accepted active])
+      (for i 0 7
+        (let-go held 1)
+        (t/wait-until "the next one" |(= (+ 4 i) ((kqnet/stats l) :accepted)))
+        (turns)
+        (t/same (+ 4 i) ((kqnet/stats l) :accepted)))
+      (let-go held 3)
+      (t/same (seq [i :range [0 10]] [true (string i)]) (map ev/take waiting))
+      (t/same 3 (held :most))
+      (t/wait-until "no handler" |(zero? (held :running)))
+      (def {:accepted accepted :active active :peak peak} (kqnet/stats l))
+      (t/same [10 0 3] [accepted active peak]))))
+
+(t/test "http/server: at :max-connections clients wait"
+  (def gate (ev/chan 100))
+  (var running 0)
+  (var most 0)
+  (defn handler [req]
+    (++ running)
+    (set most (max most running))
+    (ev/take gate)
+    (-- running)
+    {:status 200 :body "done"})
+  (with [l (http/server handler host 0 :max-connections 2)]
+    (def answers
+      (seq [_ :range [0 6]]
+        (t/background |(t/ask l "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))))
+    (t/wait-until "a full listener" |(and (= 2 running) (pos? (get-in (kqnet/stats l) [:pauses :full]))))
+    (turns)
+    (t/same 2 ((kqnet/stats l) :accepted))
+    (repeat 6 (ev/give gate true))
+    (each answer answers
+      (def [ok text] (ev/take answer))
+      (t/check (and ok (string/has-suffix? "done" text)) "an answer"))
+    (t/same 2 most)))
+
+(t/test "a limit of one connection serves them in order"
+  (def order @[])
+  (with [l (kqnet/listen host 0)]
+    (def waiting (clients l (range 20)))
+    (ev/go (fn [] (kqnet/accept-loop l (fn [conn]
+                                         (defer (:close conn)
+                                           (array/push order (string (:read conn 10)))))
+                                     :max-connections 1)))
+    (each answer waiting (ev/take answer))
+    (t/same (map string (range 20)) order)
+    (t/same 1 ((kqnet/stats l) :peak))))
+
+(t/test "a process at its limit rests while clients wait"
+  (with [server (t/start-janet (t/program "holding") "server" ":max-connections" "2")]
+    (def port (:port server))
+    (with [control (t/connect port)]
+      (defn figures []
+        (:write control "figures\n")
+        (parse (:read control 4096)))
+      (figures)
+      (def held (seq [_ :range [0 20]] (t/send port "hold\n")))
+      (t/wait-until "a full listener" |(= 1 (get-in (figures) [:stats :pauses :full])))
+      (def before (figures))
+      (ev/sleep 1)
+      (def after (figures))
+      (def share (/ (- (after :cpu) (before :cpu)) (- (after :clock) (before :clock))))
+      (print (string/format "      %.2f %% of a processor" (* 100 share)))
+      # A sanitizer multiplies it.
+      (t/check (< share (if (string/find "asan" (or (os/getenv "KQNET_HOST") "")) 0.1 0.02)) "an idle process")
+      (t/same 2 (get-in after [:stats :accepted]))
+      (each conn held (:close conn)))))
+
+# Giving places back.
+
+(def- endings
+  "Ways of a handler to end. Each gets the connection and its own task."
+  {"returns" (fn [conn _] (:close conn))
+   "returns, and keeps its connection" (fn [conn _] (ev/go (fn [] (ev/sleep 0) (:close conn))) nil)
+   "raises" (fn [conn _] (:close conn) (error "an error"))
+   "raises, and closes nothing" (fn [_ _] (error "an error"))
+   "raises in what it does at its end" (fn [conn _] (defer (error "another") (:close conn) (error "an error")))
+   "sends a signal" (fn [conn _] (:close conn) (signal 0 "a signal"))
+   "is cancelled where it waits" (fn [conn task]
+                                   (ev/go (fn [] (ev/cancel task "enough")))
+                                   (defer (:close conn) (ev/take (ev/chan))))
+   "is cancelled where it reads" (fn [conn task]
+                                   (ev/go (fn [] (ev/cancel task "enough")))
+                                   (defer (:close conn) (:read conn 100)))
+   "is cancelled twice" (fn [conn task]
+                          (ev/go (fn [] (ev/cancel task "enough") (ev/cancel task "more than enough")))
+                          (defer (:close conn) (ev/take (ev/chan))))
+   "is cancelled, and goes on" (fn [conn task]
+                                 (ev/go (fn [] (ev/cancel task "enough")))
+                                 (protect (ev/take (ev/chan)))
+                                 (ev/sleep 0)
+                                 (:close conn))
+   "runs into a deadline" (fn [conn _] (defer (:close conn) (ev/with-deadline 0.001 (ev/take (ev/chan)))))
+   "has its connection closed elsewhere" (fn [conn _] (ev/go (fn [] (:close conn))) (:read conn 100))
+   "closes its connection over and over" (fn [conn _] (repeat 3 (:close conn)) (ev/close conn))
+   "is in a fiber of its own" (fn [conn _] (resume (coro (:close conn) (ev/sleep 0) (error "an error"))))
+   "tells its supervisor of it" (fn [conn _] (:close conn) (ev/give-supervisor :note 1) (error "an error"))})
+
+(eachp [name ending] endings
+  (t/test (string "a handler that " name " gives its place back exactly once")
+    (def held (counter))
+    # Takes what the handlers raise, which would be printed otherwise.
+    (def supervisor (ev/chan 1000))
+    (with [l (kqnet/listen host 0)]
+      (defn handler [conn]
+        # The first that comes holds on, the next ones end in their ways.
+        (case (held :kind)
+          :end (do (:read conn 100) (ending conn (fiber/root)))
+          ((held :handler) conn)))
+      (ev/go (fn [] (kqnet/accept-loop l handler :max-connections 2)) nil supervisor)
+      (def long (clients l ["long"]))
+      (t/wait-until "a handler that stays" |(= 1 (held :running)))
+      (put held :kind :end)
+      # All at once for one place, and nobody asks for figures, which would look for places.
+      (def ended (ev/chan 20))
+      (repeat 12
+        (ev/go (fn []
+                 (def conn (t/send l "end"))
+                 # One that is closed by nobody is closed when it is collected.
+                 (ev/give ended (protect (t/receive conn)))
+                 (:close conn))))
+      (repeat 12
+        (var answer nil)
+        (t/wait-until "the end of a connection"
+                      (fn []
+                        (gccollect)
+                        (when (pos? (ev/count ended)) (set answer (ev/take ended)))))
+        answer)
+      (put held :kind nil)
+      (def short (clients l (range 4)))
+      # Neither too few places, nor too many.
+      (t/wait-until "the other place in use" |(= 2 (held :running)))
+      (turns)
+      (t/same 2 (held :running))
+      (t/same [2 2] [((kqnet/stats l) :active) ((kqnet/stats l) :peak)])
+      (let-go held 5)
+      (t/same (seq [i :range [0 4]] [true (string i)]) (map ev/take short))
+      (t/same [true "long"] (ev/take (first long)))
+      (t/settles 0 |((kqnet/stats l) :active) "places in use")
+      (t/same 17 ((kqnet/stats l) :accepted)))))
+
+(t/test "a handler that is cancelled before it begins gives its place back"
+  (with [l (kqnet/listen host 0)]
+    (def waiting (clients l (range 3)))
+    (def supervisor (ev/chan 10))
+    (def begun @[])
+    (ev/go (fn []
+             (kqnet/accept-loop l
+                                (fn [conn]
+                                  (array/push begun (fiber/root))
+                                  (when (= 1 (length begun))
+                                    (each task (ev/all-tasks)
+                                      (when (= :new (fiber/status task)) (ev/cancel task "enough"))))
+                                  (:close conn))))
+           nil supervisor)
+    (t/wait-until "three connections" |(= 3 (get (kqnet/stats l) :accepted)))
+    (t/settles 0 |((kqnet/stats l) :active) "places in use")
+    (t/same 1 (length begun))
+    (each answer waiting
+      (t/wait-until "its end" |(do (gccollect) (pos? (ev/count answer)))))))
+
+(t/test "a handler that nobody will wake is in flight, whatever is collected"
+  (def ways [|(yield $) (fn [_] (ev/take (ev/chan))) (fn [_] (ev/take (ev/chan)))])
+  (with [l (kqnet/server host 0 (fn [conn] (:close conn) ((ways (% (length (ev/all-tasks)) 3)) conn)))]
+    (repeat 9 (t/same "" (t/receive (t/connect l))))
+    (repeat 3
+      (gccollect)
+      (seq [i :range [0 300]] (coro i)))
+    (t/same 9 ((kqnet/stats l) :active))
+    (t/same 9 (kqnet/drain l 0 :cancel true))
+    (t/settles 0 |((kqnet/stats l) :active) "handlers")))
+
+# Limits and listeners.
+
+(t/test "a full listener leaves others alone"
+  (def held (counter))
+  (with [l (kqnet/server host 0 (held :handler) :max-connections 1)]
+    (def waiting (clients l (range 5)))
+    (waits-full l held 1)
+    (t/same (map string (range 50)) (t/together 50 |(t/ask other (string $))))
+    (let-go held 5)
+    (each answer waiting (ev/take answer))))
+
+(t/test "a full listener that is closed ends its loop, and what runs goes on"
+  (def held (counter))
+  (def l (kqnet/listen host 0))
+  (def result (t/background |(kqnet/accept-loop l (held :handler) :max-connections 1)))
+  (def waiting (clients l (range 3)))
+  (waits-full l held 1)
+  (:close l)
+  (t/same [true l] (ev/take result))
+  (let-go held 1)
+  (t/same [true "0"] (ev/take (first waiting)))
+  (t/same [false false] (map |(first (ev/take $)) (drop 1 waiting)) "those that waited are broken off"))
+
+(t/test "a loop that is broken off at its limit: the next one has its own limit at once"
+  (def held (counter))
+  (def supervisor (ev/chan 10))
+  (with [l (kqnet/listen host 0)]
+    (def waiting (clients l (range 4)))
+    (def first-loop (ev/go (fn [] (kqnet/accept-loop l (held :handler) :max-connections 1)) nil supervisor))
+    (waits-full l held 1)
+    (ev/cancel first-loop "enough")
+    (ev/take supervisor)
+    (ev/go (fn [] (kqnet/accept-loop l (held :handler) :max-connections 3)))
+    (t/wait-until "the next loop's handlers" |(= 3 (held :running)))
+    (turns)
+    (t/same 3 (held :running))
+    (let-go held 4)
+    (t/same (seq [i :range [0 4]] [true (string i)]) (map ev/take waiting))))
+
+(t/test "a loop that is broken off at its limit: accept has none"
+  (def held (counter))
+  (def supervisor (ev/chan 10))
+  (with [l (kqnet/listen host 0)]
+    (def waiting (clients l (range 3)))
+    (def full (ev/go (fn [] (kqnet/accept-loop l (held :handler) :max-connections 1)) nil supervisor))
+    (waits-full l held 1)
+    (ev/cancel full "enough")
+    (ev/take supervisor)
+    (with [conn (kqnet/accept l)]
+      (:read conn 100)
+      (:write conn "by accept"))
+    (t/same [true "by accept"] (ev/take (waiting 1)))
+    (let-go held 1)
+    (ev/take (first waiting))))
+
+# :max-accept-rate.
+
+(defn- comes-evenly
+  "Fails if the connections of a server came faster than its rate at any time since the first client."
+  [rate serve count]
+  (def times @[])
+  (with [l (serve (fn [conn]
+                    (array/push times (os/clock :monotonic))
+                    (:close conn)))]
+    (def start (os/clock :monotonic))
+    (t/together count (fn [_] (t/receive (t/connect l))))
+    (t/same count (length times))
+    (eachp [i time] times
+      # It may run 10 ms ahead, and the clocks differ a little.
+      (def soonest (+ start (/ i rate) -0.012))
+      (t/check (>= time soonest) (string "connection " i " not before " (- soonest start) " s")))
+    (def {:pauses pauses :peak peak} (kqnet/stats l))
+    (t/check (pos? (pauses :rate)) "pauses for the rate")
+    (t/same [0 0] [(pauses :full) (pauses :error)])))
+
+(each [rate count] [[20 8] [100 40] [1000 300] [7.5 4]]
+  (t/test (string "no more than " rate " connections in a second, at any time")
+    (comes-evenly rate |(kqnet/server host 0 $ :max-accept-rate rate) count)))
+
+(t/test "both limits at once"
+  (comes-evenly 50 |(kqnet/server host 0 $ :max-accept-rate 50 :max-connections 100) 15)
+  (def held (counter))
+  (with [l (kqnet/server host 0 (held :handler) :max-accept-rate 500 :max-connections 2)]
+    (def waiting (clients l (range 6)))
+    (waits-full l held 2)
+    (let-go held 6)
+    (t/same (seq [i :range [0 6]] [true (string i)]) (map ev/take waiting))
+    (t/same 2 (held :most))))
+
+(t/test "a rate limit leaves other listeners alone"
+  (with [slow (kqnet/server host 0 (fn [conn] (:close conn)) :max-accept-rate 0.01)]
+    (t/same "" (t/receive (t/connect slow)))
+    (with [waiting (t/connect slow)]
+      (t/wait-until "a pause" |(pos? (get-in (kqnet/stats slow) [:pauses :rate])))
+      (t/same (map string (range 50)) (t/together 50 |(t/ask other (string $))))
+      (t/same 1 ((kqnet/stats slow) :accepted)))))
+
+(t/test "a rate so low that it stands for once, and one without bounds"
+  (with [l (kqnet/server host 0 (fn [conn] (:close conn)) :max-accept-rate 1e-300)]
+    (t/same "" (t/receive (t/connect l)))
+    (with [waiting (t/connect l)]
+      (t/wait-until "a pause" |(pos? (get-in (kqnet/stats l) [:pauses :rate])))
+      (turns)
+      (t/same 1 ((kqnet/stats l) :accepted))))
+  (with [l (kqnet/server host 0 (fn [conn] (:close conn)) :max-accept-rate 1e300)]
+    (t/same 100 (length (t/together 100 (fn [_] (t/receive (t/connect l))))))))
+
+(t/test "a loop that is broken off in a pause for its rate: the next one has its own at once"
+  (def supervisor (ev/chan 10))
+  (with [l (kqnet/listen host 0)]
+    (def slow (ev/go (fn [] (kqnet/accept-loop l (fn [conn] (:close conn)) :max-accept-rate 0.001)) nil supervisor))
+    (t/same "" (t/receive (t/connect l)))
+    (def next-client (t/background |(t/receive (t/connect l))))
+    (t/wait-until "a pause" |(pos? (get-in (kqnet/stats l) [:pauses :rate])))
+    (ev/cancel slow "enough")
+    (t/wait-until "its end" |(find |(= :error (first $)) [(ev/take supervisor)]))
+    (ev/go (fn [] (kqnet/accept-loop l (fn [conn] (:close conn)) :max-accept-rate 1000)))
+    (t/same [true ""] (ev/take next-client))))
+
+# Bad input.
+
+(t/test "a limit that is none is named, with its value, and nothing is opened"
+  (def wrong
+    {:max-connections ["a positive integer" 0 -1 1.5 "5" :many 1e10 math/inf math/nan true]
+     :max-accept-rate ["a positive number" 0 -0.5 "5" :fast math/inf math/nan true]
+     :on-error ["a function" 5 "print" print :call]})
+  (def handler (fn [conn] (:close conn)))
+  (with [l (kqnet/listen host 0)]
+    (gccollect)
+    (def before (t/descriptors))
+    (eachp [name [words & values]] wrong
+      (each value values
+        (defn expected [who] (string/format "%s: %q must be %s, got %q" who name words value))
+        (t/same (expected "kqnet/server") (t/raised |(kqnet/server host 0 handler name value)))
+        (t/same (expected "kqnet/accept-loop") (t/raised |(kqnet/accept-loop l handler name value)))
+        (t/same (expected "kqnet/http/server") (t/raised |(http/server handler host 0 name value)))
+        (t/same before (t/descriptors) "descriptors")))))
+
+(t/test "an :on-error that does not take two arguments is refused before anything is opened"
+  (gccollect)
+  (def before [(t/descriptors) (t/tasks)])
+  (t/same ":on-error must take two arguments, the listener and the message; <function one> does not"
+          (t/raised |(kqnet/server host 0 (fn [conn] (:close conn)) :on-error (fn one [x] x))))
+  (t/same before [(t/descriptors) (t/tasks)] "descriptors and fibers"))
+
+(:close other)
+(t/finish)

@@ -1,0 +1,164 @@
+###
+### proxies.janet
+###
+### Behind nginx and HAProxy, over TCP and over unix sockets, configured as docs/deployment.md says: no
+### request fails, though the server is replaced twice while wrk sends them.
+###
+
+(import ./support :as t)
+(import ./support/markdown)
+(import ./support/programs)
+
+(def- from (t/need-spork))
+(print "with " from)
+
+(def- seconds
+  "How long wrk runs: full, or short where that is asked for."
+  (if (os/getenv "KQNET_TEST_QUICK") 4 10))
+
+(def- here?
+  "A run takes seconds by its nature, so not each host has one."
+  (has-value? ["native" "1.42.0-epoll" "1.42.0-kqueue-xnu" "1.37.1-kqueue-xnu"] programs/host))
+
+(defn- free-port
+  "A port that is free now. nginx and HAProxy cannot choose one themselves."
+  []
+  (with [listener (net/listen "127.0.0.1" 0)]
+    (t/port listener)))
+
+(defn- get-page
+  [port]
+  (t/ask port "GET / HTTP/1.0\r\nHost: localhost\r\n\r\n"))
+
+(defn- start-proxy
+  "Starts a proxy with a configuration that `config` makes for a port. Returns its process and the port."
+  [config & command]
+  (def folder (t/scratch "proxy"))
+  (os/mkdir folder)
+  (defer (do
+           (os/rm (string folder "/config"))
+           (os/rmdir folder))
+    (var result nil)
+    # Another process may have taken the port meanwhile.
+    (repeat 5
+      (when result (break))
+      (def port (free-port))
+      (spit (string folder "/config") (config port))
+      (def proxy (t/start ;command (string folder "/config")))
+      (def ready
+        (t/wait-until (string (first command) " listens")
+                      |(or (first (protect (get-page port))) (if (proxy :status) :ended))))
+      (if (= ready :ended)
+        (print (proxy :err))
+        (set result [proxy port])))
+    (t/check result (string (first command) " has started"))))
+
+(defn- nginx
+  "nginx with a configuration of the docs."
+  [& config]
+  (def [program] (programs/need "nginx"))
+  (start-proxy
+    (fn [port]
+      (string "daemon off; master_process off; pid /dev/null; error_log stderr;\n"
+              "events {}\n"
+              "http {\naccess_log off;\n"
+              ;(map |(string $ "_temp_path /tmp;\n") ["client_body" "proxy" "fastcgi" "uwsgi" "scgi"])
+              (markdown/replaced (string ;config) "listen 80;" (string "listen 127.0.0.1:" port ";"))
+              "}\n"))
+    program "-e" "stderr" "-c"))
+
+(defn- haproxy
+  "HAProxy with a configuration of the docs."
+  [config]
+  (def [program] (programs/need "haproxy"))
+  (start-proxy |(markdown/replaced config "bind :80\n" (string "bind 127.0.0.1:" $ "\n")) program "-db" "-f"))
+
+(defn- server-block
+  "What follows the upstream block in the configuration of nginx."
+  []
+  (def text (markdown/named "nginx.conf"))
+  (string/slice text (string/find "server {" text)))
+
+(defn- proxied
+  "A proxy by its name in front of an address: a port or a path."
+  [name address]
+  (def tcp (string "127.0.0.1:" address))
+  (case [name (number? address)]
+    ["nginx" true] (nginx (markdown/replaced (markdown/named "nginx.conf") "127.0.0.1:8000" tcp))
+    ["nginx" false] (nginx (markdown/replaced (markdown/named "nginx-unix.conf") "/run/app/app.sock" address)
+                           (server-block))
+    ["haproxy" true] (haproxy (markdown/replaced (markdown/named "haproxy.cfg") "127.0.0.1:8000" tcp))
+    ["haproxy" false] (haproxy (markdown/replaced (markdown/named "haproxy.cfg") "    server app 127.0.0.1:8000\n"
+                                 (markdown/replaced (markdown/named "haproxy-unix.cfg") "/run/app/app.sock" address)))))
+
+(defn- restart
+  "Has the server's worker replaced, and waits until the old one has ended."
+  [server worker]
+  (:signal server :hup)
+  (def lines @{})
+  # In either order.
+  (repeat 3
+    (def line (:line server))
+    (put lines line true))
+  (t/check (lines (string "worker " worker " serves")) lines)
+  (t/check (lines "another worker ended with status 0") lines))
+
+(defn- start-server
+  "Starts the example. Returns its process, and the port or path in the address that it prints."
+  [where]
+  (def server (t/start-janet (string t/project "/examples/graceful-restart.janet") where))
+  (def address (:line server))
+  (def [port] (or (peg/match '(* "http://127.0.0.1:" (number :d+) "/" -1) address) [where]))
+  [server port])
+
+(defn- last-line [text] (last (string/split "\n" (string/trimr text))))
+
+(defn- no-request-fails
+  "Runs wrk against a port, and has the server replaced twice meanwhile."
+  [server port & options]
+  (def [wrk] (programs/need "wrk"))
+  (t/same "worker 1" (last-line (get-page port)) "who answers at first")
+  (def load (t/start wrk "-t1" "-c16" (string "-d" seconds) ;options (string "http://127.0.0.1:" port "/")))
+  # The times are the experiment, and nothing depends on them but what it tries.
+  (each worker [2 3]
+    (ev/sleep (/ seconds 3))
+    (restart server worker)
+    (t/check (nil? (load :status)) "wrk runs still"))
+  (t/same 0 (:wait load) (load :err))
+  (t/wait-until "its output" |(load :out-ended))
+  (def report (string (load :out)))
+  (t/check (nil? (string/find "Socket errors" report)) report)
+  (t/check (nil? (string/find "Non-2xx" report)) report)
+  (def requests (string/trim (or (find |(string/find " requests in " $) (string/split "\n" report)) "0 requests")))
+  (t/check (not (string/has-prefix? "0 " requests)) report)
+  (print "      " requests)
+  (t/same "worker 3" (last-line (get-page port)) "who answers in the end")
+  (:signal server :term)
+  (t/same 0 (:wait server) (server :err))
+  (t/same "" (string (server :err)) "what the server said on stderr"))
+
+(defmacro- replacing-test
+  [name & body]
+  ~(t/test-within 100 ,name
+     (unless here? (t/skip (string "takes seconds, and is done on few hosts: not on " programs/host)))
+     ,;body))
+
+(replacing-test "no request with a connection of its own fails while the server is replaced"
+  (def [server port] (start-server "0"))
+  (no-request-fails server port "-H" "Connection: close"))
+
+(each name ["nginx" "haproxy"]
+  (replacing-test (string "no request through " name " over TCP fails while the server is replaced")
+    (programs/need name)
+    (def [server port] (start-server "0"))
+    (def [proxy proxy-port] (proxied name port))
+    (no-request-fails server proxy-port))
+
+  (replacing-test (string "no request through " name " over a unix socket fails while the server is replaced")
+    (programs/need name)
+    (def [server path] (start-server (t/scratch "app.sock")))
+    (def [proxy proxy-port] (proxied name path))
+    (no-request-fails server proxy-port)
+    (t/same nil (os/stat path) "the socket's file")))
+
+(t/finish)
