@@ -40,8 +40,8 @@ usage: cargo xtask COMMAND
              --host NAME    the Janet tests on this host only, such as 1.37.1-poll or 1.42.0-kqueue-xnu (repeatable)
              --jobs N       so many Janet test files at once (the number of processors)
              --deadline S   seconds after which a Janet test file is killed (600)
-             FILTER...      only what has one of these in its name: fmt, clippy, rust, kernels, agreement, burst, or
-                            a file under test/
+             FILTER...      only what has one of these in its name: fmt, clippy, rust, kernels, agreement, counts,
+                            burst, or a file under test/
   burst    connect bursts of clients to a server that is stopped, let it go on, and print as one line of JSON
            how many it answers
              --server S     core (net/server) or kqnet
