@@ -1,0 +1,370 @@
+###
+### unix.janet
+###
+### Unix sockets in the file system: what becomes of the file, who may take whose place, and its
+### permissions at every moment.
+###
+
+(import ./support :as t)
+(import kqnet)
+
+(defn- echo
+  [conn]
+  (defer (:close conn)
+    (:write conn (:read conn 100))))
+
+(defn- ask
+  "What a server on a path answers, or the error of connecting."
+  [path]
+  (try
+    (with [conn (net/connect :unix path)]
+      (:write conn "hello")
+      (string (:read conn 100)))
+    ([err] (string err))))
+
+(defn- mode [path] (os/lstat path :mode))
+
+(defn- permissions [path] (os/lstat path :int-permissions))
+
+(defmacro- with-path
+  "Runs the body with a path at which there is nothing, and removes what is there in the end."
+  [name & body]
+  ~(let [,name (,t/scratch "socket")]
+     (defer (when (,os/lstat ,name) (,os/rm ,name))
+       ,;body)))
+
+(defn- dead-server
+  "Leaves the file of a server that was killed."
+  [path]
+  (with [server (t/start-forms ~[(import kqnet)
+                                 (def l (kqnet/server :unix ,path (fn [conn] (:close conn))))
+                                 (print "ready")
+                                 (flush)])]
+    (t/same "ready" (:line server))
+    (:signal server :kill)
+    (:wait server))
+  (t/same :socket (mode path) "what a dead server leaves"))
+
+(def- in-use "cannot listen on unix:%s: address already in use")
+
+# The queue is made when it is first needed, and stays.
+(:close (kqnet/server "127.0.0.1" 0 echo))
+
+# Who may take whose place.
+
+(t/test "the file of a dead server is replaced"
+  (each listen [|(kqnet/server :unix $ echo) |(kqnet/server :unix $ echo :mode 8r600)
+                (fn [path] (def l (kqnet/listen :unix path)) (ev/go (fn [] (kqnet/accept-loop l echo))) l)]
+    (with-path path
+      (dead-server path)
+      (with [l (listen path)]
+        (t/same "hello" (ask path)))
+      (t/same nil (mode path)))))
+
+(t/test "the file of a dead server for datagrams is replaced"
+  (with-path path
+    (:close (kqnet/listen :unix path :datagram))
+    (t/same :socket (mode path))
+    (with [l (kqnet/server :unix path echo)]
+      (t/same "hello" (ask path)))))
+
+(t/test "the place of a living server is not taken, and it does not notice"
+  (with-path path
+    (var connections 0)
+    (with [l (kqnet/server :unix path (fn [conn] (++ connections) (echo conn)))]
+      (def before (os/lstat path :inode))
+      (repeat 3
+        (t/same (string/format in-use path) (t/raised |(kqnet/listen :unix path)))
+        (t/same (string/format in-use path) (t/raised |(kqnet/server :unix path echo :mode 8r600))))
+      (t/same "hello" (ask path))
+      (t/same [before 1] [(os/lstat path :inode) connections]))))
+
+(t/test "nor that of one of core"
+  (unless (t/version-at-least? [1 38])
+    (t/skip "core of older Janet cannot listen on unix sockets where the system has no SO_REUSEPORT for them"))
+  (with-path path
+    (with [l (net/listen :unix path)]
+      (t/same (string/format in-use path) (t/raised |(kqnet/listen :unix path))))))
+
+(t/test "nor that of one in another process, or of one that accepts nobody"
+  (with-path path
+    (with [server (t/start-janet (t/program "holding") "server" ":unix" (string/format "%j" path))]
+      (:line server)
+      (t/same (string/format in-use path) (t/raised |(kqnet/listen :unix path)))))
+  (with-path path
+    (with [l (kqnet/listen :unix path :backlog 1)]
+      # More than fit in its backlog: connecting would block, or say that it was refused. In another process, since core
+      # closes the descriptor of a failed connect again when it collects its stream.
+      (with [crowd (t/start-forms ~[(def waiting @[])
+                                    (repeat 10
+                                      (def [ok conn] (protect (net/connect :unix ,path)))
+                                      (when ok (array/push waiting conn)))
+                                    (print (length waiting))
+                                    (flush)
+                                    (ev/sleep 600)])]
+        (t/check (< 0 (scan-number (:line crowd)) 10) "clients in the backlog, and some who do not fit")
+        (t/same (string/format in-use path) (t/raised |(kqnet/listen :unix path)))))))
+
+(t/test "nor that of a server for datagrams"
+  (with-path path
+    (with [l (kqnet/listen :unix path :datagram)]
+      (t/same (string/format in-use path) (t/raised |(kqnet/listen :unix path)))
+      (t/same :socket (mode path)))))
+
+(t/test "what is no socket stays as it is"
+  (def kinds
+    {:file [|(spit $ "precious") |(t/same "precious" (string (slurp $)))]
+     :directory [os/mkdir |(t/same :directory (mode $))]
+     :link-to-nothing [|(os/symlink "/no-such-file" $) |(t/same "/no-such-file" (os/readlink $))]})
+  (eachp [kind [make intact]] kinds
+    (with-path path
+      (make path)
+      (each options [[] [:mode 8r666]]
+        (t/same (string/format in-use path) (t/raised |(kqnet/listen :unix path ;options)))
+        (intact path))
+      (t/same (if (= kind :file) 0) (if (= kind :file) (band 8r111 (permissions path)))))))
+
+(t/test "a link to the file of a dead server stays, and so does the file"
+  (with-path path
+    (with-path link
+      (dead-server path)
+      (os/symlink path link)
+      (t/same (string/format in-use link) (t/raised |(kqnet/listen :unix link)))
+      (t/same [:socket :link] [(mode path) (mode link)]))))
+
+(defn- race
+  "Starts processes that listen on a path at the same time. Returns what each says, and who answers there."
+  [path count options]
+  (defn program [name]
+    ~[(import kqnet)
+      (def name ,name)
+      (print "ready")
+      (flush)
+      (file/read stdin :all)
+      (match (protect (kqnet/server :unix ,path (fn [conn] (defer (:close conn) (:read conn 100) (:write conn name))) ,;options))
+        [true l] (print name)
+        [false err] (print err))
+      (flush)
+      # Until the test ends it.
+      (ev/sleep 600)])
+  (def gate (string path "-gate"))
+  (t/same 0 (os/execute ["mkfifo" gate] :p))
+  (defer (os/rm gate)
+    # As long as it has the pipe open, nobody comes to its end.
+    (def holder (t/start "sh" "-c" `exec sleep 600 > "$0"` gate))
+    (def servers
+      (seq [i :range [0 count]]
+        (t/start "sh" "-c" `gate=$1; shift; exec "$0" "$@" < "$gate"` (dyn *executable*) gate
+                 "-e" (t/source (program (string i))))))
+    (each server servers (t/same "ready" (:line server)))
+    (:close holder)
+    (def said (map |(:line $) servers))
+    (def answer (ask path))
+    (each server servers (:close server))
+    [said answer]))
+
+(t/test "of servers that start at once on the file of a dead one, exactly one wins"
+  (each options [[] [:mode 8r600]]
+    (repeat 5
+      (with-path path
+        (dead-server path)
+        (def [said answer] (race path 6 options))
+        (t/same {(string/format in-use path) 5 answer 1} (table/to-struct (frequencies said)))))))
+
+(t/test "of servers that start at once where there is none, exactly one wins"
+  (repeat 3
+    (with-path path
+      (def [said answer] (race path 6 []))
+      (t/same {(string/format in-use path) 5 answer 1} (table/to-struct (frequencies said))))))
+
+(t/test "a folder that somebody keeps locked does not keep a server from starting"
+  (unless (zero? (os/execute ["sh" "-c" "command -v flock >/dev/null"] :p)) (t/skip "there is no flock command"))
+  (def folder (t/scratch "folder"))
+  (os/mkdir folder)
+  (def path (string folder "/socket"))
+  (defer (do (when (mode path) (os/rm path)) (os/rmdir folder))
+    (dead-server path)
+    (with [locker (t/start "flock" folder "sh" "-c" "echo locked; sleep 60")]
+      (t/same "locked" (:line locker))
+      (with [l (kqnet/server :unix path echo)]
+        (t/same "hello" (ask path))))))
+
+# When the file is removed.
+
+(def- looped
+  "Ways to have a listener with a loop on it."
+  {"server" (fn [path] (kqnet/server :unix path echo))
+   "accept-loop" (fn [path]
+                   (def l (kqnet/listen :unix path))
+                   (ev/go (fn [] (kqnet/accept-loop l echo)))
+                   l)
+   "accept" (fn [path]
+              (def l (kqnet/listen :unix path))
+              (ev/go (fn [] (while (def conn (kqnet/accept l)) (echo conn))))
+              l)})
+
+(eachp [name listen] looped
+  (t/test (string name ": the file is removed when the listener is closed, in whatever way")
+    (each close [|(:close $) ev/close net/close kqnet/drain]
+      (with-path path
+        (def l (listen path))
+        (t/same "hello" (ask path))
+        (t/same :socket (mode path))
+        (close l)
+        (t/same nil (mode path))))))
+
+(t/test "the file of a listener that nobody accepts from is removed when it is closed or drained"
+  (each close [|(:close $) kqnet/drain]
+    (with-path path
+      (close (kqnet/listen :unix path))
+      (t/same nil (mode path)))))
+
+(t/test "the file of a listener that is collected is removed"
+  (with-path path
+    (ev/take (t/background (fn [] (kqnet/listen :unix path) nil)))
+    (t/settles nil |(mode path) "the file")))
+
+(t/test "the file is removed though the program has changed its folder"
+  (def folder (t/scratch "folder"))
+  (os/mkdir folder)
+  (def before (os/cwd))
+  (defer (do (os/cd before) (os/rmdir folder))
+    (os/cd folder)
+    (each close [|(:close $) kqnet/drain]
+      (def l (kqnet/server :unix "socket" echo))
+      (t/same "hello" (ask (string folder "/socket")))
+      (os/cd "/")
+      (close l)
+      (t/same nil (mode (string folder "/socket")))
+      (os/cd folder))))
+
+(t/test "a file that another server has put in its place stays"
+  (each close [|(:close $) ev/close kqnet/drain]
+    (with-path path
+      (def old (kqnet/server :unix path echo))
+      (os/rm path)
+      (with [new (kqnet/server :unix path echo)]
+        (close old)
+        (t/same :socket (mode path))
+        (t/same "hello" (ask path)))
+      (t/same nil (mode path)))))
+
+(t/test "a file that somebody has put in its place stays"
+  (with-path path
+    (def l (kqnet/server :unix path echo))
+    (os/rm path)
+    (spit path "precious")
+    (:close l)
+    (t/same "precious" (string (slurp path)))))
+
+(t/test "a file that is gone already is no error"
+  (with-path path
+    (def l (kqnet/server :unix path echo))
+    (os/rm path)
+    (:close l)
+    (t/same nil (mode path))))
+
+(t/test "closing twice does not remove the file of the next server"
+  (with-path path
+    (def old (kqnet/server :unix path echo))
+    (:close old)
+    (with [new (kqnet/server :unix path echo)]
+      (:close old)
+      (kqnet/drain old)
+      (t/same "hello" (ask path)))))
+
+(t/test "an error in listening leaves no file"
+  (with-path path
+    (t/same (string "kqnet/listen: :backlog must be a positive integer, got 0")
+            (t/raised |(kqnet/listen :unix path :backlog 0)))
+    (t/same nil (mode path))))
+
+(t/test "an abstract name has no file"
+  (unless t/linux? (t/skip "abstract names are Linux's"))
+  (def name (string "@" (last (string/split "/" (t/scratch "name")))))
+  (with [l (kqnet/server :unix name echo :mode 8r600)]
+    (t/same nil (os/lstat name))
+    # Older Janet fills the name up with NUL when it connects.
+    (when (t/version-at-least? [1 38]) (t/same "hello" (ask name)))
+    (t/same (string/format in-use name) (t/raised |(kqnet/listen :unix name)))))
+
+# Permissions.
+
+(defn- listen-under
+  "A program that listens with modes under a umask, and prints permissions, and the umask in the end."
+  [path umask modes]
+  ~[(import kqnet)
+    (os/umask ,umask)
+    (def path ,path)
+    (each mode [,;modes]
+      (def l (kqnet/listen :unix path ;(if (= :none mode) [] [:mode mode])))
+      (prin (string/format "%o " (os/lstat path :int-permissions)))
+      (:close l))
+    (printf "%o" (os/umask 0))
+    (flush)])
+
+(t/test ":mode is exact whatever the umask, which is unchanged afterwards"
+  (each umask [0 8r22 8r77 8r777]
+    (with-path path
+      (with [program (t/start-forms (listen-under path umask [8r600 8r660 8r666 8r777 8r000 8r111 8r640 :none]))]
+        (t/same (string/format "600 660 666 777 0 111 640 %o %o" (band 8r777 (bnot umask)) umask)
+                (:line program))
+        (t/same 0 (:wait program))))))
+
+(t/test "the file has its permissions from the moment that it is there"
+  # Looks as often as it can; the next test proves it by the system calls.
+  (with-path path
+    (with [program (t/start-forms
+                     ~[(import kqnet)
+                       (os/umask 0)
+                       (print "ready")
+                       (flush)
+                       (forever
+                         (:close (kqnet/listen :unix ,path :mode 8r600))
+                         (:close (kqnet/listen :unix ,path :mode 8r640)))])]
+      (t/same "ready" (:line program))
+      (def seen @{})
+      (t/wait-until "many looks"
+                    (fn []
+                      (repeat 1000 (when-let [found (permissions path)] (put seen found (inc (get seen found 0)))))
+                      (> (min (get seen 8r600 0) (get seen 8r640 0)) 200)))
+      (t/same [8r600 8r640] (sort (keys seen))))))
+
+(defn- calls
+  "The system calls that concern permissions, of a program that listens: lines of name and rest. Or nil without strace."
+  [path umask mode]
+  (def log (t/scratch "calls"))
+  # Newer Linux has fchmodat2, which strace may not know.
+  (def script `command -v strace >/dev/null && exec strace -f -o "$0" -e "trace=umask,fchmod,bind,chmod,fchmodat,?fchmodat2,listen" "$@"`)
+  (with [program (t/start "sh" "-c" script log (dyn *executable*) "-e" (t/source (listen-under path umask [mode])))]
+    (defer (when (os/stat log) (os/rm log))
+      (when (zero? (:wait program))
+        (def line '(* :d+ :s+ '(to "(") '(to "=")))
+        (filter truthy? (map |(peg/match line $) (string/split "\n" (slurp log))))))))
+
+(t/test "the system calls that make the file leave no moment in which its permissions are wider"
+  (unless t/linux? (t/skip "this reads the system calls of Linux"))
+  (each [umask mode names] [[0 8r600 ["fchmod" "bind" "listen"]]
+                            [8r22 8r600 ["fchmod" "bind" "listen"]]
+                            # The umask takes what the group may do, and it is given again.
+                            [8r22 8r660 ["fchmod" "bind" "chmod" "listen"]]]
+    (with-path path
+      (def seen (or (calls path umask mode) (t/skip "there is no strace that works")))
+      (defn change? [[name]] (string/find "chmod" name))
+      (def [umasks ours] [(filter |(= "umask" (first $)) seen) (filter |(not= "umask" (first $)) seen)])
+      (t/same 2 (length umasks) "calls of umask, both the program's")
+      (t/same names (map |(if (and (change? $) (not= "fchmod" (first $))) "chmod" (first $)) ours))
+      (each [name rest] (filter change? ours)
+        (t/check (string/find (string/format "0%o" mode) rest) (string "the mode itself in " name rest))))))
+
+(t/test "a :mode that is none is named, with its value, and nothing is opened"
+  (with-path path
+    (gccollect)
+    (def before (t/descriptors))
+    (each value [-1 8r1000 0.5 "600" :private math/nan]
+      (each [who call] [["kqnet/listen" kqnet/listen] ["kqnet/server" |(kqnet/server ;(take 2 $&) echo ;(drop 2 $&))]]
+        (t/same (string/format "%s: :mode must be file permissions, an integer from 0 to 8r777, got %q" who value)
+                (t/raised |(call :unix path :mode value)))
+        (t/same [before nil] [(t/descriptors) (mode path)])))))
+
+(t/finish)
