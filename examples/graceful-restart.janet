@@ -54,19 +54,19 @@
   (def events (ev/chan 16))
   (each signal [:hup :int :term]
     (os/sigaction signal (fn [] (ev/give events [:signal signal])) true))
-  (var listener (listen where))
+  (def listener (listen where))
   (var generation 1)
   (var worker (or (start listener generation events) (error "the worker did not start")))
   (var stopping false)
   (while worker
     (match (ev/take events)
       [:signal :hup]
-      (do (def at (net/localname listener)) (os/proc-kill worker false :term) (:close listener) (ev/sleep 1) (set listener (listen (if (= 1 (length at)) (first at) (string (last at)))))
       (if-let [next-one (start listener (++ generation) events)]
         (do
+          (os/proc-kill worker false :term)
           (set worker next-one)
           (print "worker " generation " serves"))
-        (eprint "the new worker did not start; the old one goes on")))
+        (eprint "the new worker did not start; the old one goes on"))
 
       [:signal _]
       (unless stopping

@@ -55,12 +55,12 @@ impl Case {
         self.server == Server::Core && on_xnu && ["1.36.0", "1.37.1"].contains(&self.host.version)
     }
 
-    fn run(self) -> Count {
+    fn run(&self) -> Count {
         let start = Instant::now();
         let size = Size::default();
         let result = burst::experiment(&self.ready.janet, Some(&self.ready.module), self.server, size);
         let seconds = start.elapsed().as_secs_f64();
-        let Case { host, server, .. } = &self;
+        let Case { host, server, .. } = self;
         let what = format!("burst {host} {}", server.name());
         let why = match result {
             Ok(figures) => match judge(self.stalls(), host.event_loop.is_emulated(), size, &figures) {

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kqnet_hosts::Result;
@@ -49,21 +48,7 @@ pub fn tests(plan: &Plan) -> Result<Count> {
         }
     }
     let deadline = plan.deadline;
-    // Files run side by side, and some measure or race. One that fails is run again when all are done, on its own: what
-    // it finds then counts.
-    let again = Mutex::new(Vec::new());
-    total += in_parallel(plan.jobs, cases, |case| {
-        let count = case.run(deadline);
-        if count.failed == 0 {
-            return count;
-        }
-        again.lock().unwrap_or_else(PoisonError::into_inner).push(case);
-        Count::default()
-    });
-    for case in again.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        eprintln!("again {} {}", case.host, case.file);
-        total += case.run(deadline);
-    }
+    total += in_parallel(plan.jobs, cases, |case| case.run(deadline));
     Ok(total)
 }
 
