@@ -182,15 +182,13 @@
 
 (t/test "handlers that raise or are cancelled have ended"
   (def tasks @[])
-  (def supervisor (ev/chan 10))
   (def l (kqnet/listen host 0))
   (ev/go (fn []
            (kqnet/accept-loop l (fn [conn]
                                   (defer (:close conn)
                                     (array/push tasks (fiber/root))
                                     (:read conn 100)
-                                    (error "an error")))))
-         nil supervisor)
+                                    (error "an error"))))))
   (def speaking (t/connect l))
   (def silent (t/connect l))
   (t/wait-until "two handlers" |(= 2 (length tasks)))
@@ -218,7 +216,6 @@
 
 (t/test ":cancel ends those that are left, and they can put things in order"
   (def cleaned @[])
-  (def supervisor (ev/chan 10))
   (def l (kqnet/listen host 0))
   (ev/go (fn []
            (kqnet/accept-loop l (fn [conn]
@@ -227,8 +224,7 @@
                                     (try (ev/take (ev/chan))
                                       ([err]
                                         (array/push cleaned [number err])
-                                        (:write conn "sorry")))))))
-         nil supervisor)
+                                        (:write conn "sorry"))))))))
   (def waiting (clients l (range 3)))
   (running l 3)
   (t/same 3 (kqnet/drain l 0.01 :cancel true))
@@ -238,7 +234,6 @@
   (t/same 0 ((kqnet/stats l) :active)))
 
 (t/test ":cancel ends also those that have not begun, but not the one that asks"
-  (def supervisor (ev/chan 20))
   (def l (kqnet/listen host 0))
   (def waiting (clients l (range 5)))
   (def counted (ev/chan 1))
@@ -247,8 +242,7 @@
                                   (defer (:close conn)
                                     (def count (kqnet/drain l 0 :cancel true))
                                     (:write conn (:read conn 100))
-                                    (ev/give counted count)))))
-         nil supervisor)
+                                    (ev/give counted count))))))
   (t/same 4 (ev/take counted))
   (t/same "0" (last (ev/take (first waiting))))
   (t/settles 0 |((kqnet/stats l) :active) "handlers")

@@ -160,21 +160,18 @@
    "runs into a deadline" (fn [conn _] (defer (:close conn) (ev/with-deadline 0.001 (ev/take (ev/chan)))))
    "has its connection closed elsewhere" (fn [conn _] (ev/go (fn [] (:close conn))) (:read conn 100))
    "closes its connection over and over" (fn [conn _] (repeat 3 (:close conn)) (ev/close conn))
-   "is in a fiber of its own" (fn [conn _] (resume (coro (:close conn) (ev/sleep 0) (error "an error"))))
-   "tells its supervisor of it" (fn [conn _] (:close conn) (ev/give-supervisor :note 1) (error "an error"))})
+   "is in a fiber of its own" (fn [conn _] (resume (coro (:close conn) (ev/sleep 0) (error "an error"))))})
 
 (eachp [name ending] endings
   (t/test (string "a handler that " name " gives its place back exactly once")
     (def held (counter))
-    # Takes what the handlers raise, which would be printed otherwise.
-    (def supervisor (ev/chan 1000))
     (with [l (kqnet/listen host 0)]
       (defn handler [conn]
         # The first that comes holds on, the next ones end in their ways.
         (case (held :kind)
           :end (do (:read conn 100) (ending conn (fiber/root)))
           ((held :handler) conn)))
-      (ev/go (fn [] (kqnet/accept-loop l handler :max-connections 2)) nil supervisor)
+      (ev/go (fn [] (kqnet/accept-loop l handler :max-connections 2)))
       (def long (clients l ["long"]))
       (t/wait-until "a handler that stays" |(= 1 (held :running)))
       (put held :kind :end)
@@ -209,7 +206,6 @@
 (t/test "a handler that is cancelled before it begins gives its place back"
   (with [l (kqnet/listen host 0)]
     (def waiting (clients l (range 3)))
-    (def supervisor (ev/chan 10))
     (def begun @[])
     (ev/go (fn []
              (kqnet/accept-loop l
@@ -218,8 +214,7 @@
                                   (when (= 1 (length begun))
                                     (each task (ev/all-tasks)
                                       (when (= :new (fiber/status task)) (ev/cancel task "enough"))))
-                                  (:close conn))))
-           nil supervisor)
+                                  (:close conn)))))
     (t/wait-until "three connections" |(= 3 (get (kqnet/stats l) :accepted)))
     (t/settles 0 |((kqnet/stats l) :active) "places in use")
     (t/same 1 (length begun))

@@ -358,9 +358,11 @@
 (defn start
   ``Starts a program. Returns a table with what it wrote so far (:out, :err), and methods: :line
   waits for a line of its output, :port for one with a number, :signal sends one, :wait waits for
-  its end and returns the exit status, :close ends it.``
+  its end and returns the exit status, :close ends it. A table before the arguments is merged into
+  the environment of `os/spawn`: variables, and streams as :in, :out or :err.``
   [& args]
-  (def env (merge (os/environ) {:out :pipe :err :pipe}))
+  (def [extra args] (if (dictionary? (first args)) [(first args) (drop 1 args)] [{} args]))
+  (def env (merge (os/environ) {:out :pipe :err :pipe} extra))
   (def proc (os/spawn args :pe env))
   (def self @{:proc proc :what (string/join args " ") :out @"" :err @"" :read 0 :end (ev/chan 1)})
   (defn drain [name]

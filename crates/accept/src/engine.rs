@@ -87,6 +87,9 @@ pub trait Kernel {
     /// Makes the queue readable after `delay`, in place of any earlier timer.
     fn timer(&mut self, delay: Duration);
 
+    /// A batch begins: what was known for the one before may not hold any more.
+    fn begin(&mut self) {}
+
     /// Takes one connection without blocking.
     ///
     /// # Errors
@@ -582,6 +585,7 @@ impl<K: Kernel, D> Engine<K, D> {
     fn accept_batch<S: Sink<K::Conn, D>>(&mut self, token: Token, now: Duration, sink: &mut S) -> End {
         let Some(slot) = self.slots.get_mut(token.index()) else { return End::Enough };
         let Some(listener) = slot.listener.as_mut() else { return End::Enough };
+        self.kernel.begin();
         let mut accepted = 0;
         let mut end = End::More;
         for _ in 0..listener.limits.batch {

@@ -6,7 +6,9 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use kqnet_accept::socket::{Address, Kind, ListenError, NotListener, Options, check_listener, listen, local_name};
+use kqnet_accept::socket::{
+    Address, Kind, ListenError, NotListener, Options, check_listener, listen, local_name, nodelay,
+};
 use kqnet_accept::{Engine, Errno, Limits, Next, Sink, System, Token};
 
 #[cfg(feature = "emulated-kqueue")]
@@ -237,6 +239,18 @@ fn a_taken_port_is_an_error_and_sharing_is_asked_for() {
     let first = listen(&inet("127.0.0.1", "0"), &shared).expect("a port");
     let port = local_name(first.as_raw_fd()).rsplit_once(':').expect("a port").1.to_owned();
     listen(&inet("127.0.0.1", &port), &shared).expect("a shared port");
+}
+
+#[test]
+fn a_listener_can_get_nodelay_later_for_the_connections_that_follow() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let accepted = || {
+        let _client = TcpStream::connect(listener.local_addr().expect("an address")).expect("a client");
+        listener.accept().expect("a connection").0.nodelay().expect("an option")
+    };
+    assert!(!accepted());
+    nodelay(listener.as_raw_fd()).expect("a TCP socket");
+    assert!(accepted());
 }
 
 #[test]
