@@ -61,7 +61,8 @@ pub fn total(counts: &Counts) -> f64 {
 
 fn difference(talk: Talk, clients: usize, count: u64, mut run: impl FnMut(u64) -> Result<Counts>) -> Result<Counts> {
     // So that both runs have as many connections where they are kept.
-    let less = if talk == Talk::Requests { (count / 2).max(2 * clients as u64) } else { count / 2 };
+    let is_kept = matches!(talk, Talk::Requests | Talk::InStep);
+    let less = if is_kept { (count / 2).max(2 * clients as u64) } else { count / 2 };
     let (few, many) = (run(less)?, run(less + count)?);
     let per_one = |(name, all): (&String, &f64)| (name.clone(), (all - few.get(name).unwrap_or(&0.0)) / count as f64);
     Ok(many.iter().map(per_one).collect())

@@ -164,14 +164,15 @@ fn counted(bench: &Bench) -> Result<Vec<(&'static str, Talk, Vec<Program>)>> {
     kept.extend(peers(&["halo2"]));
     let mut single = vec![bench.limit("http-close")?, bench.http("bare-close"), bench.http("kqnet")];
     single.extend(peers(&["spork", "halo2"]));
-    Ok(vec![("64 kept connections", Talk::Requests, kept), ("64, a connection each", Talk::Single, single)])
+    Ok(vec![("64 kept connections, in step", Talk::InStep, kept), ("64, a connection each", Talk::Single, single)])
 }
 
 fn system_calls(bench: &Bench) -> Result<Comparison> {
     let mut comparison = Comparison::new(
         "http-calls",
         "System calls for each request",
-        "Counted by strace, as the difference of two runs.",
+        "Counted by strace, as the difference of two runs. In step: nobody asks again before all 64 are answered, so that \
+         the server waits for each request.",
         "system calls",
         Better::Less,
     );

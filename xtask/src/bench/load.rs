@@ -21,6 +21,9 @@ pub enum Talk {
     Single,
     /// Requests for `/`, one after the other on a kept connection.
     Requests,
+    /// The same, but nobody asks again before all clients are answered, so that the server waits before each request.
+    /// With `Requests` it is chance whether the next one is there already, which is another path through the server.
+    InStep,
 }
 
 /// When clients stop.
@@ -48,7 +51,7 @@ impl Talk {
         match self {
             Talk::Bytes => b"?",
             Talk::Single => b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
-            Talk::Requests => b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+            Talk::Requests | Talk::InStep => b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
         }
     }
 }
@@ -60,6 +63,9 @@ pub fn local(port: u16) -> SocketAddr {
 
 /// Runs so many clients at once, spread over the ports.
 pub fn run(talk: Talk, ports: &[u16], clients: usize, end: End) -> Result<Done> {
+    if talk == Talk::InStep {
+        return in_step(ports, clients, end);
+    }
     let mut poll = Poll::new().map_err(|e| format!("cannot make an event queue for the clients: {e}"))?;
     let mut events = Events::with_capacity(1024);
     let (limit, most) = match end {
@@ -113,6 +119,48 @@ pub fn run(talk: Talk, ports: &[u16], clients: usize, end: End) -> Result<Done> 
         return Err(format!("the server answered {} of {count} in {} s", done.count, PATIENCE.as_secs()));
     }
     Ok(done)
+}
+
+fn in_step(ports: &[u16], clients: usize, end: End) -> Result<Done> {
+    let mut streams = Vec::with_capacity(clients);
+    for index in 0..clients {
+        streams.push(connect(ports[index % ports.len()]).map_err(|e| format!("cannot connect to the server: {e}"))?);
+    }
+    let mut done = Done::default();
+    let start = Instant::now();
+    while match end {
+        End::Time(time) => start.elapsed() < time,
+        End::Count(count) => done.count < count,
+    } {
+        for stream in &mut streams {
+            stream.write_all(Talk::InStep.bytes()).map_err(|e| format!("cannot send a request: {e}"))?;
+        }
+        for stream in &mut streams {
+            read_response(stream).map_err(|e| format!("no answer to request {}: {e}", done.count + 1))?;
+            done.count += 1;
+        }
+        done.time = start.elapsed();
+    }
+    Ok(done)
+}
+
+fn read_response(stream: &mut std::net::TcpStream) -> std::io::Result<()> {
+    let mut input = Vec::new();
+    let mut bytes = [0; 4096];
+    while response_length(&input).is_none_or(|length| input.len() < length) {
+        match stream.read(&mut bytes)? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            count => input.extend_from_slice(&bytes[..count]),
+        }
+    }
+    Ok(())
+}
+
+/// A blocking connection that does not wait for ever.
+fn connect(port: u16) -> std::io::Result<std::net::TcpStream> {
+    let stream = std::net::TcpStream::connect_timeout(&local(port), Duration::from_secs(10))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
 }
 
 enum Progress {
@@ -189,13 +237,13 @@ fn response_length(input: &[u8]) -> Option<usize> {
 
 /// Opens connections that send `bytes` and then nothing.
 pub fn hold(port: u16, count: usize, bytes: &[u8]) -> Result<Vec<std::net::TcpStream>> {
-    let connect = || {
-        let mut stream = std::net::TcpStream::connect_timeout(&local(port), Duration::from_secs(10))?;
+    let hold_one = || {
+        let mut stream = connect(port)?;
         stream.write_all(bytes)?;
         Ok(stream)
     };
     (0..count)
-        .map(|index| connect().map_err(|e: std::io::Error| format!("cannot open connection {}: {e}", index + 1)))
+        .map(|index| hold_one().map_err(|e: std::io::Error| format!("cannot open connection {}: {e}", index + 1)))
         .collect()
 }
 

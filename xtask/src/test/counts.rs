@@ -1,7 +1,8 @@
 //! What a connection and a request cost, counted, not timed: it must not grow unnoticed.
 //!
 //! Instructions depend on the compilers, so they are compared with those of a server on core's functions in the same
-//! run. System calls of a connection are counted by test/syscalls.janet.
+//! run. Clients that keep their connections ask in step, so that the server waits before each request. System calls of
+//! a connection are counted by test/syscalls.janet.
 
 use std::time::Instant;
 
@@ -17,13 +18,13 @@ use crate::spork;
 const CLIENTS: usize = 64;
 
 /// How many connections or requests are counted: a few seconds' worth.
-const STRACED: u64 = 4000;
-const GRINDED: u64 = 2000;
+const STRACED: u64 = 64 * 64;
+const GRINDED: u64 = 32 * 64;
 
-/// The most that may be, a tenth above what was measured when it was set; see docs/benchmarks.md.
-const CALLS_PER_REQUEST: f64 = 2.25;
+/// The most that may be, a tenth above what was measured when it was set.
+const CALLS_PER_REQUEST: f64 = 3.3;
 const INSTRUCTIONS_PER_CONNECTION_TO_CORE: f64 = 1.33;
-const INSTRUCTIONS_PER_REQUEST_TO_BARE_LOOP: f64 = 4.4;
+const INSTRUCTIONS_PER_REQUEST_TO_BARE_LOOP: f64 = 4.1;
 
 /// How often what chance can only add to is counted again.
 const TRIES: usize = 3;
@@ -43,7 +44,7 @@ pub fn tests(plan: &Plan) -> Result<Count> {
 
     let mut total = Count::default();
     total += check("counts: system calls for each request", "strace", CALLS_PER_REQUEST, || {
-        Ok(counts::total(&system_calls(&server("kqnet/http", "kqnet"), Talk::Requests, CLIENTS, STRACED)?))
+        Ok(counts::total(&system_calls(&server("kqnet/http", "kqnet"), Talk::InStep, CLIENTS, STRACED)?))
     });
     total += check(
         "counts: instructions for each connection, to core's",
@@ -59,8 +60,8 @@ pub fn tests(plan: &Plan) -> Result<Count> {
         "valgrind",
         INSTRUCTIONS_PER_REQUEST_TO_BARE_LOOP,
         || {
-            let ours = instructions(&server("kqnet/http", "kqnet"), Talk::Requests, CLIENTS, GRINDED)?;
-            Ok(ours / instructions(&server("bare Janet loop", "bare"), Talk::Requests, CLIENTS, GRINDED)?)
+            let ours = instructions(&server("kqnet/http", "kqnet"), Talk::InStep, CLIENTS, GRINDED)?;
+            Ok(ours / instructions(&server("bare Janet loop", "bare"), Talk::InStep, CLIENTS, GRINDED)?)
         },
     );
     Ok(total)
