@@ -10,6 +10,7 @@ mod workshop;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::thread;
@@ -97,8 +98,8 @@ pub fn run(args: Parser) -> Result<ExitCode> {
 }
 
 /// Runs each case, some at a time. Some measure or race, so one that fails is run again when all are done, on its own:
-/// what it finds then counts.
-fn in_parallel<T: Send>(jobs: usize, cases: VecDeque<T>, run: impl Fn(&T) -> Count + Sync) -> Count {
+/// what it finds then counts. Those that pass then are named at the end, since they may have found something rare.
+fn in_parallel<T: Send + Display>(jobs: usize, cases: VecDeque<T>, run: impl Fn(&T) -> Count + Sync) -> Count {
     let cases = Mutex::new(cases);
     let total = Mutex::new(Count::default());
     let again = Mutex::new(Vec::new());
@@ -119,9 +120,17 @@ fn in_parallel<T: Send>(jobs: usize, cases: VecDeque<T>, run: impl Fn(&T) -> Cou
         }
     });
     let mut total = total.into_inner().unwrap_or_else(|e| e.into_inner());
+    let mut only_alone = Vec::new();
     for case in again.into_inner().unwrap_or_else(|e| e.into_inner()) {
-        eprintln!("once more, on its own:");
-        total += run(&case);
+        eprintln!("once more, on its own: {case}");
+        let count = run(&case);
+        if count.failed == 0 {
+            only_alone.push(case.to_string());
+        }
+        total += count;
+    }
+    if !only_alone.is_empty() {
+        eprintln!("failed among others and passed on their own: {}", only_alone.join(", "));
     }
     total
 }

@@ -1,6 +1,7 @@
 //! Bursts of clients against stopped servers: core's show that the experiment can fail, kqnet's must not.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Instant;
 
 use kqnet_hosts::{Host, Loop, Result};
@@ -44,6 +45,12 @@ pub fn tests(plan: &Plan) -> Result<Count> {
     Ok(total)
 }
 
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "burst {} {}", self.host, self.server.name())
+    }
+}
+
 impl Case {
     /// Whether this server has janet#1560.
     fn stalls(&self) -> bool {
@@ -60,19 +67,17 @@ impl Case {
         let size = Size::default();
         let result = burst::experiment(&self.ready.janet, Some(&self.ready.module), self.server, size);
         let seconds = start.elapsed().as_secs_f64();
-        let Case { host, server, .. } = self;
-        let what = format!("burst {host} {}", server.name());
         let why = match result {
-            Ok(figures) => match judge(self.stalls(), host.event_loop.is_emulated(), size, &figures) {
+            Ok(figures) => match judge(self.stalls(), self.host.event_loop.is_emulated(), size, &figures) {
                 None => {
-                    eprintln!("ok    {what}: {figures} in {seconds:.1} s");
+                    eprintln!("ok    {self}: {figures} in {seconds:.1} s");
                     return Count::PASS;
                 }
                 Some(expected) => format!("{figures}, not {expected}"),
             },
             Err(message) => message,
         };
-        eprintln!("FAIL  {what}: {why}; to run it again: cargo xtask test --host {host} burst");
+        eprintln!("FAIL  {self}: {why}; to run it again: cargo xtask test --host {} burst", self.host);
         Count::FAIL
     }
 }

@@ -1,6 +1,7 @@
 //! The tests written in Janet, on every host.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -69,6 +70,12 @@ fn files(plan: &Plan) -> Result<Vec<String>> {
     Ok(files)
 }
 
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.host, self.file)
+    }
+}
+
 impl Case {
     fn run(&self, deadline: Duration) -> Count {
         let start = Instant::now();
@@ -79,9 +86,9 @@ impl Case {
         let seconds = start.elapsed().as_secs_f64();
         let Case { host, file, .. } = self;
         match why {
-            None => eprintln!("ok    {host} {file}: {count} in {seconds:.1} s"),
+            None => eprintln!("ok    {self}: {count} in {seconds:.1} s"),
             Some(why) => eprintln!(
-                "{why}\nFAIL  {host} {file}: {count} in {seconds:.1} s; to run it again: \
+                "{why}\nFAIL  {self}: {count} in {seconds:.1} s; to run it again: \
                  cargo xtask test --host {host} {file}"
             ),
         }

@@ -9,6 +9,8 @@ pub enum Files {
     Long,
     /// Every one; those that would take minutes are shorter.
     All,
+    /// Every one but those that take a minute at any length.
+    Quick,
     /// Those whose results depend most on the version of Janet and on the kernel.
     Main,
     /// None of them: the host is there for the bursts of `cargo xtask burst` only.
@@ -23,6 +25,7 @@ impl Files {
     pub fn include(self, stem: &str) -> bool {
         match self {
             Files::Long | Files::All => true,
+            Files::Quick => stem != "browser",
             Files::Main => ["behaviours", "bursts", "doctor", "exhaustion", "handlers", "limits"].contains(&stem),
             Files::Bursts => false,
             Files::Memory => ["bursts", "handlers"].contains(&stem),
@@ -91,7 +94,7 @@ pub fn full() -> Result<Vec<(Host, Files)>> {
 
 /// Those of a quick one: the newest, and one that a stalled server can be seen on.
 pub fn quick() -> Result<Vec<(Host, Files)>> {
-    Ok(vec![(Host::default(), All), (Host::named(STALLING)?, Files::Bursts)])
+    Ok(vec![(Host::default(), Files::Quick), (Host::named(STALLING)?, Files::Bursts)])
 }
 
 /// A host of the table by its name, with every file.
