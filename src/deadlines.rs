@@ -8,8 +8,8 @@ use std::time::Duration;
 use janetrs::Janet;
 use janetrs::lowlevel as c;
 
-/// The least time between two looks at the deadlines, which is how late one may be.
-pub const TICK: Duration = Duration::from_millis(20);
+/// The least time between two looks at the deadlines. A wait ends at the second look after its deadline.
+const TICK: Duration = Duration::from_millis(20);
 
 /// A place for one deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,8 +20,8 @@ struct Entry {
     at: Option<Duration>,
     /// The keyword that the fiber's wait ends with.
     reason: &'static str,
-    /// It was up already, but the fiber did not wait for its stream.
-    is_spared: bool,
+    /// It was up at the last look.
+    is_up: bool,
 }
 
 /// The deadlines of a VM.
@@ -40,7 +40,7 @@ impl Deadlines {
             self.entries.push(None);
             self.entries.len() - 1
         });
-        self.entries[index] = Some(Entry { fiber, at: None, reason: "", is_spared: false });
+        self.entries[index] = Some(Entry { fiber, at: None, reason: "", is_up: false });
         Place(index)
     }
 
@@ -54,7 +54,7 @@ impl Deadlines {
     /// Sets or clears a deadline. Returns when the queue must wake, if sooner than it would.
     pub fn set(&mut self, place: Place, at: Option<Duration>, reason: &'static str) -> Option<Duration> {
         let entry = self.entries[place.0].as_mut()?;
-        (entry.at, entry.reason, entry.is_spared) = (at, reason, false);
+        (entry.at, entry.reason, entry.is_up) = (at, reason, false);
         let at = at?;
         if self.look_at.is_none_or(|look_at| at + TICK < look_at) {
             self.look_at = Some(at);
@@ -72,12 +72,13 @@ impl Deadlines {
         for entry in self.entries.iter_mut().flatten() {
             match entry.at {
                 Some(at) if at <= now => {
-                    // What has got what it waited for runs before the next look.
-                    if is_waiting(entry.fiber) || entry.is_spared {
+                    // What the fiber waits for may have come in time, though nobody has read it yet. It will be read by
+                    // the next look.
+                    if entry.is_up {
                         entry.at = None;
                         cancel(entry.fiber, entry.reason);
                     } else {
-                        entry.is_spared = true;
+                        entry.is_up = true;
                         next = Some(now);
                     }
                 }
@@ -88,12 +89,6 @@ impl Deadlines {
         self.look_at = next.map(|next| next.max(now + TICK));
         self.look_at
     }
-}
-
-/// Whether a fiber waits for its stream.
-fn is_waiting(fiber: *mut c::JanetFiber) -> bool {
-    // SAFETY: a task that has not ended, so it is live.
-    unsafe { (*fiber).ev_callback.is_some() }
 }
 
 fn cancel(fiber: *mut c::JanetFiber, reason: &str) {

@@ -16,7 +16,7 @@ use kqnet_http1::response::{self, Body, Delivery, Exchange, HeadWriter, plan, wr
 use kqnet_http1::{BodyReader, Framing, HeadParser, Limits, Reject, Status, Version, push_lower, target};
 
 use crate::boundary::{Outcome, entry, guard};
-use crate::deadlines::{Place, TICK};
+use crate::deadlines::Place;
 use crate::value::{arg, bytes, describe, integer, is_keyword, is_true, tuple};
 use crate::vm::{self, Vm};
 
@@ -539,10 +539,7 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
     if arg(args, 2) == arg(args, 3) {
         return Err("a response cannot be written to the buffer that its request comes from".into());
     }
-    // Before the body is looked at, which may be this very buffer.
-    if conn.discard(buffer(arg(args, 3))?).is_err() {
-        conn.exchange = conn.exchange.closing();
-    }
+    let from = buffer(arg(args, 3))?;
     vm::with(|vm| {
         let keys = vm.keys;
         let status = match get(answer, keys.status)? {
@@ -553,7 +550,17 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
         };
         let body = get(answer, keys.body)?;
         let headers = get(answer, keys.headers)?;
-        let known = if body.is_nil() { Some(&[][..]) } else { bytes(&body) };
+        // It may be the very buffer from which what is left of the request is taken next.
+        let copy = (body == arg(args, 3)).then(|| contents(from).to_vec());
+        let known = match &copy {
+            Some(copy) => Some(&copy[..]),
+            None if body.is_nil() => Some(&[][..]),
+            None => bytes(&body),
+        };
+        // What is iterable may read the request while it is sent.
+        if known.is_some() && conn.discard(from).is_err() {
+            conn.exchange = conn.exchange.closing();
+        }
         if known.is_none() && !is_iterable(body) {
             return Err(format!("a response's :body must be bytes or iterable, got {}", describe(body)));
         }
@@ -578,6 +585,8 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
             if is_true(arg(args, 4)) || !conn.body.is_done() && !conn.can_discard() {
                 conn.exchange = conn.exchange.closing();
             }
+            // A 100 would come too late.
+            conn.awaits_continue = false;
             let plan = plan(&conn.exchange, status, size);
             conn.keep = head.finish(&conn.exchange, &plan, unix_time());
             let mut rest = match plan.delivery {
@@ -588,7 +597,7 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
             };
             if let Some(bytes) = known
                 && plan.delivery == Delivery::Plain
-                && bytes.len() <= SMALL_BODY
+                && (bytes.len() <= SMALL_BODY || copy.is_some())
             {
                 scratch.extend_from_slice(bytes);
                 rest = keys.none;
@@ -705,8 +714,7 @@ fn end_idle(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     vm::with(|vm| {
         if conn.phase == Phase::Idle {
-            // Late enough for Janet's loop to see what has come.
-            conn.deadline(vm, Some(TICK), "idle-timeout");
+            conn.deadline(vm, Some(Duration::ZERO), "idle-timeout");
         }
         Ok(Outcome::Value(Janet::nil()))
     })

@@ -143,6 +143,7 @@
    "/fiber-length" (fn [_] {:headers {"Content-Length" "11"} :body (pieces "hello" " world")})
    "/fiber-empty" (fn [_] {:headers {"Content-Length" "0"} :body (pieces)})
    "/slow-fiber" (fn [_] {:body (coro (yield "a") (ev/sleep 0.2) (yield "b"))})
+   "/through" (fn [req] {:body (http/body-chunks req)})
    "/stream-echo" (fn [req] {:body [(http/read-body req)]})})
 
 (def- failing
@@ -573,6 +574,37 @@
       (def got (receive conn @""))
       (t/check (string/has-suffix? "\r\n0\r\n\r\n" got) "the end")
       (t/check (> (length got) 16000000) "all"))))
+
+(defn- busy
+  "Keeps this process, and so the server, from looking at anything for longer than its timeouts."
+  []
+  (os/sleep 0.1))
+
+(t/test "what has come in time is taken, though the server was too busy to look"
+  (def where (servers :hasty))
+  (repeat 5
+    # An idle connection, before its first request and after it.
+    (with [conn (t/connect where)]
+      (turn)
+      (:write conn (request "GET" "/a" "" []))
+      (busy)
+      (def answer (answer-bytes ["200 OK" "a"]))
+      (def got @"")
+      (:chunk conn (unmasked-length answer) got patience)
+      (turn)
+      (:write conn (request "GET" "/b" "" []))
+      (busy)
+      (:chunk conn (unmasked-length answer) got patience)
+      (check-answers [["200 OK" "a"] ["200 OK" "b"]] (string got)))
+    # The rest of a head, and of a body.
+    (each [first-part rest answer]
+      [["GET /a HTTP/1.1\r\nHo" "st: h\r\nConnection: close\r\n\r\n" ["200 OK" "a" :close]]
+       [(request "POST" "/echo" "hel" ["Connection: close" "Content-Length: 5"]) "lo" ["200 OK" "hello" :close]]]
+      (with [conn (t/send where first-part)]
+        (turn)
+        (:write conn rest)
+        (busy)
+        (check-answers [answer] (string (receive conn @"")))))))
 
 # What a handler is told.
 

@@ -770,6 +770,17 @@
     (print "      grown by " (div grown 1024) " KiB")
     (t/check (< grown 12582912) (string "at most 12 MiB more, not " grown))))
 
+(t/test "a body is sent back while it comes"
+  (with [server (serve (fn [req] {:body (http/body-chunks req)}) :max-body 10000000)]
+    (with [c (h/client server)]
+      (def text (string/repeat "0123456789abcdef" 500000))
+      (:send c "POST" "/" [(string "Content-Length: " (length text))])
+      (def sent (t/background |(:write (c :conn) text)))
+      (def response (:receive c))
+      (t/check (= text (response :body)) "the same text")
+      (t/check (> (length (response :pieces)) 10) "in pieces")
+      (t/same true (first (ev/take sent))))))
+
 (t/test "an upload is read no faster than the handler takes it"
   (def go (ev/chan))
   (with [server (serve (fn [req]

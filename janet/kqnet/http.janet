@@ -34,26 +34,27 @@
   "What reading raises where the client is gone. Anything else comes from whoever cancels the handler."
   ["Connection reset by peer" "Connection timed out" "stream err" "stream hup"])
 
-(defn- read-some
-  "Moves body bytes that have come to `out`, or waits for some. Returns true when the body is complete."
-  [{:connection conn :buffer buf} http out]
-  (def result (native/http-body http buf out))
-  (when (indexed? result) (error (reject result)))
-  (unless result
-    (native/http-phase http :body)
-    (try
-      (do
-        (when (native/http-continue http)
-          (net/write conn "HTTP/1.1 100 Continue\r\n\r\n"))
-        (unless (native/http-read http buf body-read-size) (error gone)))
-      ([err fib]
-        (native/http-phase http :handler)
-        (cond
-          (= err :body-timeout) (error (reject [408 "request body did not arrive in time"]))
-          (has-value? losses err) (error gone)
-          (propagate err fib))))
-    (native/http-phase http :handler))
-  result)
+(defn- checked
+  "What `native/http-body` says of a body: true when it is complete. Raises an error where it is refused."
+  [verdict]
+  (if (indexed? verdict) (error (reject verdict)) verdict))
+
+(defn- await-body
+  "Waits for more of a body."
+  [{:connection conn :buffer buf} http]
+  (native/http-phase http :body)
+  (try
+    (do
+      (when (native/http-continue http)
+        (net/write conn "HTTP/1.1 100 Continue\r\n\r\n"))
+      (unless (native/http-read http buf body-read-size) (error gone)))
+    ([err fib]
+      (native/http-phase http :handler)
+      (cond
+        (= err :body-timeout) (error (reject [408 "request body did not arrive in time"]))
+        (has-value? losses err) (error gone)
+        (propagate err fib))))
+  (native/http-phase http :handler))
 
 (defn- has-body?
   [{:headers headers}]
@@ -76,7 +77,8 @@
     (nil? http) (spork-read-body req)
     (in req :body) (in req :body)
     (has-body? req) (let [out (buffer/new (expected-size req))]
-                      (while (not (read-some req http out)))
+                      (while (not (checked (native/http-body http (in req :buffer) out)))
+                        (await-body req http))
                       (put req :body out)
                       out)))
 
@@ -89,9 +91,10 @@
     (when (has-body? req)
       (forever
         (def out @"")
-        (def done (read-some req http out))
+        (def verdict (native/http-body http (in req :buffer) out))
         (unless (empty? out) (yield out))
-        (when done (break))))))
+        (when (checked verdict) (break))
+        (await-body req http)))))
 
 ###
 ### Responses
