@@ -33,7 +33,8 @@
   [conns]
   (seq [conn :in conns]
     (defer (:close conn)
-      (try (t/receive conn) ([_] :reset)))))
+      (try (t/receive conn)
+        ([err fib] (if (= err "deadline expired") (propagate err fib) :reset))))))
 
 (defn- descriptor
   "The number of a stream's descriptor."

@@ -171,11 +171,33 @@
   (with-dyns [*err* stdout]
     (debug/stacktrace fib)))
 
+(defn finish
+  "Prints how many tests passed, failed and were skipped, and ends the process."
+  []
+  (remove-links)
+  (printf "%d passed, %d failed, %d skipped" ;(map counts [:passed :failed :skipped]))
+  (flush)
+  (os/exit (if (zero? (counts :failed)) 0 1)))
+
+(defn- give-up
+  "What happens when a test catches the error of its deadline, and goes on waiting."
+  [name]
+  (count :failed)
+  (print "FAIL  " name)
+  (print "      not ended by its deadline; the tests after it are not run")
+  (each process (values processes) (protect (os/proc-kill (process :proc) false :kill)))
+  (finish))
+
 (defn run-test
   "What the macro `test` does."
   [name body &opt seconds]
   (default seconds deadline)
   (when (or (nil? only) (string/find only name))
+    (def watchdog (ev/go (fn watchdog []
+                           (when (first (protect (ev/sleep (+ seconds 10))))
+                             (give-up name)))))
+    # It begins to sleep before the test counts fibers.
+    (ev/sleep 0)
     (try
       (do
         (ev/with-deadline seconds (body))
@@ -188,6 +210,7 @@
             (print "skip  " name ": " reason))
           (report-failure name err fib))))
     (each process (values processes) (:close process))
+    (ev/cancel watchdog "the test has ended")
     (flush)))
 
 (defmacro test
@@ -200,14 +223,6 @@
   "The same, for a test that may take so many seconds."
   [seconds name & body]
   ~(,run-test ,name (fn [] ,;body) ,seconds))
-
-(defn finish
-  "Prints how many tests passed, failed and were skipped, and ends the process."
-  []
-  (remove-links)
-  (printf "%d passed, %d failed, %d skipped" ;(map counts [:passed :failed :skipped]))
-  (flush)
-  (os/exit (if (zero? (counts :failed)) 0 1)))
 
 # This process.
 
@@ -341,15 +356,15 @@
     :line
     (fn line [self]
       (wait-until (string "a line from " (self :what))
-             (fn []
-               (def out (self :out))
-               (if-let [end (string/find "\n" out (self :read))]
-                 (let [text (string/slice out (self :read) end)]
-                   (put self :read (inc end))
-                   text)
-                 (when (and (self :status) (self :out-ended))
-                   (fail "a line on standard output"
-                         (string (self :what) " ended: " (self :status) ": " (self :err))))))))
+                  (fn []
+                    (def out (self :out))
+                    (if-let [end (string/find "\n" out (self :read))]
+                      (let [text (string/slice out (self :read) end)]
+                        (put self :read (inc end))
+                        text)
+                      (when (and (self :status) (self :out-ended))
+                        (fail "a line on standard output"
+                              (string (self :what) " ended: " (self :status) ": " (self :err))))))))
 
     :port
     (fn port [self]
