@@ -222,6 +222,49 @@ enum State {
     Paused { why: Pause, since: Duration, until: Duration },
 }
 
+/// How many connections to take in a turn, so that few attempts find none: Linux makes a socket and its file before it
+/// looks for a connection, so such an attempt costs more than to arm the listener again. It is a guess from the turns
+/// before, and if it is too low, the listener is ready again at once.
+#[derive(Clone, Copy)]
+struct Guess {
+    most: u32,
+    /// Twice as many as before.
+    raised: bool,
+    /// Turns since the guess changed in which there were as many, or more.
+    reached: u32,
+    /// How many of those it takes to raise the guess.
+    patience: u32,
+}
+
+impl Guess {
+    /// The most turns before more connections are looked for. A burst that meets a low guess takes that many turns more.
+    const PATIENCE: u32 = 15;
+
+    /// Nothing is known: as many as a batch may be.
+    const OPEN: Self = Self { most: u32::MAX, raised: false, reached: 0, patience: 0 };
+
+    /// There were this many, fewer than guessed.
+    fn fell_short(&mut self, accepted: u32) {
+        let patience = if self.raised && accepted <= self.most / 2 {
+            (2 * self.patience + 1).min(Self::PATIENCE)
+        } else {
+            self.patience
+        };
+        *self = Self { most: accepted.max(1), patience, ..Self::OPEN };
+    }
+
+    /// There were as many, and perhaps more.
+    fn came_true(&mut self, batch: u32) {
+        if self.raised {
+            (self.raised, self.patience) = (false, 0);
+        }
+        self.reached += 1;
+        if self.reached > self.patience && self.most < batch {
+            (self.most, self.raised, self.reached) = (self.most.saturating_mul(2).min(batch), true, 0);
+        }
+    }
+}
+
 /// A want of descriptors or memory that was reported.
 #[derive(Clone, Copy)]
 struct Shortage {
@@ -241,6 +284,7 @@ struct Listener<D> {
     shortage: Option<Shortage>,
     /// When the rate limit allows the next connection.
     next_at: Duration,
+    guess: Guess,
     stats: Stats,
 }
 
@@ -372,6 +416,7 @@ impl<K: Kernel, D> Engine<K, D> {
             fresh: true,
             shortage: None,
             next_at: Duration::ZERO,
+            guess: Guess::OPEN,
             stats: Stats::default(),
         };
         let index = self.free.pop().unwrap_or_else(|| {
@@ -472,8 +517,9 @@ impl<K: Kernel, D> Engine<K, D> {
             State::Closed => return Err(Errno(libc::EBADF)),
             _ => return Ok(None),
         }
+        let batch = listener.limits.batch;
         let mut one = One { sink, conn: None };
-        let end = self.accept_batch(token, now, &mut one);
+        let (_, end) = self.accept_batch(token, batch, now, &mut one);
         let conn = one.conn;
         match end {
             End::Broken(errno) => return Err(errno),
@@ -496,8 +542,9 @@ impl<K: Kernel, D> Engine<K, D> {
             && listener.state != State::Closed
             && sink.wants(&listener.data)
         {
-            left = left.saturating_sub(listener.limits.batch);
-            if !matches!(self.accept_batch(token, now, sink), End::More) {
+            let batch = listener.limits.batch;
+            left = left.saturating_sub(batch);
+            if !matches!(self.accept_batch(token, batch, now, sink), (_, End::More)) {
                 return;
             }
         }
@@ -557,10 +604,19 @@ impl<K: Kernel, D> Engine<K, D> {
             return;
         }
         listener.uncount(sink.ended(&listener.data, false));
-        match self.accept_batch(token, now, sink) {
+        let most = listener.guess.most.min(listener.limits.batch);
+        let (accepted, end) = self.accept_batch(token, most, now, sink);
+        let Some(listener) = self.get(token) else { return };
+        match end {
+            End::Empty => listener.guess.fell_short(accepted),
+            End::More => listener.guess.came_true(listener.limits.batch),
+            // What waits then may be many.
+            End::Paused(_) => listener.guess = Guess::OPEN,
+            End::Enough | End::Broken(_) => {}
+        }
+        match end {
             End::Enough => {}
             End::Empty | End::More => {
-                let Some(listener) = self.get(token) else { return };
                 let arm = Arm { fd: listener.fd, token, fresh: listener.fresh, result: Ok(()) };
                 self.arms.push(arm);
             }
@@ -580,15 +636,22 @@ impl<K: Kernel, D> Engine<K, D> {
         self.timer_stale = true;
     }
 
-    /// Accepts until the backlog is empty, the batch or a limit is used up, or the sink has enough. Never
-    /// "as many as the kernel said": XNU counts half-open connections too, and DragonFly caps the figure.
-    fn accept_batch<S: Sink<K::Conn, D>>(&mut self, token: Token, now: Duration, sink: &mut S) -> End {
-        let Some(slot) = self.slots.get_mut(token.index()) else { return End::Enough };
-        let Some(listener) = slot.listener.as_mut() else { return End::Enough };
+    /// Accepts until the backlog is empty, `most` attempts or a limit are used up, or the sink has enough. Never
+    /// "as many as the kernel said": XNU counts half-open connections too, and DragonFly caps the figure. Returns how
+    /// many it accepted, too.
+    fn accept_batch<S: Sink<K::Conn, D>>(
+        &mut self,
+        token: Token,
+        most: u32,
+        now: Duration,
+        sink: &mut S,
+    ) -> (u32, End) {
+        let Some(slot) = self.slots.get_mut(token.index()) else { return (0, End::Enough) };
+        let Some(listener) = slot.listener.as_mut() else { return (0, End::Enough) };
         self.kernel.begin();
         let mut accepted = 0;
         let mut end = End::More;
-        for _ in 0..listener.limits.batch {
+        for _ in 0..most {
             if let Some(why) = listener.limit(now) {
                 end = End::Paused(why);
                 break;
@@ -637,7 +700,7 @@ impl<K: Kernel, D> Engine<K, D> {
             listener.stats.batches += 1;
             listener.stats.largest_batch = listener.stats.largest_batch.max(accepted);
         }
-        end
+        (accepted, end)
     }
 
     fn arm_all<S: Sink<K::Conn, D>>(&mut self, sink: &mut S) {

@@ -164,6 +164,37 @@ fn errors_count_against_the_batch() {
 }
 
 #[test]
+fn few_attempts_find_nothing_where_clients_come_one_by_one_or_by_the_dozen() {
+    for at_once in [1, 12] {
+        let mut vm = Vm::with(3, Limits::default(), Waiter::Loop);
+        for _ in 0..160 {
+            vm.arrive(3, at_once);
+            vm.turns();
+        }
+        let accepted = vm.stats(3).accepted;
+        assert_eq!(accepted, 160 * at_once as u64);
+        let vain = vm.model.0.borrow().accepts - accepted;
+        assert!(vain <= 20, "{vain} of 160 turns tried in vain, {at_once} at a time");
+    }
+}
+
+#[test]
+fn a_burst_after_single_clients_is_soon_accepted_by_whole_batches() {
+    let mut vm = Vm::with(3, Limits::default(), Waiter::Loop);
+    for _ in 0..160 {
+        vm.arrive(3, 1);
+        vm.turns();
+    }
+    let before = vm.stats(3).batches;
+    vm.arrive(3, 1000);
+    vm.turns();
+    let stats = vm.stats(3);
+    assert_eq!(stats.accepted, 1160);
+    assert_eq!(stats.largest_batch, 64);
+    assert!(stats.batches - before < 40, "{} turns", stats.batches - before);
+}
+
+#[test]
 fn without_descriptors_it_pauses_says_so_once_and_goes_on_by_itself() {
     let mut vm = Vm::with(3, Limits::default(), Waiter::Loop);
     vm.model.0.borrow_mut().free_descriptors = 1;

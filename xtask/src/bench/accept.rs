@@ -10,6 +10,8 @@ const CLIENTS: [usize; 3] = [1, 64, 1000];
 /// Of how many connections a burst is, and how many bursts one round has.
 const BURST: usize = 1000;
 const BURSTS: usize = 20;
+/// What their clients are called where they have all connected and asked before the server looks.
+const WAITING: &str = "1000 that wait";
 
 /// Measures accepting.
 pub fn measure(bench: &Bench) -> Result<Vec<Comparison>> {
@@ -33,7 +35,8 @@ fn rates(bench: &Bench) -> Result<(Comparison, Comparison)> {
     let mut cpu = Comparison::new(
         "accept-cpu",
         "Processor time of the server for each connection",
-        "The server's own processor time in the same runs, in user space and in the kernel, divided by connections.",
+        "The server's own processor time in the same runs, in user space and in the kernel, divided by connections. And \
+         with 1000 clients that have connected and asked while the server was stopped: then they do not set the pace.",
         "µs",
         Better::Less,
     );
@@ -52,6 +55,20 @@ fn rates(bench: &Bench) -> Result<(Comparison, Comparison)> {
                 rate.add(&group(clients), &program.name, done.count as f64 / done.time.as_secs_f64());
                 cpu.add(&group(clients), &program.name, (after.cpu - before.cpu) * 1e6 / done.count as f64);
             }
+        }
+    }
+    for round in 1..=bench.settings.rounds {
+        progress(&format!("{WAITING}, round {round}"));
+        for program in &programs {
+            let mut server = program.start()?;
+            let port = server.port();
+            let before = server.usage()?;
+            for _ in 0..BURSTS {
+                let clients = server.stopped(|| load::hold(port, BURST, b"?"))?;
+                load::receive(clients)?;
+            }
+            let used = server.settle()?.cpu - before.cpu;
+            cpu.add(WAITING, &program.name, used * 1e6 / (BURSTS * BURST) as f64);
         }
     }
     Ok((rate, cpu))

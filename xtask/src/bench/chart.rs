@@ -66,7 +66,9 @@ pub fn svg(comparison: &Comparison) -> String {
     };
     let mut head = String::new();
     text(&mut head, 16.0, 26.0, "start", INK, "bold", comparison.title);
-    let subtitle = format!("{}; {better}; the line is from the least to the most of the rounds", comparison.unit);
+    let has_range = comparison.groups.iter().flat_map(|group| &group.rows).any(|row| row.samples.len() > 1);
+    let range = if has_range { "; the line is from the least to the most of the rounds" } else { "" };
+    let subtitle = format!("{}; {better}{range}", comparison.unit);
     text(&mut head, 16.0, 46.0, "start", FAINT, "normal", &subtitle);
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {y}\" width=\"{WIDTH}\" height=\"{y}\" \

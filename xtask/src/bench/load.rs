@@ -247,6 +247,17 @@ pub fn hold(port: u16, count: usize, bytes: &[u8]) -> Result<Vec<std::net::TcpSt
         .collect()
 }
 
+/// Waits for an answer on each connection, and closes it.
+pub fn receive(streams: Vec<std::net::TcpStream>) -> Result<()> {
+    for mut stream in streams {
+        let count = stream.read(&mut [0; 4096]).map_err(|e| format!("no answer: {e}"))?;
+        if count == 0 {
+            return Err("the server closed a connection without an answer".to_owned());
+        }
+    }
+    Ok(())
+}
+
 /// Lets this process, and those it starts, have as many descriptors as the system allows it. Returns how many.
 pub fn raise_descriptor_limit() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

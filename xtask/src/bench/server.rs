@@ -96,6 +96,22 @@ impl Server {
         usage::of(pid).map_err(|e| format!("{}: {e}; see target/bench/server.log", self.name))
     }
 
+    /// Stops it while `act` runs, and lets it go on.
+    pub fn stopped<T>(&mut self, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.signal(libc::SIGSTOP)?;
+        let done = act();
+        self.signal(libc::SIGCONT)?;
+        done
+    }
+
+    fn signal(&mut self, signal: i32) -> Result<()> {
+        // SAFETY: kill has no memory preconditions, and the child is not waited for yet, so its number is its own.
+        if unsafe { libc::kill(self.group.child().id() as i32, signal) } == 0 {
+            return Ok(());
+        }
+        Err(format!("cannot signal {}: {}", self.name, std::io::Error::last_os_error()))
+    }
+
     /// Waits until it has nothing to do, and tells what it has used by then.
     pub fn settle(&mut self) -> Result<Usage> {
         let end = Instant::now() + Duration::from_secs(10);
