@@ -67,7 +67,7 @@ impl Settings {
                 Arg::Long("halo2") => {
                     settings.halo2 = Some(folder(&mut args, "--halo2", &["halo2.janet", "src/halo2.janet"])?);
                 }
-                Arg::Long("circlet") => settings.circlet = Some(folder(&mut args, "--circlet", &["circlet.janet"])?),
+                Arg::Long("circlet") => settings.circlet = Some(folder(&mut args, "--circlet", &["circlet.so"])?),
                 Arg::Value(name) => settings.names.push(name.to_string_lossy().into_owned()),
                 other => {
                     let names = MEASURES.map(|(name, _)| name).join(", ");
@@ -233,12 +233,7 @@ fn link_modules(path: &Path, module: &Path, spork: &Path, settings: &Settings) -
         link(if inner.is_file() { &inner } else { folder }, "halo2.janet")?;
     }
     if let Some(folder) = &settings.circlet {
-        for entry in fs::read_dir(folder).map_err(|e| format!("cannot read {}: {e}", folder.display()))?.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.contains("circlet") {
-                link(&entry.path(), &name)?;
-            }
-        }
+        link(&folder.join("circlet.so"), "circlet.so")?;
     }
     Ok(())
 }
