@@ -18,6 +18,7 @@ entry!(kqnet_listen => listen);
 entry!(kqnet_accept => accept);
 entry!(kqnet_accept_loop => accept_loop);
 entry!(kqnet_check_handler => check_handler);
+entry!(kqnet_check_on_error => check_on_error);
 entry!(kqnet_is_open => is_open);
 entry!(kqnet_backend => backend);
 entry!(kqnet_nodelay => nodelay);
@@ -175,11 +176,15 @@ fn on_error(value: Janet) -> Result<*mut c::JanetFunction, String> {
     function(":on-error must take two arguments, the listener and the message", value, 2)
 }
 
-/// `(native/check-handler handler &opt on-error)`
+/// `(native/check-handler handler)`: and makes the queue, so that its want is an error before a listener is opened
 fn check_handler(args: &[Janet]) -> Result<Outcome, String> {
     handler(arg(args, 0))?;
-    on_error(arg(args, 1))?;
-    Ok(Outcome::Value(arg(args, 0)))
+    vm::with(|_| Ok(Outcome::Value(arg(args, 0))))
+}
+
+/// `(native/check-on-error on-error)`
+fn check_on_error(args: &[Janet]) -> Result<Outcome, String> {
+    on_error(arg(args, 0)).map(|_| Outcome::Value(arg(args, 0)))
 }
 
 /// `(native/accept-loop listener handler &opt batch max-connections max-accept-rate on-error)`

@@ -26,6 +26,7 @@ static Janet finish(int outcome, Janet out) {
 TRAMPOLINE(accept)
 TRAMPOLINE(accept_loop)
 TRAMPOLINE(check_handler)
+TRAMPOLINE(check_on_error)
 TRAMPOLINE(is_open)
 TRAMPOLINE(backend)
 TRAMPOLINE(nodelay)
@@ -75,7 +76,8 @@ static const JanetReg cfuns[] = {
     {"accept", cfun_accept, "(native/accept listener &opt timeout)"},
     {"accept-loop", cfun_accept_loop,
      "(native/accept-loop listener handler &opt batch max-connections max-accept-rate on-error)"},
-    {"check-handler", cfun_check_handler, "(native/check-handler handler &opt on-error)"},
+    {"check-handler", cfun_check_handler, "(native/check-handler handler)"},
+    {"check-on-error", cfun_check_on_error, "(native/check-on-error on-error)"},
     {"release", cfun_release, "(native/release listener)"},
     {"tasks", cfun_tasks, "(native/tasks listener)"},
     {"close", cfun_close, "(native/close stream)"},

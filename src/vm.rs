@@ -36,7 +36,8 @@ pub struct Vm {
     pub connections: *mut c::JanetTable,
     /// From stream to [`Listener`], with weak keys.
     listeners: *mut c::JanetTable,
-    /// From stream to what `janet/kqnet/flight.janet` keeps of its handlers, with weak keys.
+    /// From stream to what `janet/kqnet/flight.janet` keeps of its handlers. Weak both ways, since that may refer to the
+    /// stream; the handlers that need it hold it.
     flights: *mut c::JanetTable,
 }
 
@@ -132,7 +133,7 @@ impl Vm {
             c::janet_gcroot(c::janet_wrap_array(held));
             let hold = |value| c::janet_array_push(held, value);
             keys = Keys::new(&hold);
-            let tables = [c::janet_table_weakk(4), c::janet_table_weakk(4), c::janet_table(4)];
+            let tables = [c::janet_table_weakk(4), c::janet_table_weakkv(4), c::janet_table(4)];
             for table in tables {
                 hold(c::janet_wrap_table(table));
             }

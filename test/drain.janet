@@ -329,12 +329,12 @@
   [handler & options]
   ~[(import kqnet)
     (def listener (kqnet/server "127.0.0.1" 0 ,handler ,;options))
-    (def signals (ev/chan 1))
+    (def stop (ev/chan))
     (each signal [:term :int]
-      (os/sigaction signal (fn [] (ev/give signals signal)) true))
+      (os/sigaction signal (fn [] (ev/chan-close stop)) true))
     (print (last (net/localname listener)))
     (flush)
-    (ev/take signals)
+    (ev/take stop)
     (def left (kqnet/drain listener 30))
     (printf "%d %d" left ((kqnet/stats listener) :accepted))
     (flush)])
@@ -391,6 +391,19 @@
       (t/same size got)
       (t/check (string/has-prefix? "0 " (:line server)) "nobody left")
       (t/same 0 (:wait server)))))
+
+(t/test "the recipe: signals after the first change nothing"
+  (with [server (t/start-forms (recipe '(fn [conn]
+                                          (defer (:close conn)
+                                            (while (def text (:read conn 100)) (:write conn text))))))]
+    (with [conn (t/connect (:port server))]
+      (each signal [:term :int :term :int :term]
+        (:signal server signal)
+        # An answer shows that this one was taken, so that the system does not make one of two.
+        (:write conn "still there?")
+        (t/same "still there?" (string (:read conn 100)))))
+    (t/same "0 1" (:line server))
+    (t/same 0 (:wait server))))
 
 (t/test "the recipe: a server that nobody visits ends at once, not at its deadline"
   (with [server (t/start-forms (recipe '(fn [conn] (:close conn))))]

@@ -298,6 +298,16 @@
           (goes-on l))
         (refused (string "kqnet/listen" expected) |(kqnet/listen host 0 name value))))))
 
+(t/test "an :on-error that does not take two arguments is shown, and nothing was opened"
+  (def replaced {"ONE" (fn one [x] x)})
+  (def expected ":on-error must take two arguments, the listener and the message; ONE does not")
+  (def wrong (replaced "ONE"))
+  (refused expected |(kqnet/server host 0 echo :on-error wrong) replaced)
+  (refused expected |(kqnet/server host 0 :on-error wrong) replaced)
+  (with [l (kqnet/listen host 0)]
+    (refused expected |(kqnet/accept-loop l echo :on-error wrong) replaced)
+    (goes-on l)))
+
 (t/test "an option that does not exist is named, with those that do"
   (refused "kqnet/listen: unknown option :backlogg; the options are :backlog, …"
            |(kqnet/listen host 0 :backlogg 5))

@@ -172,6 +172,30 @@
     (t/same 10 peak)
     (t/same "" (string (server :err)))))
 
+(t/test "a server without a descriptor for its queue is an error, and no listener that nobody accepts from"
+  (with [program (t/start-limited
+                   few "-e"
+                   (t/source
+                     '[(import kqnet)
+                       (defn start []
+                         (kqnet/server "127.0.0.1" 0 (fn [conn] (defer (:close conn) (:write conn "hello")))))
+                       (def files @[])
+                       (while (def [ok file] (protect (os/open "/dev/null" :r)))
+                         (if ok (array/push files file) (break)))
+                       (:close (array/pop files))
+                       (def [ok why] (protect (start)))
+                       (print (if ok "a listener" why))
+                       (each file files (:close file))
+                       (def listener (start))
+                       (with [conn (net/connect ;(net/localname listener))]
+                         (print (:read conn 100)))
+                       (:close listener)]))]
+    (def why (:line program))
+    (t/check (string/has-suffix? "too many open files" why) (string "an error, not " why))
+    (t/same "hello" (:line program) "what it answers when descriptors are free")
+    (t/same 0 (:wait program))
+    (t/same "" (string (program :err)))))
+
 # What the emulation does to servers that do not know their headroom.
 
 (t/test "the emulated macOS kills a connection that is accepted without a descriptor"

@@ -370,12 +370,5 @@
         (t/same (expected "kqnet/http/server") (t/raised |(http/server handler host 0 name value)))
         (t/same before (t/descriptors) "descriptors")))))
 
-(t/test "an :on-error that does not take two arguments is refused before anything is opened"
-  (gccollect)
-  (def before [(t/descriptors) (t/tasks)])
-  (t/same ":on-error must take two arguments, the listener and the message; <function one> does not"
-          (t/raised |(kqnet/server host 0 (fn [conn] (:close conn)) :on-error (fn one [x] x))))
-  (t/same before [(t/descriptors) (t/tasks)] "descriptors and fibers"))
-
 (:close other)
 (t/finish)

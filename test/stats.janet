@@ -7,6 +7,9 @@
 (import ./support :as t)
 (import kqnet)
 
+(t/need-spork)
+(import kqnet/http)
+
 (def- host "127.0.0.1")
 
 (defn- echo
@@ -30,7 +33,7 @@
   (t/same [] (kqnet/stats)))
 
 (t/test "what is no stream is shown"
-  (each value [5 "listener" :listener]
+  (each value [5 "listener" :listener false]
     (t/same (string/format "expected a core/stream, got %q" value) (t/raised |(kqnet/stats value)))))
 
 (t/test "all are plain numbers in structs, but for the address"
@@ -152,18 +155,26 @@
     (t/check (<= largest peak 4) "no more at once than allowed")
     (t/check (<= (/ accepted largest) batches accepted) "batches that can hold them")))
 
-(t/test "they outlive the listener's end, and go with the listener"
-  (t/settles 0 |(length (kqnet/stats)) "listeners of the tests above")
-  (def result
-    (ev/take (t/background (fn []
-                             (def l (kqnet/server host 0 echo))
-                             (t/same "hello\n" (t/ask l))
-                             (settled l)
-                             (:close l)
-                             (t/same [1 0] (stats l :accepted :active))
-                             (t/same 1 (length (kqnet/stats)))))))
-  (t/same true (first result))
-  (t/settles 0 |(length (kqnet/stats)) "listeners"))
+(def- servers
+  {"server" |(kqnet/server host 0 echo)
+   "http/server" |(http/server (fn [_] {:body "hello\n"}) host 0)})
+
+(def- ends {"closed" |(:close $) "drained" kqnet/drain})
+
+(loop [[name start] :pairs servers
+       [way end] :pairs ends]
+  (t/test (string name ": they outlive a listener that is " way ", and go with it")
+    (t/settles 0 |(length (kqnet/stats)) "listeners of the tests above")
+    (def result
+      (ev/take (t/background (fn []
+                               (def l (start))
+                               (t/ask l "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                               (settled l)
+                               (end l)
+                               (t/same [1 0] (stats l :accepted :active))
+                               (t/same 1 (length (kqnet/stats)))))))
+    (t/same true (first result) (last result))
+    (t/settles 0 |(length (kqnet/stats)) "listeners")))
 
 (t/test "without an argument: those of all listeners of this thread"
   (gccollect)

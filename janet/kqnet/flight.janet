@@ -7,9 +7,10 @@
 (import ./_native :as native)
 
 # The VM has the table, not this module: a function that is given to a thread takes along what it
-# refers to, and so would take copies of all listeners.
+# refers to, and so would take copies of all listeners. It keeps neither listeners nor what is known
+# of them, since a function in that may refer to its listener.
 (defn of
-  ``Returns what is known of a listener, a table of:
+  ``Returns what is known of a listener, for as long as somebody holds it, a table of:
 
   * :draining - true once no more connections are accepted.
   * :on-drain - a function to call then, or nil.``

@@ -88,7 +88,8 @@
   (def {:handler handler :type kind} opts)
   (assert (not (and handler (= kind :datagram)))
           "handler not supported for :datagram servers")
-  (when handler (native/check-handler handler (opts :on-error)))
+  (native/check-on-error (opts :on-error))
+  (when handler (native/check-handler handler))
   (def listener (open-listener host port opts))
   (when handler
     (ev/go (fn kqnet-server []
@@ -110,10 +111,10 @@
   A program that stops gracefully on SIGTERM and SIGINT:
 
       (def listener (kqnet/server host port handler))
-      (def signals (ev/chan 1))
+      (def stop (ev/chan))
       (each signal [:term :int]
-        (os/sigaction signal (fn [] (ev/give signals signal)) true))
-      (ev/take signals)
+        (os/sigaction signal (fn [] (ev/chan-close stop)) true))
+      (ev/take stop)
       (kqnet/drain listener 30)``
   [listener &opt seconds & args]
   (options/check "kqnet/drain" :seconds seconds)
@@ -139,9 +140,9 @@
 
   Without an argument, returns an array of the figures of all listeners of this VM (thread).``
   [&opt listener]
-  (if listener
-    (native/stats listener)
-    (seq [known :in (native/listeners)] (native/stats known))))
+  (if (nil? listener)
+    (seq [known :in (native/listeners)] (native/stats known))
+    (native/stats listener)))
 
 (defn backend
   "Returns the event queue in use: :kqueue on macOS and the BSDs, :epoll on Linux."
