@@ -770,6 +770,23 @@
     (print "      grown by " (div grown 1024) " KiB")
     (t/check (< grown 12582912) (string "at most 12 MiB more, not " grown))))
 
+(t/test "the collector runs more rarely with many connections, and as before without them"
+  (def before (gcinterval))
+  (defer (gcsetinterval before)
+    # Below some 240,000 Janet raises it by itself.
+    (gcsetinterval 300000)
+    (with [server (serve (fn [_] {:status 200}))]
+      (defn with-many [f]
+        (def conns (seq [_ :range [0 320]] (t/connect server)))
+        (defer (each conn conns (:close conn))
+          (t/wait-until "a longer interval" |(> (gcinterval) (* 320 1024)))
+          (f)))
+      (with-many |(t/check (< (gcinterval) 1000000) "not much longer"))
+      (t/wait-until "the interval as it was" |(= 300000 (gcinterval)))
+      (with-many |(gcsetinterval 50000000))
+      (t/wait-until "no connection" |(zero? ((kqnet/stats server) :active)))
+      (t/same 50000000 (gcinterval)))))
+
 (t/test "a body is sent back while it comes"
   (with [server (serve (fn [req] {:body (http/body-chunks req)}) :max-body 10000000)]
     (with [c (h/client server)]

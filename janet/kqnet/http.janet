@@ -260,15 +260,37 @@
     # Otherwise it is the connection that failed: the client is gone, or takes nothing.
     nil))
 
+(def- garbage
+  "Bytes of garbage for each open connection that the collector may let lie."
+  1024)
+
+(defn- collection-pacer
+  ``Makes a function to call with the number of open connections when it has changed. Janet collects
+  each time so many bytes were allocated, 4 MiB unless the program says otherwise, and goes through all that
+  lives: with thousands of idle connections that would be a good part of each request. So the interval grows
+  with them, and shrinks again, unless somebody else has set it.``
+  []
+  (def least (gcinterval))
+  (var set-here nil)
+  (fn pace-collections [open]
+    (def interval (gcinterval))
+    (def wanted (* garbage open))
+    (when (or (> wanted interval)
+              (and (= interval set-here) (> interval least) (< (* 8 wanted) interval)))
+      (set set-here (max least (* 2 wanted)))
+      (gcsetinterval set-here))))
+
 (defn- connection-handler
   "Makes the function that serves each connection of a listener."
   [listener handler config on-error]
   (def flight (flight/of listener))
   (def open @{})
+  (def pace-collections (collection-pacer))
   (put flight :on-drain (fn [] (eachk http open (native/http-end-idle http))))
   (fn http-connection [conn]
     (def http (native/http-open conn config))
     (put open http true)
+    (pace-collections (length open))
     (def connection [conn http (buffer/new read-size) @"" flight])
     (def state @{})
     (def body (fiber/new (fn [] (converse connection state handler)) :ti))
@@ -279,6 +301,7 @@
     (native/http-close http)
     (unless (state :detached) (:close conn))
     (put open http nil)
+    (pace-collections (length open))
     (native/release listener)))
 
 (def- http-options
