@@ -23,6 +23,7 @@ use crate::vm::{self, Vm};
 entry!(kqnet_http_config => config);
 entry!(kqnet_http_open => open);
 entry!(kqnet_http_close => close);
+entry!(kqnet_http_of => of);
 entry!(kqnet_http_parse => parse);
 entry!(kqnet_http_body => body);
 entry!(kqnet_http_continue => awaits_continue);
@@ -91,11 +92,9 @@ impl Phase {
 
 /// A connection.
 struct Conn {
-    /// Kept alive by the mark function, as are the two after it.
+    /// Kept alive by the mark function, as is the stream.
     config: *const Config,
     stream: Janet,
-    /// The prototype of request tables, by which `read-body` finds this.
-    prototype: *mut c::JanetTable,
     place: Option<Place>,
     phase: Phase,
     parser: HeadParser,
@@ -103,6 +102,8 @@ struct Conn {
     body: BodyReader,
     /// The client waits for a 100 before it sends its body.
     awaits_continue: bool,
+    /// The client may send another request, as far as it knows.
+    may_go_on: bool,
     /// The last response said that another request may follow.
     keep: bool,
     requests: u32,
@@ -136,7 +137,6 @@ unsafe extern "C-unwind" fn mark_conn(data: *mut c_void, _size: usize) -> i32 {
         let conn = &*data.cast::<Conn>();
         c::janet_mark(c::janet_wrap_abstract(conn.config.cast_mut().cast()));
         c::janet_mark(conn.stream.into());
-        c::janet_mark(c::janet_wrap_table(conn.prototype));
     }
     0
 }
@@ -191,6 +191,10 @@ fn contents(buffer: &c::JanetBuffer) -> &[u8] {
 
 /// Removes bytes from the front of a buffer.
 fn consume(buffer: &mut c::JanetBuffer, count: usize) {
+    // An empty buffer may have no memory.
+    if count == 0 {
+        return;
+    }
     let rest = buffer.count as usize - count;
     // SAFETY: both ranges are within the buffer.
     unsafe { std::ptr::copy(buffer.data.add(count), buffer.data, rest) };
@@ -259,10 +263,11 @@ impl Conn {
 
     /// Throws away what `buffer` has of an unread body.
     fn discard(&mut self, buffer: &mut c::JanetBuffer) -> Result<(), Reject> {
-        while !self.body.is_done() && buffer.count > 0 {
-            let step = self.body.step(contents(buffer))?;
-            consume(buffer, step.consumed);
+        let mut taken = 0;
+        while !self.body.is_done() && taken < contents(buffer).len() {
+            taken += self.body.step(&contents(buffer)[taken..])?.consumed;
         }
+        consume(buffer, taken);
         Ok(())
     }
 
@@ -318,20 +323,20 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
     }
     vm::with(|vm| {
         // SAFETY: as above; called by Janet, so there is a root fiber. The config is live: it is an argument.
-        let (place, prototype, limits, fiber) = unsafe {
+        let (place, limits, fiber) = unsafe {
             let place: *mut Conn = c::janet_abstract(&raw const CONN.0, size_of::<Conn>()).cast();
-            (place, c::janet_table(1), (*config).limits, c::janet_root_fiber())
+            (place, (*config).limits, c::janet_root_fiber())
         };
         let conn = Conn {
             config,
             stream: arg(args, 0),
-            prototype,
             place: Some(vm.deadlines.add(fiber)),
             phase: Phase::Handler,
             parser: HeadParser::new(limits),
             exchange: Exchange::unread(),
             body: BodyReader::Length { remaining: 0 },
             awaits_continue: false,
+            may_go_on: true,
             keep: true,
             requests: 0,
             reading: None,
@@ -340,8 +345,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
         let value = unsafe {
             place.write(conn);
             let value = c::janet_wrap_abstract(place.cast());
-            c::janet_table_put(prototype, vm.keys.http, value);
-            c::janet_table_put(vm.connections, value, c::janet_wrap_true());
+            c::janet_table_put(vm.connections, arg(args, 0).into(), value);
             value
         };
         Ok(Outcome::Value(value.into()))
@@ -350,23 +354,30 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
 
 /// `(native/http-close http)`
 fn close(args: &[Janet]) -> Result<Outcome, String> {
-    leave(conn(args)?);
+    let conn = conn(args)?;
+    leave(conn);
     vm::with_existing(|vm| {
         // SAFETY: the table is rooted.
-        unsafe { c::janet_table_remove(vm.connections, arg(args, 0).into()) };
+        unsafe { c::janet_table_remove(vm.connections, conn.stream.into()) };
     });
     Ok(Outcome::Value(Janet::nil()))
 }
 
+/// `(native/http-of stream)`: the connection that is open on a stream, or nil
+fn of(args: &[Janet]) -> Result<Outcome, String> {
+    // SAFETY: the table is rooted.
+    vm::with(|vm| Ok(Outcome::Value(unsafe { c::janet_table_get(vm.connections, arg(args, 0).into()) }.into())))
+}
+
 /// `(native/http-parse http buffer draining)`: the next request as a table, whose head is taken from the buffer; a
 /// tuple of status and reason where it is refused; nil where more has to be read; after the last request :close, or
-/// :linger where more of it is on its way
+/// :linger where the client may still send something
 fn parse(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     let buffer = buffer(arg(args, 1))?;
     vm::with(|vm| {
         if !conn.keep {
-            let end = if conn.body.is_done() { "close" } else { "linger" };
+            let end = if conn.body.is_done() && !conn.may_go_on { "close" } else { "linger" };
             return Ok(Outcome::Value(Janet::keyword(end.into())));
         }
         if let Err(reject) = conn.discard(buffer) {
@@ -381,6 +392,7 @@ fn parse(args: &[Janet]) -> Result<Outcome, String> {
                 conn.parser = HeadParser::new(conn.config().limits);
                 conn.requests += 1;
                 conn.exchange = head.exchange();
+                conn.may_go_on = head.keep_alive;
                 if conn.config().max_requests.is_some_and(|max| conn.requests >= max) {
                     conn.exchange = conn.exchange.closing();
                 }
@@ -454,7 +466,6 @@ fn request(vm: &Vm, conn: &Conn, head: &kqnet_http1::Head<'_>, buffer: Janet) ->
             accumulate(headers, string(&name), string(header.value));
         }
         let table = c::janet_table(11);
-        (*table).proto = conn.prototype;
         c::janet_table_put(table, keys.headers, c::janet_wrap_table(headers));
         c::janet_table_put(table, keys.connection, conn.stream.into());
         c::janet_table_put(table, keys.buffer, buffer.into());
@@ -489,8 +500,10 @@ fn body(args: &[Janet]) -> Result<Outcome, String> {
         return Err("a body cannot be read into the buffer that it comes from".into());
     }
     let to = buffer(arg(args, 2))?;
-    while !conn.body.is_done() && from.count > 0 {
-        let step = match conn.body.step(contents(from)) {
+    let mut taken = 0;
+    while !conn.body.is_done() && taken < contents(from).len() {
+        let rest = &contents(from)[taken..];
+        let step = match conn.body.step(rest) {
             Ok(step) => step,
             Err(reject) => {
                 // What follows cannot be read.
@@ -498,9 +511,11 @@ fn body(args: &[Janet]) -> Result<Outcome, String> {
                 return Ok(refused(reject));
             }
         };
-        push(to, &contents(from)[step.data])?;
-        consume(from, step.consumed);
+        push(to, &rest[step.data])?;
+        taken += step.consumed;
     }
+    // Once for all, as a body may have a chunk for each byte.
+    consume(from, taken);
     let is_done = conn.body.is_done();
     vm::with(|vm| {
         conn.enter(vm, Phase::Handler);
@@ -548,6 +563,10 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
                 format!("a response's :status must be a number of three digits, got {}", describe(value))
             })?,
         };
+        // The client would take what is sent next for the rest of this answer.
+        if status < 200 && get(answer, Janet::keyword("detached".into()).into())?.is_nil() {
+            return Err(format!("a response's :status must be from 200, or have :detached with it, got {status}"));
+        }
         let body = get(answer, keys.body)?;
         let headers = get(answer, keys.headers)?;
         // It may be the very buffer from which what is left of the request is taken next.

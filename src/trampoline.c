@@ -44,6 +44,7 @@ TRAMPOLINE(file_answer)
 TRAMPOLINE(http_config)
 TRAMPOLINE(http_open)
 TRAMPOLINE(http_close)
+TRAMPOLINE(http_of)
 TRAMPOLINE(http_parse)
 TRAMPOLINE(http_read)
 TRAMPOLINE(http_send)
@@ -95,9 +96,10 @@ static const JanetReg cfuns[] = {
     {"http-config", cfun_http_config, "(native/http-config max-head max-request-line max-headers max-body max-requests head body idle write)"},
     {"http-open", cfun_http_open, "(native/http-open stream config)"},
     {"http-close", cfun_http_close, "(native/http-close http)"},
+    {"http-of", cfun_http_of, "(native/http-of stream)"},
     {"http-parse", cfun_http_parse, "(native/http-parse http buffer draining)"},
     {"http-read", cfun_http_read, "(native/http-read http buffer most)"},
-    {"http-send", cfun_http_send, "(native/http-send http out)"},
+    {"http-send", cfun_http_send, "(native/http-send http bytes from)"},
     {"http-body", cfun_http_body, "(native/http-body http buffer out)"},
     {"http-continue", cfun_http_continue, "(native/http-continue http)"},
     {"http-respond", cfun_http_respond, "(native/http-respond http response out buffer closing)"},

@@ -32,7 +32,7 @@ pub struct Vm {
     pub deadlines: Deadlines,
     /// The keywords of request and response tables.
     pub keys: Keys,
-    /// The HTTP connections that are open, as keys. It keeps their fibers alive while they wait.
+    /// From stream to HTTP connection, of those that are open. It keeps their fibers alive while they wait.
     pub connections: *mut c::JanetTable,
     /// From stream to [`Listener`], with weak keys.
     listeners: *mut c::JanetTable,
@@ -54,7 +54,6 @@ pub struct Keys {
     pub connection: c::Janet,
     pub head_size: c::Janet,
     pub headers: c::Janet,
-    pub http: c::Janet,
     pub http_version: c::Janet,
     pub method: c::Janet,
     pub path: c::Janet,
@@ -81,7 +80,6 @@ impl Keys {
             connection: key("connection"),
             head_size: key("head-size"),
             headers: key("headers"),
-            http: key("kqnet/http"),
             http_version: key("http-version"),
             method: key("method"),
             path: key("path"),

@@ -182,6 +182,8 @@
    "/bad/status-string" (respond :status "200")
    "/bad/status-float" (respond :status 200.5)
    "/bad/status-99" (respond :status 99)
+   "/bad/status-103" (respond :status 103 :headers {"Link" "</a.css>; rel=preload"})
+   "/bad/status-101" (respond :status 101 :headers {"Connection" "Upgrade" "Upgrade" "echo"})
    "/bad/status-1000" (respond :status 1000)
    "/bad/status-negative" (respond :status -200)
    "/bad/string" (fn [_] "a response")
@@ -547,6 +549,19 @@
     [[:refused "400 Bad Request" "no Host header"]]
     (converse (servers :plain) ["GET / HTTP/1.1\r\n\r\n" ;(seq [_ :range [0 300]] "x")])))
 
+(t/test "a client that goes on where the server ends the connection gets the whole answer"
+  (def body (string/repeat "x" 300000))
+  (def handler (http/router {"/" {:body body} "/close" {:body body :headers {"Connection" "close"}}}))
+  (with [server (http/server handler host 0 ;no-timeouts :max-requests 2)]
+    (each path ["/" "/close"]
+      (with [conn (t/send server (string (request "HEAD" "/" "" []) (request "GET" path "" [])))]
+        # The answer is on its way, and the client has not seen yet that it is the last.
+        (repeat 20 (ev/sleep 0))
+        (:write conn (request "GET" "/" "" []))
+        (repeat 20 (ev/sleep 0))
+        (def got (receive conn @""))
+        (t/check (string/has-suffix? (string "\r\n\r\n" body) got) (string/slice got -30))))))
+
 # Clients that do not take what they get.
 
 (defn- active [server] ((kqnet/stats server) :active))
@@ -574,6 +589,20 @@
       (def got (receive conn @""))
       (t/check (string/has-suffix? "\r\n0\r\n\r\n" got) "the end")
       (t/check (> (length got) 16000000) "all"))))
+
+(t/test "a client that takes longer than :write-timeout for all, but not for any part, gets all"
+  (def body (string/repeat "0123456789abcdef" 4194304))
+  (each [path answer] [["/bytes" {:body body}] ["/piece" {:body [body]}]]
+    (with [server (http/server (fn [_] answer) host 0 :write-timeout 0.5)]
+      (with [conn (t/connect server)]
+        (:write conn (request "GET" path "" ["Connection: close"]))
+        (def got @"")
+        (def end (+ 1 (os/clock :monotonic)))
+        (while (< (os/clock :monotonic) end)
+          (:read conn 262144 got patience)
+          (ev/sleep 0.01))
+        (receive conn got)
+        (t/check (> (length got) (length body)) (string "all, not " (length got) " bytes"))))))
 
 (defn- busy
   "Keeps this process, and so the server, from looking at anything for longer than its timeouts."
@@ -621,6 +650,40 @@
     (check-answers [["500 Internal Server Error" "told" :close]]
                    (converse server [(request "POST" "/" "ff\r\n" ["Transfer-Encoding: chunked"])]))
     (t/same ["no upload: request body did not arrive in time" "no upload: request body is too large"] told)))
+
+(t/test "a copy of a request has the same body, and the same limits"
+  (defn handler [req]
+    {:body (if (= "/pieces" (req :path))
+             (string ;(seq [piece :in (http/body-chunks (merge req {:user 1}))] piece))
+             (http/read-body (merge req)))})
+  (with [server (http/server handler host 0 ;no-timeouts :max-body 16)]
+    (each path ["/" "/pieces"]
+      (check-answers [["200 OK" "hello"] ["200 OK" "again"] [:refused "413 Payload Too Large" "request body is too large"]]
+                     (converse server [(request "POST" path "hello" ["Content-Length: 5"])
+                                       (request "POST" path "5\r\nagain\r\n0\r\n\r\n" ["Transfer-Encoding: chunked"])
+                                       (request "POST" path "11\r\n" ["Transfer-Encoding: chunked"])])))
+    (with [conn (t/send server (request "POST" "/" "" ["Content-Length: 5" "Expect: 100-continue" "Connection: close"]))]
+      (def got @"")
+      (:chunk conn (length "HTTP/1.1 100 Continue\r\n\r\n") got patience)
+      (t/same "HTTP/1.1 100 Continue\r\n\r\n" (string got)))))
+
+(t/test "two tasks that read one body at a time: the second gets an error"
+  (defn handler [req]
+    (def results (ev/chan 2))
+    (repeat 2 (ev/go (fn [] (ev/give results (protect (http/read-body req))))))
+    (def [ok err] (ev/take results))
+    (net/write (req :connection) (string ok " " err "\n"))
+    {:body (string (last (ev/take results)))})
+  (with [server (http/server handler host 0 ;no-timeouts)]
+    (with [conn (t/send server (request "POST" "/" "hel" ["Content-Length: 5"]))]
+      (def told "false another task reads from this connection already\n")
+      (def got @"")
+      (:chunk conn (length told) got patience)
+      (t/same told (string got))
+      (def answer ["200 OK" "hello"])
+      (:write conn "lo")
+      (:chunk conn (unmasked-length (answer-bytes answer)) (buffer/clear got) patience)
+      (check-answers [answer] (string got)))))
 
 (t/test "a handler that sets itself a deadline for the body gets its error"
   (defn handler [req]

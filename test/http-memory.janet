@@ -95,7 +95,7 @@
 (defn- report
   [count [each-one all]]
   (printf "      %d connections: %d bytes each, the process %d KiB" count each-one (div all kibibyte))
-  (when (< count wanted)
+  (when (< most wanted)
     (printf "      fewer than %d: there are only %d descriptors" wanted (t/descriptor-limit))))
 
 (defn- ask

@@ -91,16 +91,18 @@
   (defn handler [{:route route}]
     (case route
       "/fiber" {:status 201 :body (coro (yield "a"))}
+      "/file" {:headers {"Content-Length" "3"} :body (coro (yield "abc"))}
       "/nil" nil
       "/204" {:status 204}
       (hello nil)))
   (t/same [["127.0.0.1" "GET /a?b=c HTTP/1.1" "200" "5"]
            ["127.0.0.1" "GET /fiber HTTP/1.1" "201" "-"]
-           ["127.0.0.1" "HEAD / HTTP/1.1" "200" "5"]
+           ["127.0.0.1" "GET /file HTTP/1.1" "200" "3"]
+           ["127.0.0.1" "HEAD / HTTP/1.1" "200" "-"]
            ["127.0.0.1" "BREW /nil HTTP/1.1" "200" "-"]
            ["127.0.0.1" "GET /204 HTTP/1.1" "204" "-"]]
           (fields (log-of [:format :common]
-                          [["GET" "/a?b=c"] ["GET" "/fiber"] ["HEAD" "/"] ["BREW" "/nil"] ["GET" "/204"]]
+                          [["GET" "/a?b=c"] ["GET" "/fiber"] ["GET" "/file"] ["HEAD" "/"] ["BREW" "/nil"] ["GET" "/204"]]
                           handler))))
 
 (t/test "logger :combined"

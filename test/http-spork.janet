@@ -34,7 +34,6 @@
   [read-body]
   (fn [req]
     (def plain (table/clone req))
-    (table/setproto plain nil)
     (put plain :connection nil)
     (put plain :buffer nil)
     (def body (read-body req))

@@ -17,6 +17,10 @@
 
 (def- body-read-size (* 16 4096))
 
+(def- write-size
+  "How much a client has to take within :write-timeout."
+  65536)
+
 ###
 ### Bodies of requests
 ###
@@ -72,7 +76,7 @@
   and chunked bodies are decoded, up to the server's :max-body: over it, the client gets 413. A
   client that waits for it is sent 100 Continue first. Also takes what `read-response` returns.``
   [req]
-  (def http (in req :kqnet/http))
+  (def http (native/http-of (in req :connection)))
   (cond
     (nil? http) (spork-read-body req)
     (in req :body) (in req :body)
@@ -86,7 +90,7 @@
   ``Returns a fiber that yields the body of a request in buffers as it comes, for bodies that are
   not to be held in memory. Same limits and errors as `read-body`.``
   [req]
-  (def http (in req :kqnet/http))
+  (def http (native/http-of (in req :connection)))
   (coro
     (when (has-body? req)
       (forever
@@ -99,6 +103,21 @@
 ###
 ### Responses
 ###
+
+(defn- write-parts
+  "Writes bytes that may be many, so that a client need not take all of them within one :write-timeout."
+  [conn http bytes]
+  (def size (length bytes))
+  (if (<= size write-size)
+    (net/write conn bytes)
+    (let [part (buffer/new write-size)]
+      (var at 0)
+      (while (< at size)
+        (native/http-phase http :write)
+        # What is waited for is copied; what else can be sent then is not.
+        (def end (min size (+ at write-size)))
+        (net/write conn (buffer/blit (buffer/clear part) bytes 0 at end))
+        (set at (or (native/http-send http bytes end) size))))))
 
 (defn- send-pieces
   "Writes each piece of a body as it comes: as a chunk, or as it is, `limit` bytes in all."
@@ -116,8 +135,8 @@
           (buffer/clear out)
           (buffer/format out "%x\r\n" (length piece))
           (buffer/push out piece "\r\n")
-          (net/write conn out))
-        (net/write conn piece))
+          (write-parts conn http out))
+        (write-parts conn http piece))
       (native/http-phase http :handler)))
   (when left
     (assert (zero? left) "a response's body is shorter than its Content-Length"))
@@ -128,8 +147,8 @@
 (defn- write-out
   "Writes a buffer."
   [conn http out]
-  (unless (native/http-send http out)
-    (net/write conn out)))
+  (when-let [sent (native/http-send http out 0)]
+    (net/write conn (buffer/slice out sent))))
 
 (defn- send
   "Writes a response. `state` says how far it is."
@@ -140,7 +159,7 @@
   (write-out conn http out)
   (case rest
     :none nil
-    :bytes (net/write conn (in response :body))
+    :bytes (write-parts conn http (in response :body))
     (let [body (in response :body)]
       (put state :body body)
       (native/http-phase http :handler)
@@ -367,7 +386,7 @@
   * :head-timeout - seconds for a head to arrive in. Default 10; after it 408.
   * :body-timeout - seconds without a byte of the body. Default 30; after it 408.
   * :idle-timeout - seconds between requests. Default 60; then the connection is closed.
-  * :write-timeout - seconds for the client to take a write. Default 30; then it is closed.
+  * :write-timeout - seconds for the client to take 64 KiB. Default 30; then it is closed.
   * :on-error - a function of the request, the error and the fiber, called when the handler raises
     an error. What it returns is sent, or 500 for nil. Default: a trace on stderr, and 500.
   * :listener - a listener to serve, such as one of `kqnet/from-fd`, instead of host and port.
@@ -443,6 +462,15 @@
   (def value (in (in req :headers) name "-"))
   (escaped (if (array? value) (first value) value)))
 
+(defn- log-size
+  "How many bytes of a body go out, as far as that is known."
+  [req response]
+  (def body (get response :body))
+  (cond
+    (= "HEAD" (in req :method)) "-"
+    (bytes? body) (length body)
+    (get-in response [:headers "Content-Length"] "-")))
+
 (defn logger
   ``Creates a logging middleware, which prints a line for each response of `nextmw`. By name:
 
@@ -457,10 +485,9 @@
     (with-dyns [:out f] (spork-logger nextmw))
     (fn logger-mw [req]
       (def response (nextmw req))
-      (def body (get response :body))
       (xprint f (remote-host (in req :connection)) " - - [" (log-time) `] "`
               (in req :method) " " (escaped (in req :path)) " HTTP/" (get req :http-version "1.1") `" `
-              (get response :status 200) " " (if (bytes? body) (length body) "-")
+              (get response :status 200) " " (log-size req response)
               (if (= format :combined)
                 (string ` "` (log-field req "referer") `" "` (log-field req "user-agent") `"`)
                 ""))

@@ -10,10 +10,10 @@ use janetrs::Janet;
 use janetrs::lowlevel as c;
 use kqnet_accept::{Errno, socket};
 
-use super::{Conn, buffer, conn, consume, contents};
+use super::{Conn, buffer, conn};
 use crate::boundary::{Outcome, entry, guard};
 use crate::stream;
-use crate::value::{arg, describe, integer};
+use crate::value::{arg, bytes, describe, integer};
 
 entry!(kqnet_http_read => read);
 entry!(kqnet_http_send => send);
@@ -72,6 +72,11 @@ fn read(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(conn.stream)?;
     if stream::descriptor(stream).is_none() {
         return Err("stream is closed".into());
+    }
+    // Janet would forget the first one, which then waits for ever.
+    // SAFETY: the stream is live; its reader is null, or a fiber that its marking keeps alive.
+    if unsafe { (*stream).read_fiber.as_ref() }.is_some_and(|reader| reader.ev_callback.is_some()) {
+        return Err("another task reads from this connection already".into());
     }
     let reading = Reading { into, most: most.unsigned_abs() as usize };
     let result = receive(stream, reading);
@@ -163,22 +168,26 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
     });
 }
 
-/// `(native/http-send http out)`: sends what can be sent at once. True where that is all; otherwise what is left stays
-/// in the buffer.
+/// The most that is sent in one go, so that a client that takes all at once does not keep others waiting.
+const MOST: usize = 1024 * 1024;
+
+/// `(native/http-send http bytes from)`: sends what can be sent at once of the bytes from that index on. Gives the index
+/// of the first that was not sent, nil where all were.
 fn send(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
-    let out = buffer(arg(args, 1))?;
+    let value = arg(args, 1);
+    let all = bytes(&value).ok_or_else(|| format!("expected bytes, got {}", describe(value)))?;
+    let from = integer(arg(args, 2)).and_then(|from| usize::try_from(from).ok()).filter(|from| *from <= all.len());
+    let from = from.ok_or_else(|| format!("expected an index, got {}", describe(arg(args, 2))))?;
     let fd = stream::descriptor(stream::get(conn.stream)?).ok_or("stream is closed")?;
-    let mut sent = 0;
-    while sent < contents(out).len() {
-        match socket::send(fd, &contents(out)[sent..]) {
+    let end = all.len().min(from.saturating_add(MOST));
+    let mut sent = from;
+    while sent < end {
+        match socket::send(fd, &all[sent..end]) {
             Ok(Some(count)) => sent += count,
-            Ok(None) => {
-                consume(out, sent);
-                return Ok(Outcome::Value(Janet::boolean(false)));
-            }
+            Ok(None) => break,
             Err(errno) => return Err(errno.text()),
         }
     }
-    Ok(Outcome::Value(Janet::boolean(true)))
+    Ok(Outcome::Value(if sent == all.len() { Janet::nil() } else { Janet::number(sent as f64) }))
 }

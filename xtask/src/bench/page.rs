@@ -70,6 +70,12 @@ pub fn aims(comparisons: &[Comparison]) -> Vec<Aim> {
         aim("The same, to spork/http: at least 2.5", Better::More, 2.5, kept("spork/http")),
         aim("The same, to halo2: at least 1.8", Better::More, 1.8, kept("halo2")),
         aim(
+            "Requests with a connection for each, to spork/http: at least 1.0",
+            Better::More,
+            1.0,
+            ratio("http-rate", "64, a connection each", "kqnet/http", "spork/http"),
+        ),
+        aim(
             "Processor time for each request with 10,000 idle connections, to that with 10: at most 1.1",
             Better::Less,
             1.1,
