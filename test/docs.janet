@@ -134,6 +134,49 @@
               :unless (string/find (string "`" option "`") readme)]
           option)))
 
+(def- table-rows
+  "The README's table of options: for each row its options, whose they are, and their defaults."
+  (peg/match ~{:name (* "`" (<- (* ":" (some (+ :w "-")))) "`" (any " "))
+               :cell (* "| " (<- (to " |")) " ")
+               :row (group (* "| " (group (some :name)) :cell (drop :cell) :cell "|"))
+               :main (any (+ :row (* (to "\n") "\n")))}
+             (texts "README.md")))
+
+(t/test "the README's table tells of each option at the functions that have it"
+  (def functions
+    {"listen" "kqnet/listen" "accept-loop" "kqnet/accept-loop" "server" "kqnet/server" "drain" "kqnet/drain"
+     "http" "http/server" "serve-forever" "http/serve-forever"})
+  (def told
+    (seq [[options owners] :in table-rows owner :in (string/split ", " owners) option :in options]
+      [(functions owner) option]))
+  (def had
+    (seq [[name options] :in (pairs with-options) option :in options
+          # serve-forever has all of server's.
+          :unless (and (= name "http/serve-forever") (has-value? (with-options "http/server") option))]
+      [name option]))
+  (t/same (sort had) (sort told)))
+
+(defn- amount
+  "A number of the docs: 10, 16 KiB, 1 MiB."
+  [text]
+  (def [number unit] (string/split " " text))
+  (* (scan-number number) (case unit nil 1 "KiB" 1024 "MiB" 1048576)))
+
+(t/test "the README and docstrings tell the defaults of the HTTP server that it has"
+  (def defaults (in (in (require "kqnet/http") 'defaults) :value))
+  (def told
+    (tabseq [[options owners text] :in table-rows
+             :when (= owners "http")
+             [option value] :in (map array options (string/split ", " text))
+             :when (peg/match '(* :d+ (? (* " " (set "KM") "iB")) -1) value)]
+      (keyword (string/slice option 1)) value))
+  (t/same defaults (table/to-struct (tabseq [[option value] :pairs told] option (amount value))))
+  (none "docstrings"
+        (seq [[option value] :pairs told
+              :let [[line] (peg/match ~(* (thru ,(string "* :" option " - ")) '(to (+ "\n  * " "\n\n"))) (docs "http/server"))]
+              :unless (string/find (string "Default " value) line)]
+          [option value line])))
+
 ###
 ### Snippets
 ###
@@ -268,7 +311,7 @@
                  (t/start activate "-l" path "--fdname=app.socket" "-E" (string "JANET_PATH=" (os/getenv "JANET_PATH"))
                           (dyn *executable*) file))
                (defer (os/rm path)
-                 (t/wait-until "the socket" |(first (protect (:close (net/connect :unix path)))))
+                 (t/wait-until "the socket" |(string/find "Listening on" (process :err)))
                  (with [conn (net/connect :unix path)]
                    (:write conn "GET / HTTP/1.0\r\n\r\n")
                    (t/check (string/has-suffix? "\r\n\r\nHello!\n" (t/receive conn)) "its answer"))

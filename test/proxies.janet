@@ -88,7 +88,7 @@
     ["nginx" false] (nginx (markdown/replaced (markdown/named "nginx-unix.conf") "/run/app/app.sock" address)
                            (server-block))
     ["haproxy" true] (haproxy (markdown/replaced (markdown/named "haproxy.cfg") "127.0.0.1:8000" tcp))
-    ["haproxy" false] (haproxy (markdown/replaced (markdown/named "haproxy.cfg") "    server app 127.0.0.1:8000\n"
+    ["haproxy" false] (haproxy (markdown/replaced (markdown/named "haproxy.cfg") "    server app 127.0.0.1:8000 pool-max-conn 16\n"
                                  (markdown/replaced (markdown/named "haproxy-unix.cfg") "/run/app/app.sock" address)))))
 
 (defn- restart
