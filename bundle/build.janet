@@ -21,7 +21,12 @@
   "Where the janet.h of the running Janet may be, nearest first."
   []
   (def executable (dyn :executable ""))
-  (def resolved (if (string/find "/" executable) (os/realpath executable)))
+  # It is what was typed: a shell has looked for a bare name.
+  (def found
+    (if (string/find "/" executable)
+      executable
+      (find |(= :file (os/stat $ :mode)) (map |(string $ "/" executable) (string/split ":" (os/getenv "PATH" ""))))))
+  (def resolved (if found (os/realpath found)))
   (filter identity
           [(dyn :headerpath)
            (string (dyn :syspath) "/../../include/janet")
