@@ -19,6 +19,7 @@ entry!(kqnet_accept => accept);
 entry!(kqnet_accept_loop => accept_loop);
 entry!(kqnet_check_handler => check_handler);
 entry!(kqnet_check_on_error => check_on_error);
+entry!(kqnet_take_in => take_in);
 entry!(kqnet_is_open => is_open);
 entry!(kqnet_backend => backend);
 entry!(kqnet_nodelay => nodelay);
@@ -180,6 +181,12 @@ fn on_error(value: Janet) -> Result<*mut c::JanetFunction, String> {
 fn check_handler(args: &[Janet]) -> Result<Outcome, String> {
     handler(arg(args, 0))?;
     vm::with(|_| Ok(Outcome::Value(arg(args, 0))))
+}
+
+/// `(native/take-in listener)`: it has figures from now on
+fn take_in(args: &[Janet]) -> Result<Outcome, String> {
+    let stream = stream::get(arg(args, 0))?;
+    vm::with(|vm| vm.listener(stream)).map(|_| Outcome::Value(arg(args, 0)))
 }
 
 /// `(native/check-on-error on-error)`

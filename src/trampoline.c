@@ -27,6 +27,7 @@ TRAMPOLINE(accept)
 TRAMPOLINE(accept_loop)
 TRAMPOLINE(check_handler)
 TRAMPOLINE(check_on_error)
+TRAMPOLINE(take_in)
 TRAMPOLINE(is_open)
 TRAMPOLINE(backend)
 TRAMPOLINE(nodelay)
@@ -79,6 +80,7 @@ static const JanetReg cfuns[] = {
      "(native/accept-loop listener handler &opt batch max-connections max-accept-rate on-error)"},
     {"check-handler", cfun_check_handler, "(native/check-handler handler)"},
     {"check-on-error", cfun_check_on_error, "(native/check-on-error on-error)"},
+    {"take-in", cfun_take_in, "(native/take-in listener)"},
     {"release", cfun_release, "(native/release listener)"},
     {"tasks", cfun_tasks, "(native/tasks listener)"},
     {"close", cfun_close, "(native/close stream)"},

@@ -772,6 +772,11 @@
     (print "      grown by " (div grown 1024) " KiB")
     (t/check (< grown 12582912) (string "at most 12 MiB more, not " grown))))
 
+(t/test ":max-body may be more than 32 bits, and is a whole number"
+  (with [server (serve (fn [req] {:body (http/read-body req)}) :max-body 5000000000)]
+    (t/same [200 "hello"] (brief (h/fetch server "POST" "/" [] "hello"))))
+  (t/check (string/find ":max-body" (t/raised |(serve hello :max-body 1.5))) "an error that names it"))
+
 (t/test "the collector runs more rarely with many connections, and as before without them"
   (def before (gcinterval))
   (defer (gcsetinterval before)

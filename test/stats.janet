@@ -32,6 +32,12 @@
     (t/same nil (kqnet/stats l)))
   (t/same [] (kqnet/stats)))
 
+(t/test "a server has some at once"
+  (with [l (kqnet/server host 0 echo)]
+    (t/same [0 0] (stats l :accepted :active)))
+  (with [l (http/server (fn [_] {:status 200}) host 0)]
+    (t/same [0 0] (stats l :accepted :active))))
+
 (t/test "what is no stream is shown"
   (each value [5 "listener" :listener false]
     (t/same (string/format "expected a core/stream, got %q" value) (t/raised |(kqnet/stats value)))))

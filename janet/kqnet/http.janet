@@ -154,7 +154,7 @@
   "Writes a response. `state` says how far it is."
   [[conn http in-buf out flight] state response]
   (buffer/clear out)
-  (def rest (native/http-respond http response out in-buf (flight :draining)))
+  (def rest (native/http-respond http response out in-buf (in flight :draining)))
   (put state :begun true)
   (write-out conn http out)
   (case rest
@@ -165,7 +165,7 @@
       (native/http-phase http :handler)
       (send-pieces conn http body (= rest :chunked) (if (number? rest) rest) out)))
   # What a large body needed is not kept for as long as the connection is.
-  (when (or (state :body) (> (length out) read-size))
+  (when (or (in state :body) (> (length out) read-size))
     (buffer/clear out)
     (buffer/trim out)))
 
@@ -192,7 +192,8 @@
 ###
 
 # A connection is a tuple: its stream, its native half, the buffers for what comes and what goes, and
-# the flight of its listener. It is looked into several times for each request.
+# the flight of its listener. It is looked into several times for each request, and `in` is quicker
+# than a call of a table.
 
 (defn- answer
   "Has a request handled and its response sent. Returns true where the connection is not the server's any more."
@@ -206,9 +207,10 @@
     (when detached
       (native/http-phase http :handler)
       (detached conn in-buf)))
-  (put state :request nil)
-  (put state :begun nil)
-  (put state :body nil)
+  # Not nil, which would remove the keys, to be added again by the next request.
+  (put state :request false)
+  (put state :begun false)
+  (when (in state :body) (put state :body nil))
   (when detached
     (put state :detached (= true detached))
     true))
@@ -218,7 +220,7 @@
   [connection state handler]
   (def [_ http buf _ flight] connection)
   (forever
-    (def req (native/http-parse http buf (flight :draining)))
+    (def req (native/http-parse http buf (in flight :draining)))
     (case (type req)
       :table (when (answer connection state handler req) (break))
       :nil (unless (native/http-read http buf read-size) (break))
@@ -358,11 +360,13 @@
   (def config
     (native/http-config max-head (min max-head 8192) max-headers max-body max-requests head body idle write))
   (def handler (middleware handler))
+  (native/check-handler handler)
   (def listener
     (if given
       (native/nodelay given)
       (native/listen host port :stream false backlog reuse-port true mode)))
   (def serve (connection-handler listener handler config on-error))
+  (native/take-in listener)
   (ev/go (fn http-server []
            (when (native/open? listener)
              (native/accept-loop listener serve batch most rate))))

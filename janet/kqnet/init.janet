@@ -92,6 +92,7 @@
   (when handler (native/check-handler handler))
   (def listener (open-listener host port opts))
   (when handler
+    (native/take-in listener)
     (ev/go (fn kqnet-server []
              # It may be closed before this fiber has its first turn.
              (when (native/open? listener)
@@ -126,7 +127,7 @@
 ###
 
 (defn stats
-  ``Returns the figures of a listener as a struct, or nil if kqnet never accepted from it:
+  ``Returns the figures of a listener as a struct, or nil if kqnet never began to accept from it:
 
   * :address - what it is bound to, a string.
   * :accepted - connections accepted.

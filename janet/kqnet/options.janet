@@ -5,6 +5,10 @@
 ###
 
 (defn- positive-integer? [x] (and (int? x) (pos? x)))
+(defn- positive-size?
+  "For sizes that may be more than 32 bits, up to what a number is exact for."
+  [x]
+  (and (number? x) (pos? x) (<= x 9007199254740991) (= x (math/floor x))))
 (defn- positive? [x] (and (number? x) (pos? x) (< x math/inf)))
 (defn- seconds? [x] (and (number? x) (>= x 0)))
 (defn- permissions? [x] (and (int? x) (<= 0 x 8r777)))
@@ -25,7 +29,7 @@
    :listener ["a listening stream" stream?]
    :max-accept-rate ["a positive number" positive?]
    :max-connections ["a positive integer" positive-integer?]
-   :max-body ["a positive integer" positive-integer?]
+   :max-body ["a positive integer" positive-size?]
    :max-head ["a positive integer" positive-integer?]
    :max-headers ["a positive integer" positive-integer?]
    :max-requests ["a positive integer" positive-integer?]
