@@ -3,6 +3,7 @@
 //! Janet code (janet/kqnet/http.janet) reads and writes; the functions here look at what was read and fill what is to
 //! be written. Each says by its connection's phase what the fiber may wait for next, and for how long.
 
+pub mod common;
 mod transfer;
 
 use std::cell::RefCell;
@@ -459,18 +460,19 @@ fn request(vm: &Vm, conn: &Conn, head: &kqnet_http1::Head<'_>, buffer: Janet) ->
     let mut name = Vec::with_capacity(32);
     // SAFETY: all values are new or live, and nothing starts a collection before the table is returned.
     unsafe {
-        let headers = c::janet_table(head.headers.len() as i32);
+        // Tables are at most half full.
+        let headers = c::janet_table(2 * head.headers.len() as i32);
         for header in &head.headers {
             name.clear();
             push_lower(header.name, &mut name);
-            accumulate(headers, string(&name), string(header.value));
+            accumulate(headers, vm.common.string(&name), string(header.value));
         }
-        let table = c::janet_table(11);
+        let table = c::janet_table(if head.target.query().is_some() { 16 } else { 11 });
         c::janet_table_put(table, keys.headers, c::janet_wrap_table(headers));
         c::janet_table_put(table, keys.connection, conn.stream.into());
         c::janet_table_put(table, keys.buffer, buffer.into());
         c::janet_table_put(table, keys.head_size, c::janet_wrap_number(head.len as f64));
-        c::janet_table_put(table, keys.method, string(head.method));
+        c::janet_table_put(table, keys.method, vm.common.string(head.method));
         let (route, query) = (head.target.path(), head.target.query());
         let path = string(head.raw_target);
         c::janet_table_put(table, keys.path, path);

@@ -17,6 +17,7 @@ use once_cell::unsync::OnceCell;
 
 use crate::boundary::guard;
 use crate::deadlines::Deadlines;
+use crate::http::common::Common;
 use crate::listener::Listener;
 use crate::stream;
 
@@ -32,6 +33,8 @@ pub struct Vm {
     pub deadlines: Deadlines,
     /// The keywords of request and response tables.
     pub keys: Keys,
+    /// Strings that most requests have.
+    pub common: Common,
     /// From stream to HTTP connection, of those that are open. It keeps their fibers alive while they wait.
     pub connections: *mut c::JanetTable,
     /// From stream to [`Listener`], with weak keys.
@@ -122,7 +125,7 @@ impl Vm {
         let failed = |why: &dyn std::fmt::Display| format!("cannot make an event queue: {why}");
         let (system, fd) = System::new().map_err(|errno| failed(&errno))?;
         let stream = stream::make(fd, stream::Kind::Queue).map_err(|text| failed(&text))?;
-        let keys;
+        let (keys, common);
         // SAFETY: called from a function that Janet called. Nothing here starts a collection, so that the new values
         // live until they are held.
         let [listeners, flights, connections] = unsafe {
@@ -131,6 +134,7 @@ impl Vm {
             c::janet_gcroot(c::janet_wrap_array(held));
             let hold = |value| c::janet_array_push(held, value);
             keys = Keys::new(&hold);
+            common = Common::new(&hold);
             let tables = [c::janet_table_weakk(4), c::janet_table_weakkv(4), c::janet_table(4)];
             for table in tables {
                 hold(c::janet_wrap_table(table));
@@ -145,7 +149,7 @@ impl Vm {
             tables
         };
         let deadlines = Deadlines::default();
-        Ok(Self { engine: Engine::new(system), deadlines, keys, connections, listeners, flights })
+        Ok(Self { engine: Engine::new(system), deadlines, keys, common, connections, listeners, flights })
     }
 
     /// What is known of a stream that was listening, closed or not.
