@@ -153,9 +153,21 @@ pub fn descriptor(stream: *mut c::JanetStream) -> Option<RawFd> {
 
 /// Whether a fiber waits for the stream: of a listener, core's functions wait as readers and ours as writers.
 pub fn is_awaited(stream: *mut c::JanetStream) -> bool {
-    // SAFETY: a live stream of this VM; each is null or a fiber that its marking keeps alive.
-    let fibers = unsafe { [(*stream).read_fiber.as_ref(), (*stream).write_fiber.as_ref()] };
-    fibers.into_iter().flatten().any(|fiber| fiber.ev_callback.is_some())
+    // SAFETY: a live stream of this VM.
+    let writer = unsafe { (*stream).write_fiber };
+    is_read(stream) || waits(writer)
+}
+
+/// Whether a fiber waits to read from the stream.
+pub fn is_read(stream: *mut c::JanetStream) -> bool {
+    // SAFETY: a live stream of this VM.
+    waits(unsafe { (*stream).read_fiber })
+}
+
+/// Whether a stream's reader or writer still waits.
+fn waits(fiber: *const c::JanetFiber) -> bool {
+    // SAFETY: null, or a fiber that the stream's marking keeps alive.
+    unsafe { fiber.as_ref() }.is_some_and(|fiber| fiber.ev_callback.is_some())
 }
 
 /// Whether the stream was made as a listener.

@@ -74,8 +74,7 @@ fn read(args: &[Janet]) -> Result<Outcome, String> {
         return Err("stream is closed".into());
     }
     // Janet would forget the first one, which then waits for ever.
-    // SAFETY: the stream is live; its reader is null, or a fiber that its marking keeps alive.
-    if unsafe { (*stream).read_fiber.as_ref() }.is_some_and(|reader| reader.ev_callback.is_some()) {
+    if stream::is_read(stream) {
         return Err("another task reads from this connection already".into());
     }
     let reading = Reading { into, most: most.unsigned_abs() as usize };

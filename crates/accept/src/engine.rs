@@ -607,20 +607,22 @@ impl<K: Kernel, D> Engine<K, D> {
         let most = listener.guess.most.min(listener.limits.batch);
         let (accepted, end) = self.accept_batch(token, most, now, sink);
         let Some(listener) = self.get(token) else { return };
-        match end {
-            End::Empty => listener.guess.fell_short(accepted),
-            End::More => listener.guess.came_true(listener.limits.batch),
-            // What waits then may be many.
-            End::Paused(_) => listener.guess = Guess::OPEN,
-            End::Enough | End::Broken(_) => {}
-        }
+        let arm = Arm { fd: listener.fd, token, fresh: listener.fresh, result: Ok(()) };
         match end {
             End::Enough => {}
-            End::Empty | End::More => {
-                let arm = Arm { fd: listener.fd, token, fresh: listener.fresh, result: Ok(()) };
+            End::Empty => {
+                listener.guess.fell_short(accepted);
                 self.arms.push(arm);
             }
-            End::Paused(why) => self.rest(token, why, now, sink),
+            End::More => {
+                listener.guess.came_true(listener.limits.batch);
+                self.arms.push(arm);
+            }
+            End::Paused(why) => {
+                // What waits then may be many.
+                listener.guess = Guess::OPEN;
+                self.rest(token, why, now, sink);
+            }
             End::Broken(errno) => self.fail(token, errno, sink),
         }
     }
