@@ -432,7 +432,7 @@ pub fn count_room() -> Result<usize, Errno> {
     Ok(window.iter().filter(|one| one.revents & libc::POLLNVAL != 0).count())
 }
 
-/// Finds out whether there is room for another descriptor, on the systems where that must be known before accepting.
+/// Finds out whether there is room for another descriptor, for systems where [`ROOM_MUST_BE_KNOWN`].
 ///
 /// XNU takes a connection from the backlog before it looks for a descriptor, and closes the connection when there is
 /// none. The numbers that were handed out tell nothing: the lowest may be free, and be the last.
@@ -440,17 +440,17 @@ pub fn count_room() -> Result<usize, Errno> {
 /// # Errors
 /// EMFILE where there is none and a connection waits, EAGAIN where there is neither.
 pub fn check_room(listener: RawFd) -> Result<(), Errno> {
-    if ROOM_MUST_BE_KNOWN {
-        match syscall!(fcntl(listener, libc::F_DUPFD_CLOEXEC, 0)) {
+    match syscall!(fcntl(listener, libc::F_DUPFD_CLOEXEC, 0)) {
+        Ok(probe) => {
             // SAFETY: the kernel has just given this descriptor to us alone; dropping it closes it.
-            Ok(probe) => drop(unsafe { OwnedFd::from_raw_fd(probe) }),
-            Err(errno) => {
-                let mut poll = libc::pollfd { fd: listener, events: libc::POLLIN, revents: 0 };
-                return Err(if syscall!(poll(&mut poll, 1, 0)) == Ok(0) { Errno(libc::EAGAIN) } else { errno });
-            }
+            drop(unsafe { OwnedFd::from_raw_fd(probe) });
+            Ok(())
+        }
+        Err(errno) => {
+            let mut poll = libc::pollfd { fd: listener, events: libc::POLLIN, revents: 0 };
+            Err(if syscall!(poll(&mut poll, 1, 0)) == Ok(0) { Errno(libc::EAGAIN) } else { errno })
         }
     }
-    Ok(())
 }
 
 /// Reads what a connection has, without blocking: nothing where nothing has come, 0 at the end.
