@@ -68,6 +68,18 @@
     (set so-far (string so-far part "/"))
     (os/mkdir so-far)))
 
+(defn tree
+  "Returns the paths below a folder, those of folders before what is in them, as pairs of path and whether it is a folder."
+  [folder &opt below]
+  (default below "")
+  (def found @[])
+  (each name (sort (os/dir (string folder "/" below)))
+    (def path (string below name))
+    (def directory? (= :directory (os/stat (string folder "/" path) :mode)))
+    (array/push found [path directory?])
+    (when directory? (array/concat found (tree folder (string path "/")))))
+  found)
+
 (defn build
   "Builds the module and lays it out in `folder`, below the current directory."
   []
@@ -76,5 +88,7 @@
   (def library
     (find |(os/stat $) (map |(string "build/cargo/release/libkqnet." $) ["dylib" "so"])))
   (place library (string folder "/_native.so"))
-  (each name (os/dir "janet/kqnet")
-    (place (string "janet/kqnet/" name) (string folder "/" name))))
+  (each [path directory?] (tree "janet/kqnet")
+    (if directory?
+      (os/mkdir (string folder "/" path))
+      (place (string "janet/kqnet/" path) (string folder "/" path)))))

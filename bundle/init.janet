@@ -15,6 +15,9 @@
   "Installs what `build` has built."
   [manifest &]
   (bundle/add-directory manifest "kqnet")
-  (each name (sort (os/dir module/folder))
-    (bundle/add-file manifest (string module/folder "/" name) (string "kqnet/" name)))
+  (each [path directory?] (module/tree module/folder)
+    (def target (string "kqnet/" path))
+    (if directory?
+      (bundle/add-directory manifest target)
+      (bundle/add-file manifest (string module/folder "/" path) target)))
   (bundle/add-bin manifest "bin/kqnet-doctor"))

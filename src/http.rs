@@ -1,6 +1,6 @@
 //! HTTP connections: the state of each between Janet's reads and writes, on `crates/http1`.
 //!
-//! Janet code (janet/kqnet/http.janet) reads and writes; the functions here look at what was read and fill what is to
+//! Janet code (janet/kqnet/http/) reads and writes; the functions here look at what was read and fill what is to
 //! be written. Each says by its connection's phase what the fiber may wait for next, and for how long.
 
 pub mod common;
@@ -39,7 +39,7 @@ const MAX_DISCARD: u64 = 64 * 1024;
 /// Bodies up to this size go out in one write with their head.
 const SMALL_BODY: usize = 32 * 1024;
 
-/// What the buffer of an idle connection has room for; as much is read of a head at once (janet/kqnet/http.janet).
+/// What the buffer of an idle connection has room for; as much is read of a head at once (janet/kqnet/http/connection.janet).
 const IDLE_BUFFER: i32 = 2048;
 
 /// How long a closing connection waits for the client to take the last answer.

@@ -66,8 +66,10 @@
 
 (t/test "each public name of each module has a docstring"
   (none "undocumented"
-        (seq [file :in (sort (os/dir (path "janet/kqnet")))
-              :let [module (string "kqnet/" (string/slice file 0 (- (inc (length ".janet")))))]
+        (seq [folder :in ["kqnet" "kqnet/http"]
+              file :in (sort (os/dir (path "janet/" folder)))
+              :when (string/has-suffix? ".janet" file)
+              :let [module (string folder "/" (string/slice file 0 (- (inc (length ".janet")))))]
               # Loading it replaces core's functions.
               :unless (= module "kqnet/install")
               [name entry] :in (public module)
@@ -163,7 +165,7 @@
   (* (scan-number number) (case unit nil 1 "KiB" 1024 "MiB" 1048576)))
 
 (t/test "the README and docstrings tell the defaults of the HTTP server that it has"
-  (def defaults (in (in (require "kqnet/http") 'defaults) :value))
+  (def defaults (in (in (require "kqnet/http/server") 'defaults) :value))
   (def told
     (tabseq [[options owners text] :in table-rows
              :when (= owners "http")
@@ -371,7 +373,7 @@
 
 (t/test "each Janet file says in its first lines what it is for"
   (none "files"
-        (seq [folder :in ["janet/kqnet" "examples" "demo" "test" "test/support" "test/browser" "bundle"]
+        (seq [folder :in ["janet/kqnet" "janet/kqnet/http" "examples" "demo" "test" "test/support" "test/browser" "bundle"]
               name :in (sort (os/dir (path folder)))
               :when (string/has-suffix? ".janet" name)
               :let [text (slurp (path folder "/" name))]

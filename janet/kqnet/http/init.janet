@@ -1,0 +1,13 @@
+###
+### kqnet/http
+###
+### spork/http on kqnet: all of its public names, with a server that keeps connections, has limits
+### and timeouts, and stops gracefully.
+###
+
+(import spork/http :prefix "" :export true)
+(import ./body :prefix "" :export true :only [read-body body-chunks])
+(import ./server :prefix "" :export true :only [server serve-forever])
+(import ./log :prefix "" :export true :only [logger])
+(import ./metrics :prefix "" :export true :only [metrics])
+(import ./static :prefix "" :export true :only [static content-types])
