@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test, and one line at the end that sums them.
 
 mod burst;
+mod c_api;
 mod count;
 mod counts;
 mod janet;
@@ -86,7 +87,7 @@ pub fn run(args: Parser) -> Result<ExitCode> {
 
     let start = Instant::now();
     let mut total = Count::default();
-    for step in rust::STEPS.iter().chain(&[counts::tests, burst::tests, janet::tests]) {
+    for step in rust::STEPS.iter().chain(&[c_api::tests, counts::tests, burst::tests, janet::tests]) {
         total += step(&plan)?;
     }
     if total == Count::default() {

@@ -11,6 +11,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use build::compiler;
+pub use source::fetch as source;
 
 /// The versions of Janet that can be built, oldest first.
 pub const VERSIONS: [&str; 4] = ["1.36.0", "1.37.1", "1.41.2", "1.42.0"];

@@ -13,6 +13,8 @@ pub struct Count {
 
 impl Count {
     pub const PASS: Count = Count { passed: 1, failed: 0, skipped: 0 };
+    /// One test that could not be tried.
+    pub const SKIP: Count = Count { passed: 0, failed: 0, skipped: 1 };
     pub const FAIL: Count = Count { passed: 0, failed: 1, skipped: 0 };
 
     /// The last closing line, `N passed, N failed, N skipped`, that a test file printed.
