@@ -393,6 +393,18 @@ impl<K: Kernel, D> Engine<K, D> {
         }
     }
 
+    /// Goes on with another kernel, as after a fork, when the old one is another process's. Every listener counts as
+    /// closed, and the old kernel is told of nothing.
+    pub fn replace_kernel(&mut self, kernel: K) {
+        self.kernel = kernel;
+        for listener in self.slots.iter_mut().filter_map(|slot| slot.listener.as_mut()) {
+            listener.state = State::Closed;
+        }
+        (self.timer_at, self.timer_stale, self.wake_at) = (None, false, None);
+        self.ready.clear();
+        self.arms.clear();
+    }
+
     /// The kernel's time.
     pub fn now(&self) -> Duration {
         self.kernel.now()
@@ -542,8 +554,8 @@ impl<K: Kernel, D> Engine<K, D> {
             && listener.state != State::Closed
             && sink.wants(&listener.data)
         {
-            let batch = listener.limits.batch;
-            left = left.saturating_sub(batch);
+            let batch = listener.limits.batch.min(left);
+            left -= batch;
             if !matches!(self.accept_batch(token, batch, now, sink), (_, End::More)) {
                 return;
             }
@@ -750,8 +762,8 @@ impl<K: Kernel, D> Engine<K, D> {
     /// A connection of this listener has ended. Called once for each that the sink took.
     ///
     /// # Errors
-    /// Where the listener was at its limit and the kernel does not take it back.
-    pub fn release(&mut self, token: Token) -> Result<(), Errno> {
+    /// Fails when the listener was at its limit, somebody waits for it, and the kernel does not take it back.
+    pub fn release<S: Sink<K::Conn, D>>(&mut self, token: Token, sink: &mut S) -> Result<(), Errno> {
         let Some(listener) = self.get(token) else { return Ok(()) };
         listener.uncount(1);
         if !matches!(listener.state, State::Paused { why: Pause::Full, .. }) {
@@ -759,11 +771,12 @@ impl<K: Kernel, D> Engine<K, D> {
         }
         let now = self.kernel.now();
         let Some(listener) = self.get(token) else { return Ok(()) };
-        if listener.limit(now) != Some(Pause::Full) {
-            listener.unpause(now);
-            return self.start(token);
+        if listener.limit(now) == Some(Pause::Full) {
+            return Ok(());
         }
-        Ok(())
+        listener.unpause(now);
+        // Without a waiter the next one arms it. Its descriptor may have been closed by then, and its number be another's.
+        if sink.wants(&listener.data) { self.start(token) } else { Ok(()) }
     }
 
     /// Takes a listener out before its descriptor is closed. Its figures stay.

@@ -100,19 +100,23 @@ enum Waiter {
     Loop,
 }
 
+/// A listening stream, told from an older one whose descriptor had the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Stream(u32);
+
 #[derive(Default)]
 struct Taker {
-    waiters: BTreeMap<Fd, Waiter>,
+    waiters: BTreeMap<Stream, Waiter>,
     taken: Vec<(Fd, Conn)>,
     failed: Vec<Errno>,
 }
 
-impl Sink<(Fd, Conn), Fd> for Taker {
-    fn wants(&mut self, listener: &Fd) -> bool {
+impl Sink<(Fd, Conn), Stream> for Taker {
+    fn wants(&mut self, listener: &Stream) -> bool {
         self.waiters.contains_key(listener)
     }
 
-    fn accepted(&mut self, listener: &Fd, conn: (Fd, Conn)) -> Next {
+    fn accepted(&mut self, listener: &Stream, conn: (Fd, Conn)) -> Next {
         self.taken.push(conn);
         match self.waiters.get(listener) {
             Some(Waiter::Loop) => Next::More,
@@ -124,20 +128,23 @@ impl Sink<(Fd, Conn), Fd> for Taker {
         }
     }
 
-    fn failed(&mut self, _listener: &Fd, errno: Errno) {
+    fn failed(&mut self, _listener: &Stream, errno: Errno) {
         self.failed.push(errno);
     }
 
-    fn starved(&mut self, _listener: &Fd, _errno: Errno) {}
+    fn starved(&mut self, _listener: &Stream, _errno: Errno) {}
 }
 
 /// A Janet VM in small: an outer queue that watches the inner one edge-triggered, and the engine.
 struct Vm {
     sim: Shared,
     outer: Fd,
-    engine: Engine<SimKernel, Fd>,
+    engine: Engine<SimKernel, Stream>,
     taker: Taker,
-    listeners: BTreeMap<Fd, Token>,
+    listeners: BTreeMap<Fd, (Token, Stream)>,
+    /// Those that core closed, of which the engine was not told.
+    left: Vec<Token>,
+    streams: u32,
 }
 
 impl Vm {
@@ -153,22 +160,25 @@ impl Vm {
         };
         let queue = Queue::with(SimCall { sim: sim.clone(), queue: inner });
         let engine = Engine::new(SimKernel { sim: sim.clone(), queue });
-        Self { sim, outer, engine, taker: Taker::default(), listeners: BTreeMap::new() }
+        Self { sim, outer, engine, taker: Taker::default(), listeners: BTreeMap::new(), left: Vec::new(), streams: 0 }
     }
 
     fn listen(&mut self, limits: Limits) {
         if let Ok(fd) = self.sim.borrow_mut().listen(64) {
-            let token = self.engine.add(fd, limits, fd);
-            self.listeners.insert(fd, token);
+            let stream = Stream(self.streams);
+            self.streams += 1;
+            let token = self.engine.add(fd, limits, stream);
+            self.listeners.insert(fd, (token, stream));
         }
     }
 
-    fn nth(&self, index: usize) -> Option<(Fd, Token)> {
-        self.listeners.iter().nth(index.checked_rem(self.listeners.len())?).map(|(&fd, &token)| (fd, token))
+    fn nth(&self, index: usize) -> Option<(Fd, Token, Stream)> {
+        let index = index.checked_rem(self.listeners.len())?;
+        self.listeners.iter().nth(index).map(|(&fd, &(token, stream))| (fd, token, stream))
     }
 
-    fn wait(&mut self, fd: Fd, token: Token, waiter: Waiter) {
-        if self.taker.waiters.contains_key(&fd) {
+    fn wait(&mut self, token: Token, stream: Stream, waiter: Waiter) {
+        if self.taker.waiters.contains_key(&stream) {
             return;
         }
         if waiter == Waiter::Once
@@ -178,7 +188,7 @@ impl Vm {
             return;
         }
         self.engine.start(token).expect("the listener is open");
-        self.taker.waiters.insert(fd, waiter);
+        self.taker.waiters.insert(stream, waiter);
     }
 
     /// True if the outer queue had an event.
@@ -200,11 +210,27 @@ impl Vm {
     }
 
     fn close(&mut self, fd: Fd) {
-        if let Some(token) = self.listeners.remove(&fd) {
+        if let Some((token, stream)) = self.listeners.remove(&fd) {
             self.engine.close(token);
             self.engine.forget(token);
-            self.taker.waiters.remove(&fd);
+            self.taker.waiters.remove(&stream);
             self.sim.borrow_mut().close(fd).expect("it was open");
+        }
+    }
+
+    /// Closes a listener without a word to the engine. Its number may be another's soon.
+    fn close_by_core(&mut self, fd: Fd) {
+        if let Some((token, stream)) = self.listeners.remove(&fd) {
+            self.left.push(token);
+            self.taker.waiters.remove(&stream);
+            self.sim.borrow_mut().close(fd).expect("it was open");
+        }
+    }
+
+    /// The collector finds what core closed.
+    fn collect(&mut self) {
+        for token in self.left.drain(..) {
+            self.engine.forget(token);
         }
     }
 
@@ -215,9 +241,10 @@ impl Vm {
             let (fd, _) = self.taker.taken[index];
             self.sim.borrow_mut().close(fd).expect("it was open");
         }
-        for token in self.listeners.values().copied().collect::<Vec<_>>() {
+        let open = self.listeners.values().map(|&(token, _)| token);
+        for token in open.chain(self.left.iter().copied()).collect::<Vec<_>>() {
             if self.engine.stats(token).is_some_and(|stats| stats.active > 0) {
-                self.engine.release(token).expect("the listener is open");
+                self.engine.release(token, &mut self.taker).expect("the listener is open");
                 break;
             }
         }
@@ -235,6 +262,8 @@ enum Happening {
     Wait { listener: usize, waiter: Waiter },
     Leave { listener: usize },
     Close { listener: usize },
+    CloseByCore { listener: usize },
+    Collect,
     Listen,
     Room(usize),
     End,
@@ -255,7 +284,9 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (index.clone(), errno).prop_map(|(listener, errno)| Fail { listener, errno }),
         3 => (index.clone(), waiter).prop_map(|(listener, waiter)| Wait { listener, waiter }),
         1 => index.clone().prop_map(|listener| Leave { listener }),
-        1 => index.prop_map(|listener| Close { listener }),
+        1 => index.clone().prop_map(|listener| Close { listener }),
+        1 => index.prop_map(|listener| CloseByCore { listener }),
+        1 => Just(Collect),
         1 => Just(Listen),
         1 => (0..12usize).prop_map(Room),
         3 => Just(End),
@@ -272,14 +303,14 @@ fn limits() -> impl Strategy<Value = Limits> {
 fn happen(vm: &mut Vm, limits: Limits, happening: &Happening) {
     match *happening {
         Happening::Arrive { listener, count } => {
-            if let Some((fd, _)) = vm.nth(listener) {
+            if let Some((fd, ..)) = vm.nth(listener) {
                 for _ in 0..count {
                     vm.sim.borrow_mut().connect(fd);
                 }
             }
         }
         Happening::HalfOpen { listener } => {
-            if let Some((fd, _)) = vm.nth(listener) {
+            if let Some((fd, ..)) = vm.nth(listener) {
                 vm.sim.borrow_mut().connect_half(fd);
             }
         }
@@ -292,25 +323,31 @@ fn happen(vm: &mut Vm, limits: Limits, happening: &Happening) {
             }
         }
         Happening::Fail { listener, errno } => {
-            if let Some((fd, _)) = vm.nth(listener) {
+            if let Some((fd, ..)) = vm.nth(listener) {
                 vm.sim.borrow_mut().fail_accept(fd, kqueue_emu::kevent::Errno(errno));
             }
         }
         Happening::Wait { listener, waiter } => {
-            if let Some((fd, token)) = vm.nth(listener) {
-                vm.wait(fd, token, waiter);
+            if let Some((_, token, stream)) = vm.nth(listener) {
+                vm.wait(token, stream, waiter);
             }
         }
         Happening::Leave { listener } => {
-            if let Some((fd, _)) = vm.nth(listener) {
-                vm.taker.waiters.remove(&fd);
+            if let Some((_, _, stream)) = vm.nth(listener) {
+                vm.taker.waiters.remove(&stream);
             }
         }
         Happening::Close { listener } => {
-            if let Some((fd, _)) = vm.nth(listener) {
+            if let Some((fd, ..)) = vm.nth(listener) {
                 vm.close(fd);
             }
         }
+        Happening::CloseByCore { listener } => {
+            if let Some((fd, ..)) = vm.nth(listener) {
+                vm.close_by_core(fd);
+            }
+        }
+        Happening::Collect => vm.collect(),
         Happening::Listen => vm.listen(limits),
         Happening::Room(room) => {
             let mut sim = vm.sim.borrow_mut();
@@ -333,11 +370,11 @@ fn check(profile: Profile, limits: Limits, happenings: &[Happening]) -> Result<(
     }
     // From here on there is plenty, everybody waits, and handlers end.
     vm.sim.borrow_mut().set_limit(100_000);
-    for (fd, token) in vm.listeners.clone() {
-        if vm.taker.waiters.get(&fd) == Some(&Waiter::Once) {
-            vm.taker.waiters.remove(&fd);
+    for (token, stream) in vm.listeners.values().copied().collect::<Vec<_>>() {
+        if vm.taker.waiters.get(&stream) == Some(&Waiter::Once) {
+            vm.taker.waiters.remove(&stream);
         }
-        vm.wait(fd, token, Waiter::Loop);
+        vm.wait(token, stream, Waiter::Loop);
     }
     for _ in 0..2000 {
         vm.turns();

@@ -221,14 +221,14 @@ fn a_place_is_given_back_once() {
     let mut server = Server::new(at_most(2));
     server.arrive(10);
     server.turns();
-    server.engine.release(server.token).expect("the listener is open");
+    server.engine.release(server.token, &mut server.handlers).expect("the listener is open");
     server.handlers.ended = 1;
     server.pass(100);
     assert_eq!(server.taken(), 4);
     assert_eq!(server.stats().active, 2);
     // More than there are do no harm.
     for _ in 0..5 {
-        server.engine.release(server.token).expect("the listener is open");
+        server.engine.release(server.token, &mut server.handlers).expect("the listener is open");
     }
     server.turns();
     assert_eq!(server.stats().active, 2);

@@ -235,7 +235,7 @@ fn at_the_limit_clients_wait_and_a_release_lets_the_next_in() {
     vm.turns();
     assert_eq!(vm.taken(), conns[..2]);
     let token = vm.tokens[&3];
-    vm.engine.release(token).expect("the listener is open");
+    vm.engine.release(token, &mut vm.taker).expect("the listener is open");
     vm.turns();
     assert_eq!(vm.taken(), conns[..3]);
     let stats = vm.stats(3);
@@ -293,7 +293,7 @@ fn the_figures_of_a_closed_listener_stay_until_it_is_forgotten() {
     vm.turns();
     let token = vm.tokens[&3];
     vm.engine.close(token);
-    vm.engine.release(token).expect("nothing to resume");
+    vm.engine.release(token, &mut vm.taker).expect("nothing to resume");
     let stats = vm.stats(3);
     assert_eq!((stats.accepted, stats.active), (2, 1));
     assert_eq!(vm.engine.start(token), Err(Errno(libc::EBADF)));
@@ -457,7 +457,7 @@ fn release(vm: &mut Vm, fd: RawFd) {
     if let Some(&token) = vm.tokens.get(&fd)
         && vm.stats(fd).active > 0
     {
-        vm.engine.release(token).expect("the listener is open");
+        vm.engine.release(token, &mut vm.taker).expect("the listener is open");
         let mut world = vm.model.0.borrow_mut();
         world.free_descriptors = world.free_descriptors.saturating_add(1);
     }
