@@ -1,4 +1,4 @@
-//! Compiles the C trampolines against the installed janet.h.
+//! Compiles the C trampolines against the installed janet.h, and sets the cfg `kqueue` as crates/accept/build.rs does.
 
 fn main() {
     println!("cargo::rerun-if-changed=src/trampoline.c");
@@ -12,6 +12,11 @@ fn main() {
         .warnings(true)
         .extra_warnings(false)
         .compile("trampoline");
+    println!("cargo::rustc-check-cfg=cfg(kqueue)");
+    let os = std::env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
+    if os != "linux" || std::env::var_os("CARGO_FEATURE_EMULATED_KQUEUE").is_some() {
+        println!("cargo::rustc-cfg=kqueue");
+    }
     if std::env::var("CARGO_CFG_TARGET_VENDOR").as_deref() == Ok("apple") {
         // The host program has Janet's functions; macOS's linker wants to be told that this is meant.
         println!("cargo::rustc-cdylib-link-arg=-undefined");

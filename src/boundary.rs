@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use janetrs::Janet;
 
+use crate::message::say;
 use crate::value::string;
 
 /// What an entry point asks its trampoline (src/trampoline.c) to do.
@@ -44,7 +45,7 @@ pub unsafe fn enter(entry: Entry, argc: i32, argv: *const Janet, out: *mut Janet
 /// Runs a callback of Janet's event loop or collector, which have no way to take an error.
 pub fn guard(what: &str, callback: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(callback)) {
-        eprintln!("kqnet: internal error in {what}: {}", panic_text(&*panic));
+        say(&format!("internal error in {what}: {}", panic_text(&*panic)));
     }
 }
 

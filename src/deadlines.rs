@@ -51,6 +51,12 @@ impl Deadlines {
         }
     }
 
+    /// Clears all deadlines.
+    pub fn clear(&mut self) {
+        self.entries.iter_mut().flatten().for_each(|entry| entry.at = None);
+        self.look_at = None;
+    }
+
     /// Sets or clears a deadline. Returns when the queue must wake, if sooner than it would.
     pub fn set(&mut self, place: Place, at: Option<Duration>, reason: &'static str) -> Option<Duration> {
         let entry = self.entries[place.0].as_mut()?;

@@ -9,22 +9,26 @@ use kqnet_accept::{Limits, Token, activation};
 use crate::boundary::{Outcome, entry};
 use crate::listener::Listener;
 use crate::value::{
-    arg, c_string, describe, integer, is_keyword, is_true, optional_count, optional_rate, string, structure, tuple,
+    arg, bytes, c_string, describe, integer, is_keyword, is_true, optional_count, optional_rate, string, structure,
+    tuple,
 };
 use crate::vm::Deliver;
-use crate::{stream, vm};
+use crate::{message, stream, vm};
 
 entry!(kqnet_listen => listen);
 entry!(kqnet_accept => accept);
 entry!(kqnet_accept_loop => accept_loop);
 entry!(kqnet_check_handler => check_handler);
 entry!(kqnet_check_on_error => check_on_error);
-entry!(kqnet_take_in => take_in);
+entry!(kqnet_claim => claim);
 entry!(kqnet_is_open => is_open);
 entry!(kqnet_backend => backend);
 entry!(kqnet_nodelay => nodelay);
 entry!(kqnet_close => close);
 entry!(kqnet_drain => drain);
+entry!(kqnet_cancel => cancel);
+entry!(kqnet_environments => environments);
+entry!(kqnet_say => say);
 entry!(kqnet_release => release);
 entry!(kqnet_tasks => tasks);
 entry!(kqnet_stats => stats);
@@ -49,6 +53,8 @@ fn listen(args: &[Janet]) -> Result<Outcome, String> {
         mode: mode(arg(args, 7))?,
     };
     let address = address(arg(args, 0), arg(args, 1))?;
+    // Without a queue, the listener would not be known when it is closed.
+    vm::with(|_| Ok(()))?;
     let fd = socket::listen(&address, &options).map_err(|why| format!("cannot listen on {address}: {why}"))?;
     let kind = match kind {
         socket::Kind::Stream => stream::Kind::Listener,
@@ -56,12 +62,10 @@ fn listen(args: &[Janet]) -> Result<Outcome, String> {
     };
     let file = socket::socket_file(&address);
     let stream = stream::make(fd, kind).map_err(|why| format!("cannot listen on {address}: {why}"))?;
-    if let Some(file) = file
-        && kind == stream::Kind::Listener
-    {
+    if kind == stream::Kind::Listener {
         vm::with(|vm| {
             // SAFETY: the table of the VM has it.
-            unsafe { (*vm.listener(stream)?).file.replace(Some(file)) };
+            unsafe { (*vm.listener(stream)?).file.replace(file) };
             Ok(())
         })?;
     }
@@ -107,29 +111,52 @@ fn address(host: Janet, port: Janet) -> Result<Address, String> {
     Ok(Address::Inet { host, port })
 }
 
+/// Who wants to accept from a listener.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    Anybody,
+    /// The fiber for which the listener was claimed.
+    Claimant,
+}
+
 /// The listener that a function is to accept from, if no other fiber does.
-fn free_listener(vm: &mut vm::Vm, stream: *mut c::JanetStream) -> Result<*mut Listener, String> {
+fn free_listener(vm: &mut vm::Vm, stream: *mut c::JanetStream, caller: Caller) -> Result<*mut Listener, String> {
     let listener = vm.listener(stream).map_err(|why| format!("cannot accept: {why}"))?;
-    if stream::is_awaited(stream) {
+    // SAFETY: the table of the VM has it.
+    let known = unsafe { &*listener };
+    if known.is_awaited(stream) || (known.is_claimed.get() && caller == Caller::Anybody) {
         let name = stream::descriptor(stream).map(socket::local_name).unwrap_or_default();
         return Err(format!("cannot accept on {name}: another fiber is accepting on this listener"));
     }
+    known.begin_statistics();
     Ok(listener)
+}
+
+/// The longest time that is passed on to a clock: some 30 years, in seconds.
+const LONGEST: f64 = 1e9;
+
+/// The seconds of a timeout, or nothing for nil and infinity. A negative one is over at once, as in core.
+fn timeout(value: Janet) -> Result<Option<f64>, String> {
+    match value.unwrap() {
+        TaggedJanet::Nil => Ok(None),
+        TaggedJanet::Number(f64::INFINITY) => Ok(None),
+        TaggedJanet::Number(seconds) if (-LONGEST..=LONGEST).contains(&seconds) => Ok(Some(seconds.max(0.0))),
+        TaggedJanet::Number(seconds) if !seconds.is_nan() => {
+            Err(format!("a timeout is at most 1e9 seconds, or math/inf for none, got {}", describe(value)))
+        }
+        _ => Err(format!("a timeout is a number of seconds, got {}", describe(value))),
+    }
 }
 
 /// `(native/accept listener &opt timeout)`
 fn accept(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
-    let timeout = match arg(args, 1).unwrap() {
-        TaggedJanet::Nil => None,
-        TaggedJanet::Number(seconds) if !seconds.is_nan() => Some(seconds).filter(|seconds| seconds.is_finite()),
-        _ => return Err(format!("a timeout is a number of seconds, got {}", describe(arg(args, 1)))),
-    };
+    let timeout = timeout(arg(args, 1))?;
     vm::with(|vm| {
-        let listener = free_listener(vm, stream)?;
+        let listener = free_listener(vm, stream, Caller::Anybody)?;
         // SAFETY: the table of the VM has it.
         let token = unsafe { (*listener).token };
-        let failed = |errno| format!("cannot accept: {errno}");
+        let failed = |errno| vm::cannot_accept(stream, errno);
         vm.engine.limit(token, Limits { counted: false, ..Limits::default() });
         if let Some(conn) = vm.engine.accept_now(token, &mut Deliver).map_err(failed)? {
             let conn = stream::make(conn, stream::Kind::Connection)?;
@@ -183,10 +210,13 @@ fn check_handler(args: &[Janet]) -> Result<Outcome, String> {
     vm::with(|_| Ok(Outcome::Value(arg(args, 0))))
 }
 
-/// `(native/take-in listener)`: it has figures from now on
-fn take_in(args: &[Janet]) -> Result<Outcome, String> {
+/// `(native/claim listener)`: it has statistics from now on, and only the claimant may accept from it
+fn claim(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
-    vm::with(|vm| vm.listener(stream)).map(|_| Outcome::Value(arg(args, 0)))
+    let listener = vm::with(|vm| free_listener(vm, stream, Caller::Anybody))?;
+    // SAFETY: the table of the VM has it.
+    unsafe { &*listener }.is_claimed.set(true);
+    Ok(Outcome::Value(arg(args, 0)))
 }
 
 /// `(native/check-on-error on-error)`
@@ -194,7 +224,7 @@ fn check_on_error(args: &[Janet]) -> Result<Outcome, String> {
     on_error(arg(args, 0)).map(|_| Outcome::Value(arg(args, 0)))
 }
 
-/// `(native/accept-loop listener handler &opt batch max-connections max-accept-rate on-error)`
+/// `(native/accept-loop listener handler &opt batch max-connections max-accept-rate on-error claimant)`
 fn accept_loop(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
     let handler = handler(arg(args, 1))?;
@@ -207,12 +237,13 @@ fn accept_loop(args: &[Janet]) -> Result<Outcome, String> {
         limits.batch = batch.unsigned_abs();
     }
     let on_error = on_error(arg(args, 5))?;
+    let caller = if is_true(arg(args, 6)) { Caller::Claimant } else { Caller::Anybody };
     vm::with(|vm| {
-        let listener = free_listener(vm, stream)?;
+        let listener = free_listener(vm, stream, caller)?;
         // SAFETY: the table of the VM has it.
         let token = unsafe { (*listener).token };
         vm.engine.limit(token, limits);
-        vm.engine.start(token).map_err(|errno| format!("cannot accept: {errno}"))?;
+        vm.engine.start(token).map_err(|errno| vm::cannot_accept(stream, errno))?;
         Listener::wait(listener, stream, handler, on_error);
         Ok(Outcome::Await)
     })
@@ -226,7 +257,7 @@ fn release(args: &[Janet]) -> Result<Outcome, String> {
         // SAFETY: called by Janet, so there is a root fiber.
         let task = unsafe { c::janet_root_fiber() };
         if let Some(token) = vm.known(stream).filter(|listener| listener.end(task)).map(|listener| listener.token) {
-            result = vm.engine.release(token);
+            result = vm.engine.release(token, &mut Deliver);
         }
     });
     result.map_err(|errno| format!("cannot go on accepting: {errno}"))?;
@@ -238,7 +269,7 @@ fn swept(vm: &mut vm::Vm, stream: *mut c::JanetStream) -> Option<Token> {
     let (token, ended) = vm.known(stream).map(|listener| (listener.token, listener.sweep()))?;
     for _ in 0..ended {
         // A listener that the kernel does not take back says so to its waiting fiber, at the next turn.
-        let _ = vm.engine.release(token);
+        let _ = vm.engine.release(token, &mut Deliver);
     }
     Some(token)
 }
@@ -255,6 +286,55 @@ fn tasks(args: &[Janet]) -> Result<Outcome, String> {
         }
     });
     Ok(Outcome::Value(tuple(&tasks)))
+}
+
+/// `(native/cancel task reason quiet)`: cancels a task. What becomes of it goes to its supervisor, or else to the channel
+/// `quiet` and not to stderr. Gives true where the channel will hear of it.
+fn cancel(args: &[Janet]) -> Result<Outcome, String> {
+    let TaggedJanet::Fiber(_) = arg(args, 0).unwrap() else {
+        return Err(format!("expected a task, got {}", describe(arg(args, 0))));
+    };
+    // SAFETY: type checks; `janet_channel_type` is a static of the host. The task keeps its supervisor alive, and a signal
+    // of that kind is what janet_cancel sends.
+    unsafe {
+        let channel = c::janet_checkabstract(arg(args, 2).into(), &raw const c::janet_channel_type);
+        if channel.is_null() {
+            return Err(format!("expected a channel, got {}", describe(arg(args, 2))));
+        }
+        let task = c::janet_unwrap_fiber(arg(args, 0).into());
+        let is_unsupervised = (*task).supervisor_channel.is_null();
+        if is_unsupervised {
+            (*task).supervisor_channel = channel;
+        }
+        // Without this mask, Janet prints a trace though there is a supervisor.
+        (*task).flags |= 1 << c::JanetSignal_JANET_SIGNAL_ERROR;
+        c::janet_schedule_signal(task, arg(args, 1).into(), c::JanetSignal_JANET_SIGNAL_ERROR);
+        Ok(Outcome::Value(Janet::boolean(is_unsupervised)))
+    }
+}
+
+/// `(native/environments)`: those of the running fibers, from the task's to that of the caller
+fn environments(_args: &[Janet]) -> Result<Outcome, String> {
+    let mut found = Vec::new();
+    // SAFETY: called by Janet, so there is a root fiber. Each fiber keeps its child and its environment alive.
+    unsafe {
+        let mut fiber = c::janet_root_fiber();
+        while let Some(running) = fiber.as_ref() {
+            if !running.env.is_null() {
+                found.push(c::janet_wrap_table(running.env).into());
+            }
+            fiber = running.child;
+        }
+    }
+    Ok(Outcome::Value(tuple(&found)))
+}
+
+/// `(native/say text)`: a line on stderr, if it can be written
+fn say(args: &[Janet]) -> Result<Outcome, String> {
+    let text = arg(args, 0);
+    let text = bytes(&text).ok_or_else(|| format!("expected a text, got {}", describe(text)))?;
+    message::say(&String::from_utf8_lossy(text));
+    Ok(Outcome::Value(Janet::nil()))
 }
 
 /// `(native/drain listener)`: gives the clients that wait already to the handler, and closes the listener
@@ -277,15 +357,8 @@ fn drain(args: &[Janet]) -> Result<Outcome, String> {
 /// `(native/close stream)`
 fn close(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
-    vm::with_existing(|vm| {
-        if let Some(listener) = vm.known(stream) {
-            listener.remove_file();
-            let token = listener.token;
-            vm.engine.close(token);
-        }
-    });
-    // SAFETY: a live stream of this VM. Closing twice is allowed.
-    unsafe { c::janet_stream_close(stream) };
+    // The listener's sentinel or waiting fiber does what goes with it.
+    stream::close(stream);
     // As core's close does.
     Ok(Outcome::Value(arg(args, 0)))
 }
@@ -297,7 +370,8 @@ fn stats(args: &[Janet]) -> Result<Outcome, String> {
     vm::with_existing(|vm| {
         swept(vm, stream);
         let Some(listener) = vm.known(stream) else { return };
-        let (token, since, name) = (listener.token, listener.since, listener.name.clone());
+        let Some(since) = listener.since.get() else { return };
+        let (token, name) = (listener.token, listener.name.clone());
         let Some(stats) = vm.engine.stats(token) else { return };
         let number = |count: u64| Janet::number(count as f64);
         let pauses = [("error", stats.paused_error), ("full", stats.paused_full), ("rate", stats.paused_rate)];
@@ -341,9 +415,17 @@ fn from_fd(args: &[Janet]) -> Result<Outcome, String> {
     if !is_true(arg(args, 1)) {
         activation::check_inherited(fd).map_err(|what| failed(&what))?;
     }
+    socket::check_listener(fd).map_err(|what| failed(&what))?;
+    vm::with(|_| Ok(())).map_err(|why| failed(&why))?;
     // SAFETY: what was inherited, or given by launchd, belongs to nothing in the program.
     let owned = unsafe { activation::take(fd) }.map_err(|what| failed(&what))?;
     let stream = stream::make(owned, stream::Kind::Listener).map_err(|why| failed(&why))?;
+    vm::with(|vm| {
+        vm.listener(stream)?;
+        vm.hold(stream);
+        Ok(())
+    })
+    .map_err(|why| failed(&why))?;
     Ok(Outcome::Value(stream::wrap(stream)))
 }
 

@@ -2,15 +2,17 @@
 //!
 //! [`functions`] holds what Janet calls, [`vm`] the event queue of a Janet VM and what happens when it is ready,
 //! [`listener`] what is known of a listening stream, [`http`] HTTP connections, [`files`] what
-//! serving files needs, and [`deadlines`] their timeouts, [`stream`] how descriptors become streams, and [`boundary`]
-//! what crosses from C and back. The public face is in `janet/kqnet`.
+//! serving files needs, and [`deadlines`] their timeouts, [`stream`] how descriptors become streams, [`fork`]
+//! what belongs to which process, and [`boundary`] what crosses from C and back. The public face is in `janet/kqnet`.
 
 mod boundary;
 mod deadlines;
 mod files;
+mod fork;
 mod functions;
 mod http;
 mod listener;
+mod message;
 mod stream;
 mod value;
 mod vm;
@@ -35,6 +37,7 @@ pub extern "C-unwind" fn _janet_mod_config() -> c::JanetBuildConfig {
 /// Janet calls it with a live table, on a thread with an initialized VM.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn _janet_init(env: *mut c::JanetTable) {
+    fork::watch();
     stream::resolve_methods();
     // SAFETY: `env` is what Janet gave us. It may raise, and no frame above has anything to drop.
     unsafe { kqnet_register(env) }

@@ -2,6 +2,10 @@
 //!
 //! Each is an abstract value of Janet's, in a table of the VM with the streams as weak keys: it lasts as long as the
 //! stream does. While a fiber waits, that fiber's state holds it too.
+//!
+//! A listening stream is never written to, so the place of its writer is ours. While no fiber waits for connections, a
+//! fiber that never runs is there (the sentinel): Janet tells a stream's writer that the stream is about to be closed,
+//! whoever closes it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -23,12 +27,16 @@ pub struct Listener {
     pub token: Token,
     /// The address it is bound to, as errors name it.
     pub name: String,
-    /// When it became known, in seconds since 1970.
-    pub since: f64,
+    /// Since when it has statistics, in seconds since 1970: nothing until kqnet begins to accept from it.
+    pub since: Cell<Option<f64>>,
     /// A unix socket's file, to be removed with the listener.
     pub file: RefCell<Option<SocketFile>>,
     /// The fiber that waits, or null.
     pub fiber: Cell<*mut c::JanetFiber>,
+    /// A server was started on it, whose fiber may not have had its first turn.
+    pub is_claimed: Cell<bool>,
+    /// The fiber that is the stream's writer while none waits.
+    sentinel: *mut c::JanetFiber,
     /// What to run for each connection, or null where the fiber itself waits for one.
     pub handler: Cell<*mut c::JanetFunction>,
     /// What to call when accepting pauses for an error, or null.
@@ -56,18 +64,24 @@ static TYPE: AbstractType = AbstractType(c::JanetAbstractType {
 });
 
 impl Listener {
-    /// Makes the abstract value for a listener of the engine.
-    pub fn make(token: Token, name: String) -> *mut Self {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64());
-        // SAFETY: janet_abstract gives memory of the size asked for, aligned for anything.
+    /// Makes the abstract value for a stream that is a listener of the engine.
+    pub fn make(stream: *mut c::JanetStream, token: Token, name: String) -> *mut Self {
+        // SAFETY: janet_abstract gives memory of the size asked for, aligned for anything. The sentinel lives as long as this
+        // value, by its marking, or as the stream, by the stream's. Without a state it has nothing that Janet would free,
+        // and without a stream it does not keep the stream alive.
         unsafe {
+            let sentinel = c::janet_fiber(c::janet_thunk_delay(c::janet_wrap_nil()), 8, 0, std::ptr::null());
+            (*sentinel).ev_callback = Some(on_sentinel_event);
+            (*stream).write_fiber = sentinel;
             let place: *mut Self = c::janet_abstract(&raw const TYPE.0, size_of::<Self>()).cast();
             place.write(Self {
                 token,
                 name,
-                since,
+                since: Cell::new(None),
                 file: RefCell::new(None),
                 fiber: Cell::new(std::ptr::null_mut()),
+                is_claimed: Cell::new(false),
+                sentinel,
                 handler: Cell::new(std::ptr::null_mut()),
                 on_error: Cell::new(std::ptr::null_mut()),
                 tasks: RefCell::default(),
@@ -75,6 +89,14 @@ impl Listener {
                 unswept: Cell::new(0),
             });
             place
+        }
+    }
+
+    /// kqnet accepts from it, or is about to.
+    pub fn begin_statistics(&self) {
+        if self.since.get().is_none() {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            self.since.set(Some(now.map_or(0.0, |time| time.as_secs_f64())));
         }
     }
 
@@ -115,11 +137,29 @@ impl Listener {
         self.tasks.borrow().iter().copied().collect()
     }
 
+    /// Whether this is the listener of a sentinel.
+    pub fn has_sentinel(&self, fiber: *const c::JanetFiber) -> bool {
+        std::ptr::eq(self.sentinel, fiber)
+    }
+
+    /// Whether a fiber waits for connections, by kqnet's functions or by core's.
+    pub fn is_awaited(&self, stream: *mut c::JanetStream) -> bool {
+        !self.fiber.get().is_null() || stream::is_read(stream)
+    }
+
     /// Removes a unix socket's file, once.
     pub fn remove_file(&self) {
         if let Some(file) = self.file.take() {
             file.remove();
         }
+    }
+
+    /// The stream is about to be closed: nothing must be left that names its descriptor.
+    pub fn leave(&self, stream: *mut c::JanetStream) {
+        vm::with_existing(|vm| vm.engine.close(self.token));
+        self.remove_file();
+        stream::unregister(stream);
+        vm::release(stream);
     }
 
     /// The listener in a value of the VM's table, or null.
@@ -145,6 +185,7 @@ impl Listener {
         // stream is live. Janet frees the state with the function that goes with janet_malloc.
         unsafe {
             let fiber = c::janet_root_fiber();
+            (*this).is_claimed.set(false);
             (*this).fiber.set(fiber);
             (*this).handler.set(handler);
             (*this).on_error.set(on_error);
@@ -197,8 +238,7 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
                 }
             }
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_CLOSE => {
-                vm::with_existing(|vm| vm.engine.close(listener.token));
-                listener.remove_file();
+                listener.leave(stream);
                 // As their docstrings say: the loop gives the stream, accept gives nil.
                 let value = if listener.handler.get().is_null() { janetrs::Janet::nil() } else { stream::wrap(stream) };
                 listener.finish(value.into(), c::JanetSignal_JANET_SIGNAL_OK);
@@ -209,8 +249,22 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
                 listener.fiber.set(std::ptr::null_mut());
                 listener.handler.set(std::ptr::null_mut());
                 listener.on_error.set(std::ptr::null_mut());
+                // SAFETY: the stream is live: it is marked with the fiber that waits for it.
+                unsafe { (*stream).write_fiber = listener.sentinel };
             }
             _ => {}
+        }
+    });
+}
+
+/// Janet's events for a sentinel.
+unsafe extern "C-unwind" fn on_sentinel_event(fiber: *mut c::JanetFiber, event: c::JanetAsyncEvent) {
+    guard("a listener's end", || {
+        if event == c::JanetAsyncEvent_JANET_ASYNC_EVENT_CLOSE
+            && let Some((stream, listener)) = vm::sentinel_of(fiber)
+        {
+            // SAFETY: the stream is live, since it is being closed, and so is what is known of it.
+            unsafe { &*listener }.leave(stream);
         }
     });
 }
@@ -222,6 +276,8 @@ unsafe extern "C-unwind" fn mark(data: *mut c_void, _size: usize) -> i32 {
         // SAFETY: Janet passes the memory that `make` initialized.
         let listener = unsafe { &*data.cast::<Listener>() };
         listener.find_ended();
+        // SAFETY: marking a live value while the collector asks for it.
+        unsafe { c::janet_mark(c::janet_wrap_fiber(listener.sentinel)) };
         for &task in listener.tasks.borrow().iter() {
             // SAFETY: marking a live value while the collector asks for it.
             unsafe { c::janet_mark(c::janet_wrap_fiber(task)) };

@@ -6,6 +6,7 @@ use janetrs::Janet;
 use janetrs::lowlevel as c;
 use once_cell::sync::OnceCell;
 
+use crate::fork;
 use crate::value::describe;
 
 /// The methods of core's sockets and the functions that hold them. Only C functions: `net/close` is a Janet function.
@@ -43,6 +44,9 @@ unsafe extern "C-unwind" {
     static kqnet_cfun_accept: c::JanetCFunction;
     static kqnet_cfun_accept_loop: c::JanetCFunction;
     static kqnet_cfun_close: c::JanetCFunction;
+    static kqnet_stays_registered: u32;
+    fn kqnet_unregister(stream: *mut c::JanetStream);
+    fn kqnet_close_stream(stream: *mut c::JanetStream);
     fn kqnet_stream(
         handle: c::JanetHandle,
         flags: u32,
@@ -56,6 +60,8 @@ pub fn resolve_methods() {
     TABLES.get_or_init(|| {
         let row = |name: &std::ffi::CStr, cfun| c::JanetMethod { name: name.as_ptr(), cfun };
         let mut connection = Vec::new();
+        // SAFETY: a constant of the trampolines.
+        let close = unsafe { kqnet_cfun_close };
         for (name, function) in METHODS {
             // SAFETY: a look-up in the core environment, which never changes its C functions.
             let cfun = unsafe {
@@ -65,7 +71,7 @@ pub fn resolve_methods() {
                 }
                 c::janet_unwrap_cfunction(value)
             };
-            connection.push(row(name, cfun));
+            connection.push(row(name, if name == c"close" { close } else { cfun }));
         }
         let mut listener = connection.clone();
         for method in &mut listener {
@@ -73,7 +79,6 @@ pub fn resolve_methods() {
             unsafe {
                 match std::ffi::CStr::from_ptr(method.name).to_bytes() {
                     b"accept" => method.cfun = kqnet_cfun_accept,
-                    b"close" => method.cfun = kqnet_cfun_close,
                     b"accept-loop" => method.cfun = kqnet_cfun_accept_loop,
                     _ => {}
                 }
@@ -116,6 +121,10 @@ pub fn make(fd: OwnedFd, kind: Kind) -> Result<*mut c::JanetStream, String> {
         // Never writable: kqueue descriptors have no EVFILT_WRITE.
         Kind::Queue => (c::JANET_STREAM_READABLE, std::ptr::null()),
     };
+    // kqueue forgets a descriptor that is closed. epoll does not while another process has the socket: a child to which
+    // it was passed, or the parent from which it was inherited. The queue's descriptor is passed to nobody.
+    // SAFETY: a constant of the trampolines.
+    let flags = flags | if cfg!(kqueue) || kind == Kind::Queue { unsafe { kqnet_stays_registered } } else { 0 };
     let raw = fd.into_raw_fd();
     let mut error = Janet::nil();
     // SAFETY: the descriptor is ours to give away; the method tables are never freed.
@@ -126,6 +135,36 @@ pub fn make(fd: OwnedFd, kind: Kind) -> Result<*mut c::JanetStream, String> {
         return Err(format!("cannot watch the descriptor: {}", describe(error)));
     }
     Ok(stream)
+}
+
+/// Whether a stream that is collected unclosed stays registered with Janet's loop, which then has the address of freed
+/// memory: on epoll before Janet 1.42, when another process has the socket too.
+pub fn must_be_closed() -> bool {
+    // SAFETY: a constant of the trampolines.
+    !cfg!(kqueue) && unsafe { kqnet_stays_registered } == 0
+}
+
+/// Has Janet's loop forget an open stream that is about to be closed.
+pub fn unregister(stream: *mut c::JanetStream) {
+    if descriptor(stream).is_none() {
+        return;
+    }
+    // SAFETY: a live, open stream of this VM; a constant of the trampolines.
+    unsafe {
+        if fork::is_loop_shared() {
+            // The loop is the parent's.
+            (*stream).flags |= kqnet_stays_registered;
+        } else if must_be_closed() {
+            kqnet_unregister(stream);
+        }
+    }
+}
+
+/// Closes a stream, if it is open.
+pub fn close(stream: *mut c::JanetStream) {
+    unregister(stream);
+    // SAFETY: a live stream of this VM. Closing it twice is allowed.
+    unsafe { kqnet_close_stream(stream) };
 }
 
 /// The stream in a value.
@@ -151,23 +190,12 @@ pub fn descriptor(stream: *mut c::JanetStream) -> Option<RawFd> {
     (stream.flags & c::JANET_STREAM_CLOSED == 0).then_some(stream.handle)
 }
 
-/// Whether a fiber waits for the stream: of a listener, core's functions wait as readers and ours as writers.
-pub fn is_awaited(stream: *mut c::JanetStream) -> bool {
-    // SAFETY: a live stream of this VM.
-    let writer = unsafe { (*stream).write_fiber };
-    is_read(stream) || waits(writer)
-}
-
 /// Whether a fiber waits to read from the stream.
 pub fn is_read(stream: *mut c::JanetStream) -> bool {
     // SAFETY: a live stream of this VM.
-    waits(unsafe { (*stream).read_fiber })
-}
-
-/// Whether a stream's reader or writer still waits.
-fn waits(fiber: *const c::JanetFiber) -> bool {
+    let reader = unsafe { (*stream).read_fiber };
     // SAFETY: null, or a fiber that the stream's marking keeps alive.
-    unsafe { fiber.as_ref() }.is_some_and(|fiber| fiber.ev_callback.is_some())
+    unsafe { reader.as_ref() }.is_some_and(|fiber| fiber.ev_callback.is_some())
 }
 
 /// Whether the stream was made as a listener.

@@ -27,12 +27,15 @@ TRAMPOLINE(accept)
 TRAMPOLINE(accept_loop)
 TRAMPOLINE(check_handler)
 TRAMPOLINE(check_on_error)
-TRAMPOLINE(take_in)
+TRAMPOLINE(claim)
 TRAMPOLINE(is_open)
 TRAMPOLINE(backend)
 TRAMPOLINE(nodelay)
 TRAMPOLINE(close)
 TRAMPOLINE(drain)
+TRAMPOLINE(cancel)
+TRAMPOLINE(environments)
+TRAMPOLINE(say)
 TRAMPOLINE(release)
 TRAMPOLINE(tasks)
 TRAMPOLINE(stats)
@@ -77,14 +80,17 @@ static const JanetReg cfuns[] = {
     {"passed", cfun_passed, "(native/passed name pid count names)"},
     {"accept", cfun_accept, "(native/accept listener &opt timeout)"},
     {"accept-loop", cfun_accept_loop,
-     "(native/accept-loop listener handler &opt batch max-connections max-accept-rate on-error)"},
+     "(native/accept-loop listener handler &opt batch max-connections max-accept-rate on-error claimant)"},
     {"check-handler", cfun_check_handler, "(native/check-handler handler)"},
     {"check-on-error", cfun_check_on_error, "(native/check-on-error on-error)"},
-    {"take-in", cfun_take_in, "(native/take-in listener)"},
+    {"claim", cfun_claim, "(native/claim listener)"},
     {"release", cfun_release, "(native/release listener)"},
     {"tasks", cfun_tasks, "(native/tasks listener)"},
     {"close", cfun_close, "(native/close stream)"},
     {"drain", cfun_drain, "(native/drain listener)"},
+    {"cancel", cfun_cancel, "(native/cancel task reason quiet)"},
+    {"environments", cfun_environments, "(native/environments)"},
+    {"say", cfun_say, "(native/say text)"},
     {"open?", cfun_is_open, "(native/open? stream)"},
     {"stats", cfun_stats, "(native/stats listener)"},
     {"listeners", cfun_listeners, "(native/listeners)"},
@@ -123,20 +129,82 @@ JanetBuildConfig kqnet_build_config(void) {
     return janet_config_current();
 }
 
-/* Makes a stream, or gives NULL and the error that janet_stream raised (epoll_ctl may fail). Newer Janet saves a
- * system call on closing descriptors that were never duplicated. */
-JanetStream *kqnet_stream(JanetHandle handle, uint32_t flags, const JanetMethod *methods, Janet *error) {
+/* Functions of Janet's that may raise, for Rust to call. cargo xtask test c-api finds others that it calls. */
+
+/* Like JanetTryState, for what is tried inside a C function: Janet marks the running fiber as one that a longjmp left,
+ * though it goes on here. */
+typedef struct {
     JanetTryState state;
+    JanetFiber *fiber;
+    int32_t flags;
+} Attempt;
+
+static Attempt *begin(Attempt *attempt) {
+    attempt->fiber = janet_current_fiber();
+    attempt->flags = attempt->fiber ? attempt->fiber->flags : 0;
+    return attempt;
+}
+
+static void end(Attempt *attempt) {
+    janet_restore(&attempt->state);
+    if (attempt->fiber) attempt->fiber->flags = attempt->flags;
+}
+
+#define ATTEMPT(attempt) (janet_try(&begin(&(attempt))->state) == JANET_SIGNAL_OK)
+
+/* Makes a stream, or gives NULL and the error that janet_stream raised (epoll_ctl may fail). */
+JanetStream *kqnet_stream(JanetHandle handle, uint32_t flags, const JanetMethod *methods, Janet *error) {
+    Attempt attempt;
     /* volatile: written between setjmp and longjmp. */
     JanetStream *volatile stream = NULL;
-#ifdef JANET_STREAM_NODUPS
-    if (flags & JANET_STREAM_SOCKET) flags |= JANET_STREAM_NODUPS;
-#endif
-    if (janet_try(&state) == JANET_SIGNAL_OK) {
+    if (ATTEMPT(attempt)) {
         stream = janet_stream(handle, flags, methods);
     } else {
-        *error = state.payload;
+        *error = attempt.state.payload;
     }
-    janet_restore(&state);
+    end(&attempt);
     return stream;
+}
+
+/* The flag by which Janet 1.42 leaves a stream registered when it is closed; 0 in older versions, which always do. */
+const uint32_t kqnet_stays_registered =
+#ifdef JANET_STREAM_NODUPS
+    JANET_STREAM_NODUPS;
+#else
+    0;
+#endif
+
+/* A stream that no fiber waits for. */
+static JANET_THREAD_LOCAL JanetStream nobody;
+
+/* Has Janet's loop forget a stream that is about to be closed. As long as another process has the socket, an epoll
+ * instance keeps what was registered for it, which is the address of a stream that may be freed. Janet before 1.42
+ * offers no way to remove it, but it can be pointed elsewhere. */
+void kqnet_unregister(JanetStream *stream) {
+    Attempt attempt;
+    nobody.handle = stream->handle;
+    if (ATTEMPT(attempt)) janet_stream_edge_triggered(&nobody);
+    end(&attempt);
+}
+
+/* Closes a stream. Janet 1.42 raises an error where epoll does not know the descriptor, before it closes it. */
+void kqnet_close_stream(JanetStream *stream) {
+    Attempt attempt;
+    if (ATTEMPT(attempt)) {
+        janet_stream_close(stream);
+    } else {
+        stream->flags |= kqnet_stays_registered;
+        janet_stream_close(stream);
+    }
+    end(&attempt);
+}
+
+/* How Janet would print a value, or NULL where that raises: a type of another module may, and so does a text that
+ * would have more than 2 GiB. */
+const uint8_t *kqnet_description(Janet value) {
+    Attempt attempt;
+    const uint8_t *volatile text = NULL;
+    if (ATTEMPT(attempt)) text = janet_description(value);
+    end(&attempt);
+    return text;
 }

@@ -3,18 +3,38 @@
 use std::ffi::CString;
 
 use janetrs::lowlevel as c;
-use janetrs::{Janet, TaggedJanet};
+use janetrs::{Janet, JanetString, TaggedJanet};
 
 /// The argument at `index`, nil where there is none.
 pub fn arg(args: &[Janet], index: usize) -> Janet {
     args.get(index).copied().unwrap_or_else(Janet::nil)
 }
 
-/// How Janet would print a value.
+unsafe extern "C-unwind" {
+    fn kqnet_description(value: c::Janet) -> *const u8;
+}
+
+/// The most bytes of a value that an error shows.
+const SHOWN: usize = 200;
+
+/// How Janet would print a value, of which long strings are cut.
 pub fn describe(value: Janet) -> String {
-    // SAFETY: any value can be described, and the string lives until the next collection, which none of this starts.
+    match bytes(&value) {
+        Some(all) if all.len() > SHOWN => {
+            let start = description(JanetString::new(&all[..SHOWN]).into());
+            format!("{}… ({} bytes)", start.trim_end_matches('"'), all.len())
+        }
+        _ => description(value),
+    }
+}
+
+fn description(value: Janet) -> String {
+    // SAFETY: any value can be described. The string lives until the next collection, which none of this starts.
     unsafe {
-        let text = c::janet_description(value.into());
+        let text = kqnet_description(value.into());
+        if text.is_null() {
+            return "a value that cannot be printed".into();
+        }
         let length = (*c::janet_string_head(text)).length as usize;
         String::from_utf8_lossy(std::slice::from_raw_parts(text, length)).into_owned()
     }

@@ -17,9 +17,12 @@ use once_cell::unsync::OnceCell;
 
 use crate::boundary::guard;
 use crate::deadlines::Deadlines;
+use crate::fork::{self, Process};
 use crate::http::common::Common;
 use crate::listener::Listener;
+use crate::message::say;
 use crate::stream;
+use crate::value::string;
 
 thread_local! {
     static VM: RefCell<OnceCell<Vm>> = const { RefCell::new(OnceCell::new()) };
@@ -39,6 +42,12 @@ pub struct Vm {
     pub connections: *mut c::JanetTable,
     /// From stream to [`Listener`], with weak keys.
     listeners: *mut c::JanetTable,
+    /// The open listeners that must not be collected before they are closed.
+    held: *mut c::JanetTable,
+    /// The process that made the queue.
+    process: Process,
+    /// The queue's stream.
+    queue: *mut c::JanetStream,
     /// From stream to what `janet/kqnet/flight.janet` keeps of its handlers. Weak both ways, since that may refer to the
     /// stream; the handlers that need it hold it.
     flights: *mut c::JanetTable,
@@ -103,53 +112,93 @@ pub fn with<T>(body: impl FnOnce(&mut Vm) -> Result<T, String>) -> Result<T, Str
         let mut cell = cell.try_borrow_mut().map_err(|_| "kqnet: called from within itself".to_string())?;
         cell.get_or_try_init(Vm::new)?;
         match cell.get_mut() {
-            Some(vm) => body(vm),
+            Some(vm) => {
+                if !vm.process.is_current() {
+                    vm.renew()?;
+                }
+                body(vm)
+            }
             None => Err("kqnet: no event queue".into()),
         }
     })
 }
 
-/// Calls `body` if this VM has a queue and is not using it.
+/// Calls `body` if this VM has a queue of this process, and is not using it.
 pub fn with_existing(body: impl FnOnce(&mut Vm)) {
-    VM.with(|cell| {
-        if let Ok(mut cell) = cell.try_borrow_mut()
-            && let Some(vm) = cell.get_mut()
-        {
+    with_any(|vm| {
+        if vm.process.is_current() {
             body(vm);
         }
     });
 }
 
+/// The same, also where the queue is the parent's, which must not be touched.
+fn with_any<T>(body: impl FnOnce(&mut Vm) -> T) -> Option<T> {
+    VM.with(|cell| cell.try_borrow_mut().ok().and_then(|mut cell| cell.get_mut().map(body)))
+}
+
+/// The listening stream of a sentinel, and what is known of it.
+pub fn sentinel_of(fiber: *const c::JanetFiber) -> Option<(*mut c::JanetStream, *mut Listener)> {
+    with_any(|vm| {
+        // SAFETY: the table keeps what it has alive.
+        vm.entries().find(|&(_, listener)| unsafe { &*listener }.has_sentinel(fiber))
+    })
+    .flatten()
+}
+
+/// A listener is about to be closed, and may be collected from now on.
+pub fn release(stream: *mut c::JanetStream) {
+    // SAFETY: the table is rooted.
+    with_any(|vm| unsafe { c::janet_table_remove(vm.held, stream::wrap(stream).into()) });
+}
+
 impl Vm {
     fn new() -> Result<Self, String> {
-        let failed = |why: &dyn std::fmt::Display| format!("cannot make an event queue: {why}");
-        let (system, fd) = System::new().map_err(|errno| failed(&errno))?;
-        let stream = stream::make(fd, stream::Kind::Queue).map_err(|text| failed(&text))?;
+        let (system, queue) = make_queue()?;
         let (keys, common);
         // SAFETY: called from a function that Janet called. Nothing here starts a collection, so that the new values
         // live until they are held.
-        let [listeners, flights, connections] = unsafe {
+        let [listeners, flights, connections, held] = unsafe {
             // One root for all: Janet looks through its roots whenever a wait ends.
             let held = c::janet_array(16);
             c::janet_gcroot(c::janet_wrap_array(held));
             let hold = |value| c::janet_array_push(held, value);
             keys = Keys::new(&hold);
             common = Common::new(&hold);
-            let tables = [c::janet_table_weakk(4), c::janet_table_weakkv(4), c::janet_table(4)];
+            let tables = [c::janet_table_weakk(4), c::janet_table_weakkv(4), c::janet_table(4), c::janet_table(4)];
             for table in tables {
                 hold(c::janet_wrap_table(table));
             }
             // Its finalizer tells when the VM ends.
             hold(c::janet_wrap_abstract(c::janet_abstract(&raw const LIFE.0, 1)));
-            // The stream keeps its waiting fiber alive, and waiting keeps the stream alive.
-            let parked = c::janet_fiber(c::janet_thunk_delay(c::janet_wrap_nil()), 8, 0, ptr::null());
-            let read = c::JanetAsyncMode_JANET_ASYNC_LISTEN_READ;
-            c::janet_async_start_fiber(parked, stream, read, Some(on_ready), ptr::null_mut());
-            c::janet_ev_dec_refcount();
             tables
         };
-        let deadlines = Deadlines::default();
-        Ok(Self { engine: Engine::new(system), deadlines, keys, common, connections, listeners, flights })
+        let (engine, deadlines, process) = (Engine::new(system), Deadlines::default(), Process::current());
+        Ok(Self { engine, deadlines, keys, common, connections, listeners, flights, held, process, queue })
+    }
+
+    /// Goes on in a forked process, with a queue of its own. The listeners are the parent's until they are accepted from
+    /// here, and so are the connections whose deadlines are forgotten.
+    fn renew(&mut self) -> Result<(), String> {
+        let (system, queue) = make_queue()?;
+        self.engine.replace_kernel(system);
+        self.deadlines.clear();
+        stream::close(std::mem::replace(&mut self.queue, queue));
+        self.process = Process::current();
+        Ok(())
+    }
+
+    /// The listening streams that are known.
+    fn entries(&self) -> impl Iterator<Item = (*mut c::JanetStream, *mut Listener)> {
+        // SAFETY: the table is rooted, and `data` holds `capacity` pairs, of which those with a nil key are free.
+        let pairs = unsafe {
+            let table = &*self.listeners;
+            (0..table.capacity as usize).map(|index| &*table.data.add(index))
+        };
+        pairs.filter_map(|pair| {
+            let stream = stream::get(pair.key.into()).ok()?;
+            Some((stream, Listener::from_value(pair.value)))
+        })
     }
 
     /// What is known of a stream that was listening, closed or not.
@@ -164,17 +213,11 @@ impl Vm {
         unsafe { c::janet_wrap_table(self.flights) }.into()
     }
 
-    /// The streams of all listeners that are known.
+    /// The streams of all listeners that have statistics.
     pub fn streams(&self) -> Vec<Janet> {
-        // SAFETY: the table is rooted, and `data` holds `capacity` pairs, of which those with a nil key are free.
-        unsafe {
-            let table = &*self.listeners;
-            (0..table.capacity as usize)
-                .map(|index| (*table.data.add(index)).key)
-                .filter(|&key| !c::janet_checkabstract(key, &raw const c::janet_stream_type).is_null())
-                .map(Janet::from)
-                .collect()
-        }
+        // SAFETY: the table keeps what it has alive.
+        let counted = |listener: *mut Listener| unsafe { &*listener }.since.get().is_some();
+        self.entries().filter(|&(_, listener)| counted(listener)).map(|(stream, _)| stream::wrap(stream)).collect()
     }
 
     /// What is known of a listening stream.
@@ -197,12 +240,51 @@ impl Vm {
         }
         socket::check_listener(fd).map_err(|what| format!("the stream is not a listener: {what}"))?;
         let token = self.engine.add(fd, Limits::default(), ptr::null_mut());
-        let listener = Listener::make(token, socket::local_name(fd));
+        let listener = Listener::make(stream, token, socket::local_name(fd));
         self.engine.attach(token, listener);
         // SAFETY: as above; the listener is a value of this VM.
-        unsafe { c::janet_table_put(self.listeners, key.into(), Listener::wrap(listener)) };
+        unsafe {
+            c::janet_table_put(self.listeners, key.into(), Listener::wrap(listener));
+        }
         Ok(listener)
     }
+
+    /// An inherited listener, which the parent has too, must not be collected before it is closed, where Janet's loop
+    /// would be left with its address.
+    pub fn hold(&mut self, stream: *mut c::JanetStream) {
+        if stream::must_be_closed() {
+            // SAFETY: the table is rooted, and the stream live.
+            unsafe { c::janet_table_put(self.held, stream::wrap(stream).into(), c::janet_wrap_true()) };
+        }
+    }
+}
+
+/// Why a stream cannot be accepted from any more: what it is instead of a listener says more than the error of accept(2).
+pub fn cannot_accept(stream: *mut c::JanetStream, errno: Errno) -> String {
+    match stream::descriptor(stream).map(socket::check_listener) {
+        Some(Err(what)) => format!("cannot accept: the stream is not a listener: {what}"),
+        _ => format!("cannot accept: {errno}"),
+    }
+}
+
+/// Makes an event queue, and has Janet's loop call [`on_ready`] when it is ready.
+fn make_queue() -> Result<(System, *mut c::JanetStream), String> {
+    let failed = |why: &dyn std::fmt::Display| format!("cannot make an event queue: {why}");
+    let (system, fd) = System::new().map_err(|errno| failed(&errno))?;
+    let queue = stream::make(fd, stream::Kind::Queue).map_err(|text| failed(&text))?;
+    fork::own_loop(queue).map_err(|text| {
+        stream::close(queue);
+        failed(&text)
+    })?;
+    // SAFETY: called from a function that Janet called. The stream keeps its waiting fiber alive, and waiting keeps the
+    // stream alive.
+    unsafe {
+        let parked = c::janet_fiber(c::janet_thunk_delay(c::janet_wrap_nil()), 8, 0, ptr::null());
+        let read = c::JanetAsyncMode_JANET_ASYNC_LISTEN_READ;
+        c::janet_async_start_fiber(parked, queue, read, Some(on_ready), ptr::null_mut());
+        c::janet_ev_dec_refcount();
+    }
+    Ok((system, queue))
 }
 
 /// Gives connections to the fibers that wait for them.
@@ -226,7 +308,7 @@ impl Sink<OwnedFd, *mut Listener> for Deliver {
         let stream = match stream::make(conn, stream::Kind::Connection) {
             Ok(stream) => stream,
             Err(text) => {
-                eprintln!("kqnet: a connection was dropped: {text}");
+                say(&format!("a connection was dropped: {text}"));
                 return Next::Lost;
             }
         };
@@ -241,7 +323,7 @@ impl Sink<OwnedFd, *mut Listener> for Deliver {
         unsafe {
             let fiber = c::janet_fiber(handler, 64, 1, &value);
             if fiber.is_null() {
-                c::janet_stream_close(stream);
+                stream::close(stream);
                 return Next::Lost;
             }
             (*fiber).supervisor_channel = (*listener.fiber.get()).supervisor_channel;
@@ -254,8 +336,12 @@ impl Sink<OwnedFd, *mut Listener> for Deliver {
     fn failed(&mut self, listener: &*mut Listener, errno: Errno) {
         // SAFETY: as above.
         let listener = unsafe { &**listener };
-        let text = Janet::from(format!("cannot accept: {errno}").as_str());
-        listener.finish(text.into(), c::JanetSignal_JANET_SIGNAL_ERROR);
+        let fiber = listener.fiber.get();
+        if !fiber.is_null() {
+            // SAFETY: it waits for the stream.
+            let text = cannot_accept(unsafe { (*fiber).ev_stream }, errno);
+            listener.finish(string(&text).into(), c::JanetSignal_JANET_SIGNAL_ERROR);
+        }
     }
 
     fn starved(&mut self, listener: &*mut Listener, errno: Errno) {
@@ -264,7 +350,7 @@ impl Sink<OwnedFd, *mut Listener> for Deliver {
         let text = format!("accepting on {} pauses: {errno}", listener.name);
         let on_error = listener.on_error.get();
         if on_error.is_null() {
-            eprintln!("kqnet: {text}");
+            say(&text);
             return;
         }
         // SAFETY: the waiting fiber keeps the function alive, which was found to take two arguments.
@@ -280,7 +366,7 @@ impl Sink<OwnedFd, *mut Listener> for Deliver {
 }
 
 /// Janet's loop has found the queue readable.
-unsafe extern "C-unwind" fn on_ready(_fiber: *mut c::JanetFiber, event: c::JanetAsyncEvent) {
+unsafe extern "C-unwind" fn on_ready(fiber: *mut c::JanetFiber, event: c::JanetAsyncEvent) {
     let wakes = [
         c::JanetAsyncEvent_JANET_ASYNC_EVENT_READ,
         c::JanetAsyncEvent_JANET_ASYNC_EVENT_ERR,
@@ -288,9 +374,15 @@ unsafe extern "C-unwind" fn on_ready(_fiber: *mut c::JanetFiber, event: c::Janet
     ];
     if wakes.contains(&event) {
         guard("accepting", || {
+            if with_any(|vm| !vm.process.is_current()) == Some(true) {
+                // A forked child on a loop that finds the parent's queue ready. What is ready is the parent's.
+                // SAFETY: Janet calls this for the fiber that waits for the queue's stream.
+                stream::close(unsafe { (*fiber).ev_stream });
+                return;
+            }
             with_existing(|vm| {
                 if let Err(errno) = vm.engine.run(&mut Deliver) {
-                    eprintln!("kqnet: cannot read the event queue: {errno}");
+                    say(&format!("cannot read the event queue: {errno}"));
                 }
                 let now = vm.engine.now();
                 if let Some(wake) = vm.deadlines.expire(now) {
@@ -321,6 +413,7 @@ unsafe extern "C-unwind" fn end(_data: *mut c_void, _size: usize) -> i32 {
         VM.with(|cell| {
             if let Ok(mut cell) = cell.try_borrow_mut() {
                 cell.take();
+                fork::forget_queue();
             }
         });
     });

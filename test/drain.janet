@@ -301,7 +301,7 @@
 (t/test "wrong arguments are named, and the listener goes on"
   (with [l (kqnet/server host 0 (fn [conn] (defer (:close conn) (:write conn (:read conn 100)))))]
     (each value [-1 "5" :soon math/nan]
-      (t/same (string/format "kqnet/drain: :seconds must be a number of seconds, got %q" value)
+      (t/same (string/format "kqnet/drain: :seconds must be a number of seconds from 0 to 1e9, or math/inf, got %q" value)
               (t/raised |(kqnet/drain l value))))
     (each value [1 "yes" :true]
       (t/same (string/format "kqnet/drain: :cancel must be true or false, got %q" value)

@@ -227,8 +227,16 @@
       (def result (t/background |(call l)))
       (ev/sleep 0)
       (net/shutdown l)
-      (t/same [false "cannot accept: invalid argument"] (ev/take result) name)
+      (t/same [false "cannot accept: the stream is not a listener: it is not listening"] (ev/take result) name)
       (neither "cannot accept: the stream is not a listener: it is not listening" l))))
+
+(t/test "a server has its listener from the moment that it returns"
+  (with [l (kqnet/server host 0 echo)]
+    # Its fiber has not had a turn yet.
+    (neither "cannot accept on 127.0.0.1:PORT: another fiber is accepting on this listener" l {"PORT" (t/port l)})
+    (t/same "hello\n" (t/ask l))
+    (neither "cannot accept on 127.0.0.1:PORT: another fiber is accepting on this listener" l {"PORT" (t/port l)})
+    (t/same "hello\n" (t/ask l))))
 
 (t/test "a second fiber on one listener"
   (each [name call] [["accept" |(kqnet/accept $)]
@@ -265,6 +273,9 @@
     (refused "a timeout is a number of seconds, got :soon" |(kqnet/accept l :soon))
     (refused "a timeout is a number of seconds, got \"1\"" |(kqnet/accept l "1"))
     (refused "a timeout is a number of seconds, got nan" |(kqnet/accept l math/nan))
+    (each seconds [1e10 1e18 -1e10 math/-inf]
+      (refused (string/format "a timeout is at most 1e9 seconds, or math/inf for none, got %q" seconds)
+               |(kqnet/accept l seconds)))
     (goes-on l)))
 
 (t/test "a cancelled accept"

@@ -72,6 +72,27 @@
   (t/check (string/find "kqnet/install: loaded too late: " err) "a warning")
   (t/check (string/find "janet -l kqnet/install PROGRAM" err) "what to do"))
 
+(t/test "imported after a function that uses core's, it names the function"
+  (each uses ['(defn serve [] (net/server "127.0.0.1" 0 print))
+              '(defn- serve [] (fn [] (let [l (net/listen "127.0.0.1" 0)] (net/accept-loop l print))))
+              '(var serve (fn [l] (net/accept l)))]
+    (scratch-program ~[(defn harmless [] (net/connect "127.0.0.1" 1)) ,uses (import kqnet/install)]
+      (fn [path]
+        (with [process (t/start-janet path)]
+          (t/same 0 (:wait process))
+          (t/wait-until "the end of its errors" |(process :err-ended))
+          (t/check (string/find "the function serve was compiled before" (process :err)) (string (process :err))))))))
+
+(t/test "imported first thing in a program, it says nothing"
+  (scratch-program '[(defn harmless [] (net/connect "127.0.0.1" 1))
+                     (import kqnet/install)
+                     (defn serve [] (net/server "127.0.0.1" 0 print))]
+    (fn [path]
+      (with [process (t/start-janet path)]
+        (t/same 0 (:wait process))
+        (t/wait-until "the end of its errors" |(process :err-ended))
+        (t/same "" (string (process :err)))))))
+
 (t/test "loaded first, it says nothing"
   (def [status out err] (t/run-forms '[(import kqnet/install) (import spork/http)]))
   (t/same [0 "" ""] [status out err]))

@@ -40,6 +40,17 @@
   "The error that a handler is cancelled with."
   "the server is draining")
 
+(defn- cancel-all
+  "Cancels handlers. That they are is no error of the program, so only other errors are printed."
+  [tasks]
+  (def ends (ev/chan (length tasks)))
+  (def unsupervised (count |(native/cancel $ cancelled ends) tasks))
+  (ev/go (fn cancelled-handlers []
+           (repeat unsupervised
+             (match (ev/take ends)
+               [:error task] (unless (= cancelled (fiber/last-value task))
+                               (protect (debug/stacktrace task (fiber/last-value task) ""))))))))
+
 (defn drain
   "See kqnet/drain."
   [listener seconds cancel]
@@ -52,5 +63,5 @@
   (while (and (next (others listener me)) (< (os/clock :monotonic) deadline))
     (ev/sleep 0.01))
   (def left (others listener me))
-  (when cancel (each task left (ev/cancel task cancelled)))
+  (when cancel (cancel-all left))
   (length left))

@@ -45,14 +45,14 @@
 (defn accept
   ``Waits for the next connection on a listener, and returns its stream (core/stream), or nil
   once the listener is closed. `timeout` is in seconds; without a connection in that time, it
-  raises an error. Raises one too when the stream is closed or not a listener, and when another
+  raises an error; at most 1e9, and math/inf is as none. Raises one too when the stream is closed or not a listener, and when another
   fiber is accepting on it.``
   [listener &opt timeout]
   (native/accept listener timeout))
 
 (defn- run-loop
-  [listener handler {:batch batch :max-connections most :max-accept-rate rate :on-error on-error}]
-  (native/accept-loop listener (flight/counted listener handler) batch most rate on-error))
+  [listener handler {:batch batch :max-connections most :max-accept-rate rate :on-error on-error} &opt claimant]
+  (native/accept-loop listener (flight/counted listener handler) batch most rate on-error claimant))
 
 (defn accept-loop
   ``Accepts connections until the listener is closed, and returns the listener then. Each
@@ -92,11 +92,11 @@
   (when handler (native/check-handler handler))
   (def listener (open-listener host port opts))
   (when handler
-    (native/take-in listener)
+    (native/claim listener)
     (ev/go (fn kqnet-server []
              # It may be closed before this fiber has its first turn.
              (when (native/open? listener)
-               (run-loop listener handler opts)))))
+               (run-loop listener handler opts true)))))
   listener)
 
 (defn drain

@@ -4,6 +4,7 @@
 ### Runs a program that was written for net/ on kqnet: janet -l kqnet/install app.janet
 ###
 
+(import ./_native :as native)
 (import ./init :as kqnet)
 
 (def replaced
@@ -21,11 +22,37 @@
   [path]
   (string/has-prefix? folder path))
 
-# Janet puts the value of such a name into a function when it compiles it, so what was loaded
+# Janet puts the value of such a name into a function when it compiles it, so what was compiled
 # before keeps core's functions.
-(when-let [early (first (sort (filter |(not (own? $)) (keys module/cache))))]
-  (eprint "kqnet/install: loaded too late: " early " was loaded before and may go on with core's "
-          "net/ functions; run the program by: janet -l kqnet/install PROGRAM"))
+
+(defn- keeps-core?
+  "Whether a function, or one within it, has one of core's functions."
+  [f]
+  (def cores (map |(in (in root-env $) :value) (keys replaced)))
+  (defn has? [{:constants constants :defs defs}]
+    (or (some |(has-value? cores $) (or constants []))
+        (some has? (or defs []))))
+  (has? (disasm f)))
+
+(defn- early-function
+  "The name of a function in the files that are being run which has one of core's functions."
+  []
+  (some (fn [env]
+          (find (fn [name]
+                  (def entry (in env name))
+                  (def value (if (table? entry) (or (get entry :value) (get-in entry [:ref 0]))))
+                  (and (symbol? name) (function? value) (keeps-core? value)))
+                (sort (filter symbol? (keys env)))))
+        (filter |(not (or (= $ root-env) (= $ (curenv)))) (native/environments))))
+
+(defn- say
+  [what]
+  (native/say (string "kqnet/install: loaded too late: " what "; run the program by: janet -l kqnet/install PROGRAM")))
+
+(if-let [early (first (sort (filter |(not (own? $)) (keys module/cache))))]
+  (say (string early " was loaded before and may go on with core's net/ functions"))
+  (when-let [name (early-function)]
+    (say (string "the function " name " was compiled before and goes on with core's net/ functions"))))
 
 (eachp [name value] replaced
   (put (in root-env name) :value value))

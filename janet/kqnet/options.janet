@@ -10,7 +10,7 @@
   [x]
   (and (number? x) (pos? x) (<= x 9007199254740991) (= x (math/floor x))))
 (defn- positive? [x] (and (number? x) (pos? x) (< x math/inf)))
-(defn- seconds? [x] (and (number? x) (>= x 0)))
+(defn- seconds? [x] (and (number? x) (or (<= 0 x 1e9) (= x math/inf))))
 (defn- permissions? [x] (and (int? x) (<= 0 x 8r777)))
 (defn- path? [x] (and (string? x) (or (empty? x) (string/has-prefix? "/" x))))
 (defn- stream? [x] (= :core/stream (type x)))
@@ -18,13 +18,13 @@
 (def specs
   "Every option of kqnet: what its value must be, in words, and the check."
   {:backlog ["a positive integer" positive-integer?]
-   :body-timeout ["a number of seconds" seconds?]
+   :body-timeout ["a number of seconds from 0 to 1e9, or math/inf" seconds?]
    :batch ["a positive integer" positive-integer?]
    :cancel ["true or false" boolean?]
-   :drain-timeout ["a number of seconds" seconds?]
-   :head-timeout ["a number of seconds" seconds?]
+   :drain-timeout ["a number of seconds from 0 to 1e9, or math/inf" seconds?]
+   :head-timeout ["a number of seconds from 0 to 1e9, or math/inf" seconds?]
    :hidden ["true or false" boolean?]
-   :idle-timeout ["a number of seconds" seconds?]
+   :idle-timeout ["a number of seconds from 0 to 1e9, or math/inf" seconds?]
    :index ["a file's name, or false" |(or (string? $) (false? $))]
    :listener ["a listening stream" stream?]
    :max-accept-rate ["a positive number" positive?]
@@ -38,9 +38,9 @@
    :on-error ["a function" function?]
    :prefix ["a path such as \"/assets\"" path?]
    :reuse-port ["true or false" boolean?]
-   :seconds ["a number of seconds" seconds?]
+   :seconds ["a number of seconds from 0 to 1e9, or math/inf" seconds?]
    :symlinks ["true or false" boolean?]
-   :write-timeout ["a number of seconds" seconds?]})
+   :write-timeout ["a number of seconds from 0 to 1e9, or math/inf" seconds?]})
 
 (defn- fail
   [who & parts]

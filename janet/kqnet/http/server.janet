@@ -51,10 +51,10 @@
       (native/nodelay given)
       (native/listen host port :stream false backlog reuse-port true mode)))
   (def serve (connection/handler listener handler config on-error))
-  (native/take-in listener)
+  (native/claim listener)
   (ev/go (fn http-server []
            (when (native/open? listener)
-             (native/accept-loop listener serve batch most rate))))
+             (native/accept-loop listener serve batch most rate nil true))))
   listener)
 
 (defn server

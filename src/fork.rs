@@ -1,0 +1,129 @@
+//! Forks: whether Janet's loop, and what kqnet made, belong to this process.
+//!
+//! `os/posix-fork` copies the whole VM, but the kernel's objects behind it are shared: what the child deregisters or
+//! reads from an epoll instance is gone for the parent. So the child gets a loop of its own at once, where that is
+//! possible, and nothing that the parent made is deregistered, removed or read in the child.
+
+#[cfg(not(kqueue))]
+mod epoll;
+
+use std::cell::Cell;
+#[cfg(not(kqueue))]
+use std::cell::RefCell;
+use std::ffi::c_int;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use janetrs::lowlevel as c;
+
+unsafe extern "C" {
+    fn pthread_atfork(
+        prepare: Option<unsafe extern "C" fn()>,
+        parent: Option<unsafe extern "C" fn()>,
+        child: Option<unsafe extern "C" fn()>,
+    ) -> c_int;
+}
+
+/// How often the process was forked on the way to this one.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+thread_local! {
+    /// The stream of this thread's event queue, by which Janet's own epoll instance is found.
+    static QUEUE: Cell<*const c::JanetStream> = const { Cell::new(std::ptr::null()) };
+    /// Janet's loop on this thread is the parent's too, or did not survive the fork.
+    static IS_SHARED: Cell<bool> = const { Cell::new(false) };
+}
+
+#[cfg(not(kqueue))]
+thread_local! {
+    /// What was registered with Janet's loop right before the last fork, where there was a queue.
+    static SNAPSHOT: RefCell<Option<Result<Option<epoll::Snapshot>, &'static str>>> = const { RefCell::new(None) };
+}
+
+/// A process: the one that calls [`Process::current`], told from those that it forks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process(u32);
+
+impl Process {
+    /// The running process.
+    pub fn current() -> Self {
+        Self(FORKS.load(Ordering::Relaxed))
+    }
+
+    /// Whether this is the running process.
+    pub fn is_current(self) -> bool {
+        self == Self::current()
+    }
+}
+
+/// Has forks noticed from now on. Called when the module is loaded.
+pub fn watch() {
+    static ONCE: Once = Once::new();
+    // SAFETY: the handlers call only what may be called then. The module is never unloaded. Without memory
+    // for the registration, forks go unnoticed, as they do in Janet.
+    ONCE.call_once(|| _ = unsafe { pthread_atfork(Some(before), None, Some(in_child)) });
+}
+
+/// Takes note of the stream of a new queue of this thread's VM. After a fork, Janet's loop must be this process's own.
+///
+/// # Errors
+/// Says why the loop is not.
+pub fn own_loop(queue: *const c::JanetStream) -> Result<(), String> {
+    if IS_SHARED.get() {
+        // SAFETY: the caller has just made the stream.
+        replace_loop(unsafe { &*queue })?;
+        IS_SHARED.set(false);
+    }
+    QUEUE.set(queue);
+    Ok(())
+}
+
+/// Whether Janet's loop on this thread is not this process's own.
+pub fn is_loop_shared() -> bool {
+    IS_SHARED.get()
+}
+
+/// The VM of this thread has ended.
+pub fn forget_queue() {
+    QUEUE.set(std::ptr::null());
+}
+
+/// Runs on the thread that forks.
+unsafe extern "C" fn before() {
+    #[cfg(not(kqueue))]
+    {
+        // SAFETY: null, or a stream that the VM keeps until `forget_queue`.
+        let snapshot = unsafe { QUEUE.get().as_ref() }.map(epoll::Snapshot::take);
+        SNAPSHOT.replace(snapshot);
+    }
+}
+
+/// Runs in the child, on the thread that forked.
+unsafe extern "C" fn in_child() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+    #[cfg(not(kqueue))]
+    let is_shared = SNAPSHOT.with_borrow(|snapshot| match snapshot {
+        Some(Ok(Some(snapshot))) => snapshot.separate(None).is_err(),
+        Some(Ok(None)) => false,
+        Some(Err(_)) | None => true,
+    });
+    #[cfg(kqueue)]
+    let is_shared = true;
+    IS_SHARED.set(is_shared);
+}
+
+#[cfg(not(kqueue))]
+fn replace_loop(queue: &c::JanetStream) -> Result<(), String> {
+    let separated = match epoll::Snapshot::take(queue) {
+        Ok(Some(snapshot)) => snapshot.separate(Some(queue.handle)),
+        Ok(None) => Ok(()),
+        Err(what) => Err(what),
+    };
+    separated
+        .map_err(|what| format!("a forked process needs an event loop of its own: {what}; start a new process instead"))
+}
+
+#[cfg(kqueue)]
+fn replace_loop(_queue: &c::JanetStream) -> Result<(), String> {
+    Err("Janet's event loop does not survive a fork on this system (kqueue(2)); start a new process instead".into())
+}

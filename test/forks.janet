@@ -1,0 +1,188 @@
+###
+### forks.janet
+###
+### Programs that fork: what the child does is not felt in the parent, and the child can serve too.
+###
+
+(import ./support :as t)
+(import kqnet)
+
+(def- setup
+  "Forms: a server that says which process answered, and what runs when a client asks for it."
+  '[(var who "parent")
+    (def actions @{})
+    (defn say [text] (print text) (flush))
+    (defn ask [port text]
+      (with [conn (net/connect "127.0.0.1" port)]
+        (:write conn text)
+        (string (:read conn 100))))
+    (defn handle [conn]
+      (def text (string (:read conn 100)))
+      (when-let [action (actions text)] (action conn))
+      (:write conn (string who " " text))
+      (:close conn))
+    (defn child
+      "Runs a function in a forked process, which ends then. Returns the process."
+      [f]
+      (or (os/posix-fork)
+          (do
+            (set who "child")
+            (def [ok err] (protect (f)))
+            (unless ok (eprint "child: " err))
+            (os/exit (if ok 0 1)))))
+    (def l (kqnet/server "127.0.0.1" 0 handle))
+    (def port (last (net/localname l)))
+    (put actions "end" (fn [_] (ev/spawn (ev/sleep 0) (os/exit 0))))])
+
+(defn- serving
+  "Starts a program, given as more forms, that serves. Calls a function with its port and the program."
+  [forms f]
+  (with [program (t/start-forms ['(import kqnet) ;setup ;forms '(say port)])]
+    (def port (:port program))
+    (f port program)
+    (t/same (map |(string "parent " $) (range 30)) (t/together 30 |(t/ask port (string $))))
+    (t/same "parent end" (t/ask port "end"))
+    (t/same 0 (:wait program) (string (program :err)))
+    (t/wait-until "the end of its errors" |(program :err-ended))
+    (t/same "" (string (program :err)))))
+
+(def- kqueue? (= :kqueue (kqnet/backend)))
+
+(defn- needs-loop
+  []
+  (when (= :poll (t/event-loop))
+    (t/skip "on poll(2), the copies of the parent's fibers in the child take what is meant for the parent, with core too"))
+  (when kqueue? (t/skip "Janet's own loop does not survive a fork here")))
+
+(t/test "a child that ends at once"
+  (serving '[(put actions "fork" (fn [_] (os/proc-wait (child (fn [])))))]
+    (fn [port _]
+      (repeat 3 (t/same "parent fork" (t/ask port "fork"))))))
+
+(each [way form] [["its method" '(:close l)] ["ev/close" '(ev/close l)] ["a drain" '(kqnet/drain l 0)]
+                  ["the collector" '(do (set who nil) (gccollect))]]
+  (t/test (string "a child that closes the listener by " way)
+    (serving ~[(put actions "fork" (fn [_] (os/proc-wait (child (fn [] ,form)))))]
+      (fn [port _]
+        (repeat 3 (t/same "parent fork" (t/ask port "fork")))))))
+
+(t/test "the file of a unix socket outlives a child, in whatever way it closes"
+  (each form ['(do) '(:close u) '(ev/close u) '(kqnet/drain u 0)]
+    (def path (t/scratch "socket"))
+    (defer (protect (os/rm path))
+      (serving ~[(def u (kqnet/server :unix ,path handle))
+                 (put actions "fork" (fn [_] (os/proc-wait (child (fn [] ,form)))))]
+        (fn [port _]
+          (t/same "parent fork" (t/ask port "fork"))
+          (t/same :socket (os/stat path :mode) (string/format "%q" form))
+          (t/same "parent unix" (with [conn (net/connect :unix path)]
+                                  (:write conn "unix")
+                                  (t/receive conn)))))
+      (t/same nil (os/stat path) "the file after the parent's end"))))
+
+(t/test "a child that runs its loop while clients come takes none of the parent's"
+  (needs-loop)
+  (serving '[(put actions "fork" (fn [_]
+                                   (child (fn []
+                                            (def stop (ev/chan))
+                                            (protect (ev/with-deadline 1 (ev/take stop)))))))]
+    (fn [port _]
+      (t/same "parent fork" (t/ask port "fork"))
+      (repeat 10
+        (t/same (map |(string "parent " $) (range 20)) (t/together 20 |(t/ask port (string $))))))))
+
+(t/test "timeouts of parent and child are their own"
+  (needs-loop)
+  (serving '[(put actions "fork" (fn [_] (child (fn [] (ev/sleep 0.01)))))
+             (put actions "sleep" (fn [_] (ev/sleep 0.02)))]
+    (fn [port _]
+      (repeat 5
+        (t/same ["parent fork" ;(seq [_ :range [0 5]] "parent sleep")]
+                (t/together 6 |(t/ask port (if (zero? $) "fork" "sleep"))))))))
+
+(t/test "a server that is started anew in the child works, beside the parent's"
+  (needs-loop)
+  (serving '[(put actions "fork" (fn [conn]
+                                   (child (fn []
+                                            (:close conn)
+                                            (def own (kqnet/server "127.0.0.1" 0 handle))
+                                            (say (last (net/localname own)))
+                                            (ev/take (ev/chan))))))]
+    (fn [port program]
+      (t/same "parent fork" (t/ask port "fork"))
+      (def own (:port program))
+      (repeat 5
+        (t/same (map |(string "child " $) (range 20)) (t/together 20 |(t/ask own (string $))))
+        (t/same (map |(string "parent " $) (range 20)) (t/together 20 |(t/ask port (string $)))))
+      (t/same "child end" (t/ask own "end")))))
+
+(t/test "a program that forks before it has served anything"
+  (needs-loop)
+  (with [program (t/start-forms ['(import kqnet) ;(slice setup 0 6)
+                                 '(child (fn []
+                                           (def own (kqnet/server "127.0.0.1" 0 handle))
+                                           (put actions "end" (fn [_] (ev/spawn (ev/sleep 0) (os/exit 0))))
+                                           (say (last (net/localname own)))
+                                           (ev/take (ev/chan))))
+                                 ;(slice setup 6)
+                                 '(say port)])]
+    (def ports [(:port program) (:port program)])
+    (def answers (map |(t/ask $ "x") ports))
+    (t/same ["child x" "parent x"] (sort (array ;answers)))
+    (repeat 5
+      (each [port answer] (map tuple ports answers)
+        (t/same (seq [_ :range [0 20]] answer) (t/together 20 (fn [_] (t/ask port "x"))))))
+    (each port ports (t/ask port "end"))
+    (t/same 0 (:wait program) (string (program :err)))))
+
+(t/test "workers that are forked, on one listener"
+  (needs-loop)
+  (with [program (t/start-forms ['(import kqnet) ;(slice setup 0 6)
+                                 '(def l (kqnet/listen "127.0.0.1" 0))
+                                 '(defn work [] (kqnet/accept-loop l handle))
+                                 '(put actions "end" (fn [_] (ev/spawn (ev/sleep 0) (os/exit 0))))
+                                 '(child work)
+                                 '(say (last (net/localname l)))
+                                 '(work)])]
+    (def port (:port program))
+    (def seen @{})
+    (t/wait-until "answers of both"
+                  (fn []
+                    (each answer (t/together 20 (fn [_] (t/ask port "x"))) (put seen answer true))
+                    (= 2 (length seen))))
+    (t/same ["child x" "parent x"] (sort (keys seen)))
+    # Each ends when it is told.
+    (t/ask port "end")
+    (t/ask port "end")
+    (t/same 0 (:wait program) (string (program :err)))))
+
+(t/test "a child goes on with the connection of the handler that forked"
+  (needs-loop)
+  (serving '[(put actions "fork" (fn [conn]
+                                   (child (fn []
+                                            (:write conn "child: ")
+                                            (def text (:read conn 10))
+                                            (:write conn text)))
+                                   (:close conn)
+                                   (error "closed")))
+             # The handler's error is meant.
+             (setdyn *err* @"")]
+    (fn [port program]
+      (with [conn (t/send port "fork")]
+        (t/same "child: " (string (:read conn 7)))
+        (:write conn "and more")
+        (t/same "and more" (t/receive conn)))
+      (t/wait-until "the handler's error" |(string/find "closed" (program :err)))
+      (buffer/clear (program :err)))))
+
+(t/test "where Janet's loop does not survive a fork, a server in the child is an error that says so"
+  (unless kqueue? (t/skip "here it can be given another one"))
+  (serving '[(put actions "fork" (fn [conn]
+                                   (os/proc-wait
+                                     (child (fn []
+                                              (def err (last (protect (kqnet/server "127.0.0.1" 0 handle))))
+                                              (os/exit (if (string/find "does not survive a fork" err) 0 1)))))))]
+    (fn [port _]
+      (t/same "parent fork" (t/ask port "fork")))))
+
+(t/finish)

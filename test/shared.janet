@@ -1,0 +1,112 @@
+###
+### shared.janet
+###
+### Sockets that another process has too, closed here while it still has them: clients of the other
+### process must do no harm to this one.
+###
+
+(import ./support :as t)
+(import kqnet)
+
+(def- host "127.0.0.1")
+
+(def- kept-open
+  "Forms: a program that the closing of descriptors leaves alive, as a child with a socket for its stdin."
+  '[# A child that nothing refers to would be killed by the collector.
+    (def children @[])
+    (defn share [stream]
+      (array/push children (os/spawn ["sh" "-c" "exec sleep 60 >/dev/null 2>&1"] :p {:in stream})))
+    (defn collect
+      "Has what was freed written over."
+      []
+      (repeat 3
+        (gccollect)
+        (seq [i :range [0 2000]] (buffer/new-filled (+ 32 (% i 128)) 255))))
+    (defn say [text] (print text) (flush))
+    # The main fiber has no environment of its own to keep a closed stream alive.
+    (def commands (net/connect "127.0.0.1" (os/getenv "COMMANDS")))
+    (defn turns
+      "Lets the loop run until the test says so, and once more."
+      []
+      (while (def text (:read commands 1))
+        (repeat 5 (ev/sleep 0) (collect))
+        (say "alive"))
+      (each child children (os/proc-kill child true))
+      (os/exit 0))])
+
+(defn- start
+  "Starts such a program, and returns it with the connection by which it is told to go on."
+  [in & forms]
+  (with [commands (net/listen host 0)]
+    (def program
+      (t/start {:in in "COMMANDS" (string (t/port commands))}
+               (dyn *executable*) "-e" (t/source ['(import kqnet) ;kept-open ;forms '(turns)])))
+    [program (net/accept commands)]))
+
+(defn- stays-alive
+  "Has clients connect, send and leave, one by one, and sees that the program goes on."
+  [[program commands] &opt client]
+  (repeat 3
+    (when client (client))
+    (:write commands ".")
+    (t/same "alive" (:line program)))
+  (:close commands)
+  (t/same 0 (:wait program) (string (program :err))))
+
+(def- ways
+  "How a listener called l comes to its end, as forms."
+  '{"its method" (:close l)
+    "ev/close" (ev/close l)
+    "net/close" (net/close l)
+    "a drain" (kqnet/drain l 0)
+    "the collector" (do)
+    "a loop that ends" (do
+                         (ev/go (fn [l] (kqnet/accept-loop l (fn [conn] (:close conn)))) l)
+                         (ev/sleep 0)
+                         (ev/close l))
+    "a wait that is given up" (do (protect (kqnet/accept l 0.001)) (ev/close l))
+    "core's loop" (do
+                    (ev/go (fn [l] (net/accept-loop l (fn [conn] (:close conn)))) l)
+                    (ev/sleep 0)
+                    (:close l))})
+
+(def- unregistered-by-core?
+  "Whether core itself has its loop forget what it closes."
+  (t/version-at-least? [1 42]))
+
+(each way (sort (keys ways))
+  (t/test (string "an inherited listener that ends by " way ", and clients of the parent")
+    (with [l (net/listen host 0)]
+      (def child (start l ~(let [l (kqnet/from-fd 0)] ,(ways way) nil) '(collect)))
+      # Nobody accepts: the event stays with the listener.
+      (stays-alive child |(t/connect l))))
+
+  (t/test (string "a listener that a child has, and that ends by " way)
+    (unless (or (not= way "the collector") unregistered-by-core? (not= :epoll (t/event-loop)))
+      (t/skip "a listener that a child has too must be closed before Janet 1.42"))
+    (def program
+      (start (file/open "/dev/null")
+             ~(let [l (kqnet/listen "127.0.0.1" 0)]
+                (def port (last (net/localname l)))
+                (share l)
+                ,(ways way)
+                (say port))
+             '(collect)))
+    (def port (:port (first program)))
+    (stays-alive program |(t/connect port))))
+
+(each [way form] [["its method" '(:close conn)] ["ev/close" '(ev/close conn)] ["the collector" nil]]
+  (t/test (string "a connection that a child has, and that ends by " way)
+    (unless (or (= way "its method") unregistered-by-core? (not= :epoll (t/event-loop)))
+      (t/skip "core's functions of this version close connections only"))
+    (def program
+      (start (file/open "/dev/null")
+             ~(def l (kqnet/server "127.0.0.1" 0 (fn [conn] (share conn) ,form (say "closed"))))
+             '(say (last (net/localname l)))))
+    (with [client (t/connect (:port (first program)))]
+      (t/same "closed" (:line (first program)))
+      (:write (program 1) ".")
+      (t/same "alive" (:line (first program)))
+      (stays-alive program |(:write client "more")))))
+
+(t/finish)
