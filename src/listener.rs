@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
 use std::time::SystemTime;
 
 use janetrs::lowlevel as c;
@@ -115,10 +116,10 @@ impl Listener {
         self.tasks.borrow().iter().copied().collect()
     }
 
-    /// Removes a unix socket's file, once.
-    pub fn remove_file(&self) {
+    /// Removes a unix socket's file, once. `socket` is the descriptor, if it is open still.
+    pub fn remove_file(&self, socket: Option<RawFd>) {
         if let Some(file) = self.file.take() {
-            file.remove();
+            file.remove(socket);
         }
     }
 
@@ -198,7 +199,7 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
             }
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_CLOSE => {
                 vm::with_existing(|vm| vm.engine.close(listener.token));
-                listener.remove_file();
+                listener.remove_file(stream::descriptor(stream));
                 // As their docstrings say: the loop gives the stream, accept gives nil.
                 let value = if listener.handler.get().is_null() { janetrs::Janet::nil() } else { stream::wrap(stream) };
                 listener.finish(value.into(), c::JanetSignal_JANET_SIGNAL_OK);
@@ -236,7 +237,7 @@ unsafe extern "C-unwind" fn collect(data: *mut c_void, _size: usize) -> i32 {
         let place = data.cast::<Listener>();
         // SAFETY: Janet passes the memory that `make` initialized, and does so once.
         unsafe {
-            (*place).remove_file();
+            (*place).remove_file(None);
             vm::with_existing(|vm| vm.engine.forget((*place).token));
             place.drop_in_place();
         }

@@ -34,12 +34,13 @@
        ,;body)))
 
 (defn- dead-server
-  "Leaves the file of a server that was killed."
-  [path]
+  "Leaves the file of a server that was killed, of this socket type."
+  [path &opt kind]
   (with [server (t/start-forms ~[(import kqnet)
-                                 (def l (kqnet/server :unix ,path (fn [conn] (:close conn))))
+                                 (def l (kqnet/listen :unix ,path ,(or kind :stream)))
                                  (print "ready")
-                                 (flush)])]
+                                 (flush)
+                                 (ev/sleep 600)])]
     (t/same "ready" (:line server))
     (:signal server :kill)
     (:wait server))
@@ -63,8 +64,7 @@
 
 (t/test "the file of a dead server for datagrams is replaced"
   (with-path path
-    (:close (kqnet/listen :unix path :datagram))
-    (t/same :socket (mode path))
+    (dead-server path :datagram)
     (with [l (kqnet/server :unix path echo)]
       (t/same "hello" (ask path)))))
 
@@ -214,10 +214,80 @@
         (t/same nil (mode path))))))
 
 (t/test "the file of a listener that nobody accepts from is removed when it is closed or drained"
-  (each close [|(:close $) kqnet/drain]
+  (each close [|(:close $) ev/close net/close kqnet/drain]
     (with-path path
       (close (kqnet/listen :unix path))
       (t/same nil (mode path)))))
+
+(t/test "the file of a socket for datagrams is removed when it is closed, in whatever way"
+  (each close [|(:close $) ev/close net/close]
+    (with-path path
+      (def l (kqnet/listen :unix path :datagram))
+      (t/same :socket (mode path))
+      (close l)
+      (t/same nil (mode path)))))
+
+(defn- in-another-process
+  "A server on a path."
+  [path]
+  (def server (t/start-forms ~[(import kqnet)
+                               (def l (kqnet/server :unix ,path
+                                                    (fn [conn]
+                                                      (defer (:close conn)
+                                                        (:write conn (:read conn 100))))))
+                               (print "ready")
+                               (flush)]))
+  (t/same "ready" (:line server))
+  server)
+
+(t/test "the file of a successor stays, whatever becomes of the closed listener"
+  (each kind [:stream :datagram]
+    (each close [|(:close $) ev/close net/close]
+      (with-path path
+        # No variable keeps it, so that it is collected below.
+        (ev/take (t/background (fn [] (close (kqnet/listen :unix path kind)) nil)))
+        # As whoever restarts a server does.
+        (when (mode path) (os/rm path))
+        (with [server (in-another-process path)]
+          (repeat 3 (gccollect) (ev/sleep 0))
+          (t/same "hello" (ask path)))))))
+
+(t/test "the file stays when a child that was forked ends, or closes the listener"
+  (each end ['(os/exit 0) '(:close l) '(ev/close l) '(kqnet/drain l) '(do (set l nil) (gccollect))]
+    (with-path path
+      (with [server (t/start-forms ~[(import kqnet)
+                                     (var l (kqnet/listen :unix ,path))
+                                     (def child (os/posix-fork))
+                                     (unless child
+                                       ,end
+                                       (os/exit 0 true))
+                                     (os/proc-wait child)
+                                     (print (os/lstat ,path :mode))
+                                     (:close l)
+                                     (print (os/lstat ,path :mode))
+                                     (flush)])]
+        (t/same "socket" (:line server) (string/format "%q" end))
+        (t/same "" (:line server))))))
+
+(t/test "no file is left where there is no descriptor for the stream's queue"
+  (with-path path
+    (with [program (t/start-forms
+                     ~[(import kqnet)
+                       (def fillers @[])
+                       (while (def filler (try (file/open "/dev/null") ([_] nil)))
+                         (array/push fillers filler))
+                       (def results @[])
+                       (var l nil)
+                       (while (not l)
+                         (:close (array/pop fillers))
+                         (try
+                           (set l (kqnet/listen :unix ,path))
+                           ([err] (array/push results (os/lstat ,path :mode))))
+                         # Descriptors of streams that were made in vain.
+                         (gccollect))
+                       (print (> (length results) 1) " " (all nil? results))
+                       (flush)])]
+      (t/same "true true" (:line program)))))
 
 (t/test "the file of a listener that is collected is removed"
   (with-path path

@@ -36,9 +36,10 @@
   * :mode - permissions of a unix socket's file, such as 8r660, which it has from its creation
     on. Default: what the umask leaves.
 
-  The file of a unix socket is removed when the stream is closed; one that a dead server left
-  is replaced. Raises an error that names the address and the reason when it cannot listen
-  there, and when the :net-listen capability is sandboxed.``
+  The file of a unix socket is removed when the stream is closed, if it is certain to be the
+  stream's still, and by the process that made it only; one that a dead server left is replaced.
+  Raises an error that names the address and the reason when it cannot listen there, and when
+  the :net-listen capability is sandboxed.``
   [host port & args]
   (open-listener host port (options/split "kqnet/listen" [:type :no-reuse] listen-options args)))
 
