@@ -33,8 +33,8 @@
   * :reuse-port - let other sockets that do the same share the port (SO_REUSEPORT). Default
     false: unlike with `net/listen`, a port that is taken is an error.
   * :nodelay - set TCP_NODELAY on each connection. Default false.
-  * :mode - permissions of a unix socket's file, such as 8r660, which it has from its creation
-    on. Default: what the umask leaves.
+  * :mode - permissions of a unix socket's file, such as 8r660. The file never has wider ones,
+    and no other file's change. Default: what the umask leaves.
 
   The file of a unix socket is removed when the stream is closed, if it is certain to be the
   stream's still, and by the process that made it only; one that a dead server left is replaced.

@@ -130,17 +130,44 @@ fn bind_with_mode(fd: RawFd, address: &UnixAddress, mode: Option<u32>) -> Result
     syscall!(bind(fd, address, length)).map(drop)
 }
 
-/// Creates the file with its permissions. Here the umask alone decides.
+/// Creates the file with its permissions. Here the umask alone decides, and it is the process's: to change it for even a
+/// moment changes the files that other threads create then, and the umask that they find and put back when they change
+/// it too. A child has its own, and the socket that it binds is the same.
 #[cfg(not(all(target_os = "linux", not(feature = "emulated-kqueue"))))]
 fn bind_with_mode(fd: RawFd, address: &UnixAddress, mode: Option<u32>) -> Result<(), Errno> {
     let (address, length) = address.raw();
     let Some(mode) = mode else { return syscall!(bind(fd, address, length)).map(drop) };
-    // SAFETY: umask cannot fail.
-    let old = unsafe { libc::umask(0o777 & !(mode as libc::mode_t)) };
-    let bound = syscall!(bind(fd, address, length));
-    // SAFETY: as above.
-    unsafe { libc::umask(old) };
-    bound.map(drop)
+    let umask = 0o777 & !(mode as libc::mode_t);
+    let (mut from_child, to_parent) = io::pipe().map_err(|error| errno(&error))?;
+    let mut every = std::mem::MaybeUninit::uninit();
+    let mut before = std::mem::MaybeUninit::uninit();
+    // SAFETY: the sets are filled before they are read. The child calls nothing but what signal-safety(7) allows, on
+    // memory that was there before, and ends; signals are blocked so that none of the program's handlers runs in it.
+    let child = unsafe {
+        libc::sigfillset(every.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, every.as_ptr(), before.as_mut_ptr());
+        let child = libc::fork();
+        if child == 0 {
+            libc::umask(umask);
+            let error = if libc::bind(fd, address, length) == 0 { 0 } else { Errno::last().0 };
+            libc::write(to_parent.as_raw_fd(), std::ptr::from_ref(&error).cast(), size_of::<i32>());
+            libc::_exit(0);
+        }
+        let failed = Errno::last();
+        libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut());
+        if child == -1 { Err(failed) } else { Ok(child) }
+    }?;
+    drop(to_parent);
+    let mut error = [0; size_of::<i32>()];
+    // By the pipe, since the program may have its children waited for elsewhere.
+    let told = io::Read::read_exact(&mut from_child, &mut error);
+    while syscall!(waitpid(child, std::ptr::null_mut(), 0)) == Err(Errno(libc::EINTR)) {}
+    match (told, i32::from_ne_bytes(error)) {
+        (Ok(()), 0) => Ok(()),
+        (Ok(()), error) => Err(Errno(error)),
+        // Somebody killed it.
+        (Err(_), _) => Err(Errno(libc::EINTR)),
+    }
 }
 
 /// Gives a new file the permissions that the umask took away.

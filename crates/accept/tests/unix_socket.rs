@@ -260,6 +260,27 @@ fn a_file_never_has_wider_permissions_than_its_mode() {
 }
 
 #[test]
+fn a_mode_changes_nothing_for_what_others_create_meanwhile() {
+    let folder = Folder::new();
+    let other = folder.0.join("other");
+    let expected = {
+        let file = fs::File::create(&other).expect("a file");
+        file.metadata().expect("a file").permissions().mode()
+    };
+    let look = || {
+        fs::remove_file(&other).expect("the file");
+        let file = fs::File::create(&other).expect("a file");
+        assert_eq!(file.metadata().expect("a file").permissions().mode(), expected, "{expected:o}");
+    };
+    meanwhile(look, || {
+        for mode in [0o660, 0o600, 0o777].repeat(200) {
+            let listening = listen(&address(&folder.path()), &Options { mode: Some(mode), ..OPTIONS }).expect("free");
+            remove(&listening);
+        }
+    });
+}
+
+#[test]
 fn an_error_of_bind_is_told_with_a_mode_too() {
     let mode = Options { mode: Some(0o600), ..OPTIONS };
     let missing = listen(&address(Path::new("/no/such/folder/socket")), &mode);
