@@ -352,7 +352,10 @@
 (t/test "an abstract name has no file"
   (unless t/linux? (t/skip "abstract names are Linux's"))
   (def name (string "@" (last (string/split "/" (t/scratch "name")))))
-  (with [l (kqnet/server :unix name echo :mode 8r600)]
+  (t/same (string "cannot listen on unix:" name
+                  ": :mode is for the file of a unix socket, and an abstract name has none")
+          (t/raised |(kqnet/listen :unix name :mode 8r600)))
+  (with [l (kqnet/server :unix name echo)]
     (t/same nil (os/lstat name))
     # Older Janet fills the name up with NUL when it connects.
     (when (t/version-at-least? [1 38]) (t/same "hello" (ask name)))

@@ -39,7 +39,9 @@
   The file of a unix socket is removed when the stream is closed, if it is certain to be the
   stream's still, and by the process that made it only; one that a dead server left is replaced.
   Raises an error that names the address and the reason when it cannot listen there, and when
-  the :net-listen capability is sandboxed.``
+  the :net-listen capability is sandboxed. An option that can do nothing there is an error too:
+  :mode without such a file (on a port, or an abstract name), :reuse-port on a unix socket,
+  :nodelay on one or with :datagram, and :backlog with :datagram.``
   [host port & args]
   (open-listener host port (options/split "kqnet/listen" [:type :no-reuse] listen-options args)))
 
@@ -82,7 +84,8 @@
   ``Listens on an address, `host` and `port` as for `listen`, and, with a handler, runs
   `accept-loop` in a new fiber. Returns the listener. Takes the arguments of `net/server` (the
   handler, type and no-reuse follow the port), and by name the options of `listen` and
-  `accept-loop`, all of which are checked before anything is opened. Raises the errors of both.``
+  `accept-loop`, all of which are checked before anything is opened. Raises the errors of both,
+  and one for options of `accept-loop` without a handler.``
   [host port & args]
   (def opts (options/split "kqnet/server" [:handler :type :no-reuse]
                            [;listen-options ;loop-options] args))
@@ -90,7 +93,10 @@
   (assert (not (and handler (= kind :datagram)))
           "handler not supported for :datagram servers")
   (native/check-on-error (opts :on-error))
-  (when handler (native/check-handler handler))
+  (if handler
+    (native/check-handler handler)
+    (when-let [name (find |(has-key? opts $) loop-options)]
+      (error (string/format "kqnet/server: %q is for a server with a handler" name))))
   (def listener (open-listener host port opts))
   (when handler
     (native/take-in listener)

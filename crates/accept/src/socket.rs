@@ -45,7 +45,8 @@ pub enum Kind {
     Datagram,
 }
 
-/// How to listen.
+/// How to listen. An option that can do nothing at an address is an error there, since whoever gives it expects that it
+/// does; but for `reuse_address`, which is on by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Stream or datagram.
@@ -74,6 +75,8 @@ pub enum ListenError {
         /// Bytes that fit.
         most: usize,
     },
+    /// An option that can do nothing at this address: its name, and what it is for.
+    Misplaced(&'static str, &'static str),
     /// A system call failed.
     System(Errno),
 }
@@ -85,6 +88,7 @@ impl fmt::Display for ListenError {
             Self::PathTooLong { length, most } => {
                 write!(f, "the path has {length} bytes, and a unix socket's may have {most}")
             }
+            Self::Misplaced(option, purpose) => write!(f, ":{option} is for {purpose}"),
             Self::System(errno) => errno.fmt(f),
         }
     }
@@ -95,6 +99,27 @@ impl std::error::Error for ListenError {}
 impl From<Errno> for ListenError {
     fn from(errno: Errno) -> Self {
         Self::System(errno)
+    }
+}
+
+impl Options {
+    /// Whether each option that is given can do something at an address.
+    fn check(&self, address: &Address) -> Result<(), ListenError> {
+        let is_unix = matches!(address, Address::Unix(_));
+        let is_stream = self.kind == Kind::Stream;
+        let misplaced = |option, purpose| Err(ListenError::Misplaced(option, purpose));
+        match address {
+            Address::Inet { .. } if self.mode.is_some() => misplaced("mode", "the file of a unix socket"),
+            Address::Unix(path) if self.mode.is_some() && is_abstract(path) => {
+                misplaced("mode", "the file of a unix socket, and an abstract name has none")
+            }
+            _ if self.reuse_port && is_unix => misplaced("reuse-port", "ports, and a unix socket has none"),
+            _ if self.nodelay && (is_unix || !is_stream) => misplaced("nodelay", "TCP"),
+            _ if self.backlog.is_some() && !is_stream => {
+                misplaced("backlog", "connections, and a :datagram socket has none")
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -111,8 +136,10 @@ pub struct Listening {
 /// have SO_NOSIGPIPE with it set, which accepted connections inherit.
 ///
 /// # Errors
-/// Where the address cannot be found, or the first usable result of the look-up cannot be bound.
+/// Where an option can do nothing at the address, where the address cannot be found, or where the first usable result of
+/// the look-up cannot be bound.
 pub fn listen(address: &Address, options: &Options) -> Result<Listening, ListenError> {
+    options.check(address)?;
     match address {
         Address::Unix(path) => listen_unix(path, options),
         Address::Inet { host, port } => Ok(Listening { socket: listen_inet(host, port, options)?, file: None }),
@@ -257,13 +284,13 @@ fn configured(family: i32, protocol: i32, options: &Options) -> Result<OwnedFd, 
     if options.reuse_address {
         set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEADDR)?;
     }
-    if options.reuse_port && family != libc::AF_UNIX {
+    if options.reuse_port {
         #[cfg(target_os = "freebsd")]
         set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEPORT_LB)?;
         #[cfg(not(target_os = "freebsd"))]
         set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEPORT)?;
     }
-    if options.nodelay && family != libc::AF_UNIX && options.kind == Kind::Stream {
+    if options.nodelay {
         nodelay(raw)?;
     }
     no_sigpipe(raw)?;

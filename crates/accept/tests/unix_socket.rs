@@ -435,6 +435,14 @@ fn a_path_of_the_greatest_length_is_taken_over_and_removed() {
 }
 
 #[test]
+fn an_error_in_listening_leaves_no_file() {
+    let folder = Folder::new();
+    let backlog = Options { kind: Kind::Datagram, backlog: Some(1), ..OPTIONS };
+    assert!(listen(&address(&folder.path()), &backlog).is_err());
+    assert!(!folder.path().exists());
+}
+
+#[test]
 fn an_abstract_name_and_a_port_have_no_file() {
     if cfg!(target_os = "linux") {
         let name = CString::new(format!("@kqnet-{}", std::process::id())).expect("no NUL");
@@ -442,4 +450,38 @@ fn an_abstract_name_and_a_port_have_no_file() {
     }
     let inet = Address::Inet { host: c"127.0.0.1".into(), port: c"0".into() };
     assert_eq!(listen(&inet, &OPTIONS).expect("a port").file, None);
+}
+
+#[test]
+fn an_option_that_can_do_nothing_at_an_address_is_an_error_that_says_what_it_is_for() {
+    let folder = Folder::new();
+    let unix = address(&folder.path());
+    let inet = Address::Inet { host: c"127.0.0.1".into(), port: c"0".into() };
+    let datagram = Options { kind: Kind::Datagram, ..OPTIONS };
+    let mode = Options { mode: Some(0o600), ..OPTIONS };
+    let mut cases = vec![
+        (&inet, mode, ":mode is for the file of a unix socket"),
+        (&inet, Options { mode: Some(0o600), ..datagram }, ":mode is for the file of a unix socket"),
+        (&unix, Options { reuse_port: true, ..OPTIONS }, ":reuse-port is for ports, and a unix socket has none"),
+        (&unix, Options { nodelay: true, ..OPTIONS }, ":nodelay is for TCP"),
+        (&inet, Options { nodelay: true, ..datagram }, ":nodelay is for TCP"),
+        (
+            &inet,
+            Options { backlog: Some(1), ..datagram },
+            ":backlog is for connections, and a :datagram socket has none",
+        ),
+    ];
+    let name = Address::Unix(c"@kqnet-no-file".into());
+    if cfg!(target_os = "linux") {
+        cases.push((&name, mode, ":mode is for the file of a unix socket, and an abstract name has none"));
+    }
+    for (address, options, expected) in cases {
+        let error = listen(address, &options).expect_err(expected);
+        assert_eq!(error.to_string(), expected);
+        assert!(!folder.path().exists());
+    }
+    // And what can do something is none.
+    listen(&inet, &Options { reuse_port: true, ..datagram }).expect("a port");
+    listen(&inet, &Options { nodelay: true, reuse_port: true, backlog: Some(1), ..OPTIONS }).expect("a port");
+    listen(&unix, &Options { backlog: Some(1), ..mode }).expect("a free path");
 }
