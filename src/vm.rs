@@ -192,10 +192,15 @@ impl Vm {
         {
             return Ok(known);
         }
+        // SAFETY: as above.
+        let broken = unsafe { known.as_ref() }.and_then(|listener| self.engine.broken(listener.token));
         if !stream::is_acceptable(stream) {
             return Err("the stream is not a listener".into());
         }
         socket::check_listener(fd).map_err(|what| format!("the stream is not a listener: {what}"))?;
+        if let Some(errno) = broken {
+            return Err(errno.to_string());
+        }
         let token = self.engine.add(fd, Limits::default(), ptr::null_mut());
         let listener = Listener::make(token, socket::local_name(fd));
         self.engine.attach(token, listener);

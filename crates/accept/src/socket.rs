@@ -6,6 +6,7 @@ use std::mem::{MaybeUninit, offset_of, size_of};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
+pub use crate::check::{NotListener, check_listener};
 use crate::errno::Errno;
 use crate::sys::syscall;
 use crate::unix_socket::{self, SocketFile};
@@ -346,14 +347,6 @@ pub(crate) fn no_sigpipe(fd: RawFd) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Reads an integer option.
-fn option(fd: RawFd, name: i32) -> Result<i32, Errno> {
-    let mut value: libc::c_int = 0;
-    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
-    syscall!(getsockopt(fd, libc::SOL_SOCKET, name, ptr::from_mut(&mut value).cast(), &mut length))?;
-    Ok(value)
-}
-
 /// The address that a socket is bound to, with its length.
 fn local_address(fd: RawFd) -> Result<(libc::sockaddr_storage, usize), Errno> {
     // SAFETY: a sockaddr_storage is integers and bytes, all of which may be zero.
@@ -407,48 +400,6 @@ pub fn local_name(fd: RawFd) -> String {
             format!("unix:{}", String::from_utf8_lossy(&bytes))
         }
         family => format!("a socket of family {family}"),
-    }
-}
-
-/// Why a descriptor cannot be accepted from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotListener {
-    /// There is no such descriptor.
-    NotOpen,
-    /// It was not inherited: it would have been closed on exec.
-    Own,
-    /// It is closed, or no socket.
-    NotSocket,
-    /// It is a socket for datagrams.
-    NotStream,
-    /// It is a connection, or not listening yet.
-    NotListening,
-}
-
-impl fmt::Display for NotListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotOpen => "it is not open",
-            Self::Own => "it is not inherited, or was taken over already",
-            Self::NotSocket => "it is not a socket",
-            Self::NotStream => "it is a datagram socket",
-            Self::NotListening => "it is not listening",
-        })
-    }
-}
-
-/// Checks that a descriptor is a listening stream socket.
-///
-/// # Errors
-/// What it is instead.
-pub fn check_listener(fd: RawFd) -> Result<(), NotListener> {
-    if option(fd, libc::SO_TYPE).map_err(|_| NotListener::NotSocket)? != libc::SOCK_STREAM {
-        return Err(NotListener::NotStream);
-    }
-    match option(fd, libc::SO_ACCEPTCONN) {
-        Ok(0) => Err(NotListener::NotListening),
-        // OpenBSD and NetBSD know the option; where it is unknown, accept will tell.
-        _ => Ok(()),
     }
 }
 
