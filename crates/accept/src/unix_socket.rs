@@ -111,7 +111,7 @@ pub(crate) fn bind(fd: RawFd, address: &UnixAddress, mode: Option<u32>) -> Resul
     }
     let file = SocketFile::at(address.path());
     if let Some(mode) = mode {
-        set_mode(address.path(), mode as libc::mode_t).inspect_err(|_| {
+        set_mode(address.path(), mode).inspect_err(|_| {
             if let Some(file) = &file {
                 file.remove(Some(fd));
             }
@@ -171,10 +171,11 @@ fn bind_with_mode(fd: RawFd, address: &UnixAddress, mode: Option<u32>) -> Result
 }
 
 /// Gives a new file the permissions that the umask took away.
-fn set_mode(path: &CStr, mode: libc::mode_t) -> Result<(), Errno> {
-    if fs::symlink_metadata(as_path(path)).map_err(|error| errno(&error))?.mode() & 0o777 == u32::from(mode) {
+fn set_mode(path: &CStr, mode: u32) -> Result<(), Errno> {
+    if fs::symlink_metadata(as_path(path)).map_err(|error| errno(&error))?.mode() & 0o777 == mode {
         return Ok(());
     }
+    let mode = mode as libc::mode_t;
     // Whoever may write to the folder could have put a link in its place.
     match syscall!(fchmodat(libc::AT_FDCWD, path.as_ptr(), mode, libc::AT_SYMLINK_NOFOLLOW)) {
         // Before Linux 6.6, where /proc is not mounted.
