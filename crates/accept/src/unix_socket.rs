@@ -5,7 +5,7 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
@@ -49,7 +49,7 @@ impl SocketFile {
         let _ = if is_held {
             remove_only(&self.path, self.identity)
         } else {
-            let _lock = lock_folder(&self.path);
+            let _lock = lock_folder(&self.path, LOCK_ATTEMPTS_IN_REMOVAL);
             match is_dead(&self.path, self.identity) {
                 Ok(true) => remove_only(&self.path, self.identity),
                 _ => Ok(()),
@@ -63,8 +63,8 @@ impl SocketFile {
 struct Identity {
     device: u64,
     inode: u64,
-    /// Few file systems do not know when a file was created. Nothing writes to a socket's file, so the time of its last
-    /// change tells the same; unlike its permissions', it stays when the file is moved.
+    /// Where the file system does not know when a file was created, the time at which it was last written to: nothing
+    /// writes to a socket's file, and moving it changes another time.
     created: Option<SystemTime>,
 }
 
@@ -96,7 +96,7 @@ fn errno(error: &io::Error) -> Errno {
 pub(crate) fn bind(fd: RawFd, address: &UnixAddress, mode: Option<u32>) -> Result<Option<SocketFile>, Errno> {
     let path = as_path(address.path());
     // Kernels make the file first, and then connect the socket with it. Who asks in between finds a dead server's file.
-    let _lock = lock_folder(path);
+    let _lock = lock_folder(path, LOCK_ATTEMPTS);
     match bind_with_mode(fd, address, mode) {
         Err(Errno(libc::EADDRINUSE)) => {
             let metadata = fs::symlink_metadata(path).ok().filter(|metadata| metadata.file_type().is_socket());
@@ -110,12 +110,8 @@ pub(crate) fn bind(fd: RawFd, address: &UnixAddress, mode: Option<u32>) -> Resul
         result => result?,
     }
     let file = SocketFile::at(address.path());
-    if let Some(mode) = mode {
-        set_mode(address.path(), mode).inspect_err(|_| {
-            if let Some(file) = &file {
-                file.remove(Some(fd));
-            }
-        })?;
+    if let (Some(file), Some(mode)) = (&file, mode) {
+        set_mode(address.path(), file.identity, mode).inspect_err(|_| file.remove(Some(fd)))?;
     }
     Ok(file)
 }
@@ -171,8 +167,9 @@ fn bind_with_mode(fd: RawFd, address: &UnixAddress, mode: Option<u32>) -> Result
 }
 
 /// Gives a new file the permissions that the umask took away.
-fn set_mode(path: &CStr, mode: u32) -> Result<(), Errno> {
-    if fs::symlink_metadata(as_path(path)).map_err(|error| errno(&error))?.mode() & 0o777 == mode {
+fn set_mode(path: &CStr, identity: Identity, mode: u32) -> Result<(), Errno> {
+    let metadata = fs::symlink_metadata(as_path(path)).map_err(|error| errno(&error))?;
+    if metadata.mode() & 0o777 == mode || Identity::of(&metadata) != identity {
         return Ok(());
     }
     let mode = mode as libc::mode_t;
@@ -236,8 +233,10 @@ fn folder_beside(path: &Path) -> io::Result<PathBuf> {
         let name = format!(".kqnet-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = folder_of(path).join(name);
         match DirBuilder::new().mode(0o700).create(&folder) {
+            // The umask may have taken more.
+            Ok(()) => return fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).map(|()| folder),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < ATTEMPTS => attempt += 1,
-            result => return result.map(|()| folder),
+            Err(error) => return Err(error),
         }
     }
 }
@@ -249,14 +248,17 @@ fn folder_of(path: &Path) -> &Path {
 /// How often to try for a lock, a millisecond apart: servers hold it for much less.
 const LOCK_ATTEMPTS: u32 = 1000;
 
+/// A collector that waits holds up the whole program, and what is removed is looked at again in any case.
+const LOCK_ATTEMPTS_IN_REMOVAL: u32 = 10;
+
 /// Holds a lock on the folder of a path until it is dropped. It leaves no file behind. None where it cannot be had: the
 /// folder may not be readable, or another program, or this one, keep it locked (systemd-tmpfiles(8) asks for that).
-fn lock_folder(path: &Path) -> Option<OwnedFd> {
+fn lock_folder(path: &Path, attempts: u32) -> Option<OwnedFd> {
     let folder = CString::new(folder_of(path).as_os_str().as_bytes()).ok()?;
     let fd = syscall!(open(folder.as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC)).ok()?;
     // SAFETY: the kernel has just given this descriptor to us alone.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    for _ in 0..LOCK_ATTEMPTS {
+    for _ in 0..attempts {
         match syscall!(flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB)) {
             Ok(_) => return Some(fd),
             Err(Errno(libc::EWOULDBLOCK | libc::EINTR)) => std::thread::sleep(Duration::from_millis(1)),

@@ -364,7 +364,7 @@ fn a_file_is_removed_after_its_socket_only_when_no_socket_belongs_to_it() {
 fn what_is_put_in_its_place_at_the_moment_of_removal_is_not_lost() {
     let folder = Folder::new();
     let other = folder.0.join("other");
-    for round in 0..5000 {
+    for round in 0..1000 {
         let ours = listening_at(&folder.path());
         let _theirs = UnixListener::bind(&other).expect("a free path");
         let start = Barrier::new(2);
