@@ -1,9 +1,11 @@
 //! The functions that Janet calls. Options were parsed in `janet/kqnet`; what a wrong value could break is checked again.
 
+use std::os::fd::AsRawFd;
+
 use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
 use kqnet_accept::queue::Queue;
-use kqnet_accept::socket::{self, Address};
+use kqnet_accept::socket::{self, Address, Listening};
 use kqnet_accept::{Limits, Token, activation};
 
 use crate::boundary::{Outcome, entry};
@@ -53,23 +55,32 @@ fn listen(args: &[Janet]) -> Result<Outcome, String> {
         mode: mode(arg(args, 7))?,
     };
     let address = address(arg(args, 0), arg(args, 1))?;
+    let failed = |why: &dyn std::fmt::Display| format!("cannot listen on {address}: {why}");
     // Without a queue, the listener would not be known when it is closed.
-    vm::with(|_| Ok(()))?;
-    let fd = socket::listen(&address, &options).map_err(|why| format!("cannot listen on {address}: {why}"))?;
+    vm::with(|_| Ok(())).map_err(|why| failed(&why))?;
+    let Listening { socket, file } = socket::listen(&address, &options).map_err(|why| failed(&why))?;
+    let fd = socket.as_raw_fd();
     let kind = match kind {
         socket::Kind::Stream => stream::Kind::Listener,
         socket::Kind::Datagram => stream::Kind::Datagram,
     };
-    let file = socket::socket_file(&address);
-    let stream = stream::make(fd, kind).map_err(|why| format!("cannot listen on {address}: {why}"))?;
-    if kind == stream::Kind::Listener {
+    let stream = stream::make(socket, kind).and_then(|stream| {
         vm::with(|vm| {
             // SAFETY: the table of the VM has it.
-            unsafe { (*vm.listener(stream)?).file.replace(file) };
-            Ok(())
-        })?;
+            unsafe { &*vm.register(stream, fd) }.file.replace(file.clone());
+            Ok(stream)
+        })
+    });
+    match stream {
+        Ok(stream) => Ok(Outcome::Value(stream::wrap(stream))),
+        Err(why) => {
+            // The descriptor is open still: it is the stream's, which the collector closes.
+            if let Some(file) = file {
+                file.remove(Some(fd));
+            }
+            Err(failed(&why))
+        }
     }
-    Ok(Outcome::Value(stream::wrap(stream)))
 }
 
 /// Permissions of a file, or nothing for nil.
@@ -357,7 +368,14 @@ fn drain(args: &[Janet]) -> Result<Outcome, String> {
 /// `(native/close stream)`
 fn close(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
-    // The listener's sentinel or waiting fiber does what goes with it.
+    if stream::is_bound(stream) {
+        vm::with_existing(|vm| {
+            if let Some(listener) = vm.known(stream) {
+                listener.remove_file(stream::descriptor(stream));
+            }
+        });
+    }
+    // A listener's sentinel or waiting fiber does what else goes with it.
     stream::close(stream);
     // As core's close does.
     Ok(Outcome::Value(arg(args, 0)))

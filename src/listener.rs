@@ -11,6 +11,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
 use std::time::SystemTime;
 
 use janetrs::lowlevel as c;
@@ -147,17 +148,17 @@ impl Listener {
         !self.fiber.get().is_null() || stream::is_read(stream)
     }
 
-    /// Removes a unix socket's file, once.
-    pub fn remove_file(&self) {
+    /// Removes a unix socket's file, once. `socket` is the descriptor, if it is open still.
+    pub fn remove_file(&self, socket: Option<RawFd>) {
         if let Some(file) = self.file.take() {
-            file.remove();
+            file.remove(socket);
         }
     }
 
     /// The stream is about to be closed: nothing must be left that names its descriptor.
     pub fn leave(&self, stream: *mut c::JanetStream) {
         vm::with_existing(|vm| vm.engine.close(self.token));
-        self.remove_file();
+        self.remove_file(stream::descriptor(stream));
         stream::unregister(stream);
         vm::release(stream);
     }
@@ -286,13 +287,14 @@ unsafe extern "C-unwind" fn mark(data: *mut c_void, _size: usize) -> i32 {
     0
 }
 
-/// The collector's: the stream is gone, and its descriptor closed.
+/// The collector's: the stream is gone, and its descriptor closed; or, at a VM's end, both are about to be.
 unsafe extern "C-unwind" fn collect(data: *mut c_void, _size: usize) -> i32 {
     guard("collecting a listener", || {
         let place = data.cast::<Listener>();
         // SAFETY: Janet passes the memory that `make` initialized, and does so once.
         unsafe {
-            (*place).remove_file();
+            let stream = vm::stream_of(place);
+            (*place).remove_file(stream.and_then(stream::descriptor));
             vm::with_existing(|vm| vm.engine.forget((*place).token));
             place.drop_in_place();
         }

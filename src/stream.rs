@@ -198,6 +198,12 @@ pub fn is_read(stream: *mut c::JanetStream) -> bool {
     unsafe { reader.as_ref() }.is_some_and(|fiber| fiber.ev_callback.is_some())
 }
 
+/// Whether the stream is bound to an address: a listener, or a socket for datagrams.
+pub fn is_bound(stream: *mut c::JanetStream) -> bool {
+    // SAFETY: a live stream of this VM.
+    unsafe { (*stream).flags & (c::JANET_STREAM_ACCEPTABLE | c::JANET_STREAM_UDPSERVER) != 0 }
+}
+
 /// Whether the stream was made as a listener.
 pub fn is_acceptable(stream: *mut c::JanetStream) -> bool {
     // SAFETY: as above.

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::ptr;
 
 use janetrs::Janet;
@@ -146,6 +146,27 @@ pub fn sentinel_of(fiber: *const c::JanetFiber) -> Option<(*mut c::JanetStream, 
     .flatten()
 }
 
+/// The stream of a listener that is about to be freed, where the stream is not yet. The collector takes the stream first,
+/// and off the table; at a VM's end Janet frees the newest values first.
+pub fn stream_of(listener: *const Listener) -> Option<*mut c::JanetStream> {
+    with_any(|vm| {
+        // Others may have been freed, and are not looked at.
+        let pair =
+            vm.pairs().find(|pair| address(pair.value).is_some_and(|value| std::ptr::eq(value, listener.cast())));
+        pair.and_then(|pair| address(pair.key)).map(|stream| stream.cast::<c::JanetStream>().cast_mut())
+    })
+    .flatten()
+}
+
+/// The address of an abstract value.
+fn address(value: c::Janet) -> Option<*const c_void> {
+    // SAFETY: it looks at the value only, not at what is there.
+    unsafe {
+        (c::janet_checktype(value, c::JanetType_JANET_ABSTRACT) != 0)
+            .then(|| c::janet_unwrap_abstract(value).cast_const().cast())
+    }
+}
+
 /// A listener is about to be closed, and may be collected from now on.
 pub fn release(stream: *mut c::JanetStream) {
     // SAFETY: the table is rooted.
@@ -188,14 +209,18 @@ impl Vm {
         Ok(())
     }
 
-    /// The listening streams that are known.
-    fn entries(&self) -> impl Iterator<Item = (*mut c::JanetStream, *mut Listener)> {
+    /// What the table of listeners has, and its free places.
+    fn pairs(&self) -> impl Iterator<Item = &c::JanetKV> {
         // SAFETY: the table is rooted, and `data` holds `capacity` pairs, of which those with a nil key are free.
-        let pairs = unsafe {
+        unsafe {
             let table = &*self.listeners;
             (0..table.capacity as usize).map(|index| &*table.data.add(index))
-        };
-        pairs.filter_map(|pair| {
+        }
+    }
+
+    /// The listening streams that are known.
+    fn entries(&self) -> impl Iterator<Item = (*mut c::JanetStream, *mut Listener)> {
+        self.pairs().filter_map(|pair| {
             let stream = stream::get(pair.key.into()).ok()?;
             Some((stream, Listener::from_value(pair.value)))
         })
@@ -223,30 +248,34 @@ impl Vm {
     /// What is known of a listening stream.
     ///
     /// # Errors
-    /// Where the stream is closed, or cannot be accepted from.
+    /// Says why the stream cannot be accepted from.
     pub fn listener(&mut self, stream: *mut c::JanetStream) -> Result<*mut Listener, String> {
         let Some(fd) = stream::descriptor(stream) else { return Err("the listener is closed".into()) };
-        let key = stream::wrap(stream);
-        // SAFETY: the table is rooted.
-        let known = Listener::from_value(unsafe { c::janet_table_get(self.listeners, key.into()) });
-        // SAFETY: the table keeps it alive.
-        if let Some(listener) = unsafe { known.as_ref() }
-            && self.engine.is_open(listener.token)
-        {
-            return Ok(known);
-        }
         if !stream::is_acceptable(stream) {
             return Err("the stream is not a listener".into());
         }
+        // SAFETY: the table is rooted.
+        let known = Listener::from_value(unsafe { c::janet_table_get(self.listeners, stream::wrap(stream).into()) });
+        // SAFETY: the table keeps it alive.
+        let token = unsafe { known.as_ref() }.map(|listener| listener.token);
+        if token.is_some_and(|token| self.engine.is_open(token)) {
+            return Ok(known);
+        }
         socket::check_listener(fd).map_err(|what| format!("the stream is not a listener: {what}"))?;
+        if let Some(errno) = token.and_then(|token| self.engine.broken(token)) {
+            return Err(errno.to_string());
+        }
+        Ok(self.register(stream, fd))
+    }
+
+    /// Takes in a stream that is bound to an address, so that its end is noticed.
+    pub fn register(&mut self, stream: *mut c::JanetStream, fd: RawFd) -> *mut Listener {
         let token = self.engine.add(fd, Limits::default(), ptr::null_mut());
         let listener = Listener::make(stream, token, socket::local_name(fd));
         self.engine.attach(token, listener);
-        // SAFETY: as above; the listener is a value of this VM.
-        unsafe {
-            c::janet_table_put(self.listeners, key.into(), Listener::wrap(listener));
-        }
-        Ok(listener)
+        // SAFETY: the table is rooted; the listener is a value of this VM.
+        unsafe { c::janet_table_put(self.listeners, stream::wrap(stream).into(), Listener::wrap(listener)) };
+        listener
     }
 
     /// An inherited listener, which the parent has too, must not be collected before it is closed, where Janet's loop

@@ -309,6 +309,26 @@
           (goes-on l))
         (refused (string "kqnet/listen" expected) |(kqnet/listen host 0 name value))))))
 
+(t/test "an option that can do nothing at an address is an error that says what it is for"
+  (def path (t/scratch "socket"))
+  (each [text & args]
+    [["cannot listen on 127.0.0.1:0: :mode is for the file of a unix socket" host 0 :mode 8r600]
+     ["cannot listen on 127.0.0.1:0: :mode is for the file of a unix socket" host 0 :datagram :mode 8r600]
+     ["cannot listen on unix:PATH: :reuse-port is for ports, and a unix socket has none" :unix path :reuse-port true]
+     ["cannot listen on unix:PATH: :nodelay is for TCP" :unix path :nodelay true]
+     ["cannot listen on unix:PATH: :nodelay is for TCP" :unix path :datagram :nodelay true]
+     ["cannot listen on 127.0.0.1:0: :nodelay is for TCP" host 0 :datagram :nodelay true]
+     ["cannot listen on 127.0.0.1:0: :backlog is for connections, and a :datagram socket has none"
+      host 0 :datagram :backlog 5]]
+    (refused text |(kqnet/listen ;args) {"PATH" path})
+    (refused text |(kqnet/server ;(take 2 args) nil ;(drop 2 args)) {"PATH" path})
+    (t/same nil (os/lstat path)))
+  # What asks for nothing is none.
+  (:close (kqnet/listen :unix path :nodelay false :reuse-port false))
+  (each [name value] [[:batch 5] [:max-connections 5] [:max-accept-rate 5] [:on-error (fn [l text])]]
+    (refused (string/format "kqnet/server: %q is for a server with a handler" name)
+             |(kqnet/server host 0 name value))))
+
 (t/test "an :on-error that does not take two arguments is shown, and nothing was opened"
   (def replaced {"ONE" (fn one [x] x)})
   (def expected ":on-error must take two arguments, the listener and the message; ONE does not")

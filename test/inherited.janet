@@ -116,10 +116,22 @@
     (net/shutdown l)
     (refuses "it is not listening" l)))
 
+(t/test "a stream socket that nobody has made listen"
+  (unless (zero? (os/execute ["sh" "-c" "command -v python3 >/dev/null"] :p))
+    (t/skip "Janet makes no such socket, and there is no python3"))
+  (def path (t/scratch "socket"))
+  (defer (when (os/lstat path) (os/rm path))
+    (each bind ["" `s.bind(("127.0.0.1", 0))` (string `s = socket.socket(socket.AF_UNIX); s.bind("` path `")`)]
+      (def script (string "import os, socket, sys; s = socket.socket(); " bind
+                          "\nos.dup2(s.fileno(), 3); os.set_inheritable(3, True); os.execv(sys.argv[1], sys.argv[1:])"))
+      (with [program (t/start "python3" "-c" script (dyn *executable*) "-e" (t/source ['(import kqnet) ;wrong]))]
+        (t/same 0 (:wait program) (string (program :err)))
+        (t/same "cannot accept from descriptor 3: it is not listening" (:line program) bind)
+        (t/same "0 true" (:line program))))))
+
 (t/test "a unix socket for datagrams, and a connected one"
   (def path (t/scratch "socket"))
   (with [l (kqnet/listen :unix path :datagram)] (refuses "it is a datagram socket" l))
-  (os/rm path)
   (with [l (kqnet/listen :unix path)]
     (with [client (net/connect :unix path)] (refuses "it is not listening" client))))
 

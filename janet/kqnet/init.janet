@@ -33,12 +33,15 @@
   * :reuse-port - let other sockets that do the same share the port (SO_REUSEPORT). Default
     false: unlike with `net/listen`, a port that is taken is an error.
   * :nodelay - set TCP_NODELAY on each connection. Default false.
-  * :mode - permissions of a unix socket's file, such as 8r660, which it has from its creation
-    on. Default: what the umask leaves.
+  * :mode - permissions of a unix socket's file, such as 8r660. The file never has wider ones,
+    and no other file's change. Default: what the umask leaves.
 
-  The file of a unix socket is removed when the stream is closed; one that a dead server left
-  is replaced. Raises an error that names the address and the reason when it cannot listen
-  there, and when the :net-listen capability is sandboxed.``
+  The file of a unix socket is removed when the stream is closed, if it is certain to be the
+  stream's still, and by the process that made it only; one that a dead server left is replaced.
+  Raises an error that names the address and the reason when it cannot listen there, and when
+  the :net-listen capability is sandboxed. An option that can do nothing there is an error too:
+  :mode without such a file (on a port, or an abstract name), :reuse-port on a unix socket,
+  :nodelay on one or with :datagram, and :backlog with :datagram.``
   [host port & args]
   (open-listener host port (options/split "kqnet/listen" [:type :no-reuse] listen-options args)))
 
@@ -81,7 +84,8 @@
   ``Listens on an address, `host` and `port` as for `listen`, and, with a handler, runs
   `accept-loop` in a new fiber. Returns the listener. Takes the arguments of `net/server` (the
   handler, type and no-reuse follow the port), and by name the options of `listen` and
-  `accept-loop`, all of which are checked before anything is opened. Raises the errors of both.``
+  `accept-loop`, all of which are checked before anything is opened. Raises the errors of both,
+  and one for options of `accept-loop` without a handler.``
   [host port & args]
   (def opts (options/split "kqnet/server" [:handler :type :no-reuse]
                            [;listen-options ;loop-options] args))
@@ -89,7 +93,10 @@
   (assert (not (and handler (= kind :datagram)))
           "handler not supported for :datagram servers")
   (native/check-on-error (opts :on-error))
-  (when handler (native/check-handler handler))
+  (if handler
+    (native/check-handler handler)
+    (when-let [name (find |(has-key? opts $) loop-options)]
+      (error (string/format "kqnet/server: %q is for a server with a handler" name))))
   (def listener (open-listener host port opts))
   (when handler
     (native/claim listener)

@@ -218,6 +218,8 @@ enum State {
     Armed,
     /// Closed, or unusable: only its figures are left.
     Closed,
+    /// accept(2) said that it is no listening socket. No kernel would tell of it again, so nobody may wait.
+    Broken(Errno),
     /// At rest, until a time or, for [`Pause::Full`], until a connection is released.
     Paused { why: Pause, since: Duration, until: Duration },
 }
@@ -447,7 +449,15 @@ impl<K: Kernel, D> Engine<K, D> {
 
     /// Whether a listener can still be accepted from.
     pub fn is_open(&mut self, token: Token) -> bool {
-        self.get(token).is_some_and(|listener| listener.state != State::Closed)
+        self.get(token).is_some_and(|listener| !matches!(listener.state, State::Closed | State::Broken(_)))
+    }
+
+    /// What accept(2) said where it said that the descriptor is no listening socket.
+    pub fn broken(&mut self, token: Token) -> Option<Errno> {
+        match self.get(token)?.state {
+            State::Broken(errno) => Some(errno),
+            _ => None,
+        }
     }
 
     /// Replaces what the caller attached to a listener.
@@ -487,7 +497,7 @@ impl<K: Kernel, D> Engine<K, D> {
     /// Somebody waits for connections of this listener: from now on [`Engine::run`] gives them.
     ///
     /// # Errors
-    /// Where the kernel does not take the registration.
+    /// Where the kernel does not take the registration, or the descriptor is no listening socket any more.
     pub fn start(&mut self, token: Token) -> Result<(), Errno> {
         let now = self.kernel.now();
         let Some(listener) = self.get(token) else { return Err(Errno(libc::EBADF)) };
@@ -495,6 +505,7 @@ impl<K: Kernel, D> Engine<K, D> {
             State::Idle => {}
             State::Armed | State::Paused { .. } => return Ok(()),
             State::Closed => return Err(Errno(libc::EBADF)),
+            State::Broken(errno) => return Err(errno),
         }
         if let Some(why) = listener.limit(now) {
             listener.pause(why, now);
@@ -527,6 +538,7 @@ impl<K: Kernel, D> Engine<K, D> {
         match listener.state {
             State::Idle | State::Armed if listener.limit(now).is_none() => {}
             State::Closed => return Err(Errno(libc::EBADF)),
+            State::Broken(errno) => return Err(errno),
             _ => return Ok(None),
         }
         let batch = listener.limits.batch;
@@ -534,7 +546,10 @@ impl<K: Kernel, D> Engine<K, D> {
         let (_, end) = self.accept_batch(token, batch, now, &mut one);
         let conn = one.conn;
         match end {
-            End::Broken(errno) => return Err(errno),
+            End::Broken(errno) => {
+                self.finish(token, State::Broken(errno));
+                return Err(errno);
+            }
             End::Paused(why) => {
                 self.rest(token, why, now, sink);
                 self.set_timer(now);
@@ -550,8 +565,8 @@ impl<K: Kernel, D> Engine<K, D> {
         let now = self.kernel.now();
         let mut left = REST;
         while left > 0
+            && self.is_open(token)
             && let Some(listener) = self.get(token)
-            && listener.state != State::Closed
             && sink.wants(&listener.data)
         {
             let batch = listener.limits.batch.min(left);
@@ -635,7 +650,7 @@ impl<K: Kernel, D> Engine<K, D> {
                 listener.guess = Guess::OPEN;
                 self.rest(token, why, now, sink);
             }
-            End::Broken(errno) => self.fail(token, errno, sink),
+            End::Broken(errno) => self.fail(token, State::Broken(errno), errno, sink),
         }
     }
 
@@ -725,17 +740,23 @@ impl<K: Kernel, D> Engine<K, D> {
         self.kernel.arm(&mut arms);
         for arm in arms.drain(..) {
             if let Err(errno) = self.armed(&arm) {
-                self.fail(arm.token, errno, sink);
+                self.fail(arm.token, State::Closed, errno, sink);
             }
         }
         self.arms = arms;
     }
 
-    fn fail<S: Sink<K::Conn, D>>(&mut self, token: Token, errno: Errno, sink: &mut S) {
-        if let Some(listener) = self.get(token) {
-            listener.state = State::Closed;
+    fn fail<S: Sink<K::Conn, D>>(&mut self, token: Token, state: State, errno: Errno, sink: &mut S) {
+        if let Some(listener) = self.finish(token, state) {
             sink.failed(&listener.data, errno);
         }
+    }
+
+    /// Nothing more will come of a listener.
+    fn finish(&mut self, token: Token, state: State) -> Option<&mut Listener<D>> {
+        let listener = self.get(token)?;
+        listener.state = state;
+        Some(listener)
     }
 
     fn set_timer(&mut self, now: Duration) {

@@ -6,6 +6,7 @@
 //! either: it drives a [`Kernel`], which is [`System`] in the module and a model in the tests.
 
 pub mod activation;
+pub mod check;
 pub mod engine;
 pub mod errno;
 pub mod queue;

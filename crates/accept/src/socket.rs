@@ -6,6 +6,7 @@ use std::mem::{MaybeUninit, offset_of, size_of};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
+pub use crate::check::{NotListener, check_listener};
 use crate::errno::Errno;
 use crate::sys::syscall;
 use crate::unix_socket::{self, SocketFile};
@@ -45,7 +46,8 @@ pub enum Kind {
     Datagram,
 }
 
-/// How to listen.
+/// How to listen. An option that can do nothing at an address is an error there, since whoever gives it expects that it
+/// does; but for `reuse_address`, which is on by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Stream or datagram.
@@ -74,6 +76,8 @@ pub enum ListenError {
         /// Bytes that fit.
         most: usize,
     },
+    /// An option that can do nothing at this address: its name, and what it is for.
+    Misplaced(&'static str, &'static str),
     /// A system call failed.
     System(Errno),
 }
@@ -85,6 +89,7 @@ impl fmt::Display for ListenError {
             Self::PathTooLong { length, most } => {
                 write!(f, "the path has {length} bytes, and a unix socket's may have {most}")
             }
+            Self::Misplaced(option, purpose) => write!(f, ":{option} is for {purpose}"),
             Self::System(errno) => errno.fmt(f),
         }
     }
@@ -98,30 +103,67 @@ impl From<Errno> for ListenError {
     }
 }
 
+impl Options {
+    /// Whether each option that is given can do something at an address.
+    fn check(&self, address: &Address) -> Result<(), ListenError> {
+        let is_unix = matches!(address, Address::Unix(_));
+        let is_stream = self.kind == Kind::Stream;
+        let misplaced = |option, purpose| Err(ListenError::Misplaced(option, purpose));
+        match address {
+            Address::Inet { .. } if self.mode.is_some() => misplaced("mode", "the file of a unix socket"),
+            Address::Unix(path) if self.mode.is_some() && is_abstract(path) => {
+                misplaced("mode", "the file of a unix socket, and an abstract name has none")
+            }
+            _ if self.reuse_port && is_unix => misplaced("reuse-port", "ports, and a unix socket has none"),
+            _ if self.nodelay && (is_unix || !is_stream) => misplaced("nodelay", "TCP"),
+            _ if self.backlog.is_some() && !is_stream => {
+                misplaced("backlog", "connections, and a :datagram socket has none")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What [`listen`] makes.
+#[derive(Debug)]
+pub struct Listening {
+    /// Listening, or only bound where it is for datagrams.
+    pub socket: OwnedFd,
+    /// The file of a unix socket, which stays until it is removed.
+    pub file: Option<SocketFile>,
+}
+
 /// Makes a listening socket, or a bound one for datagrams: non-blocking, closed on exec, and on the systems that
 /// have SO_NOSIGPIPE with it set, which accepted connections inherit.
 ///
 /// # Errors
-/// Where the address cannot be found, or the first usable result of the look-up cannot be bound.
-pub fn listen(address: &Address, options: &Options) -> Result<OwnedFd, ListenError> {
+/// Where an option can do nothing at the address, where the address cannot be found, or where the first usable result of
+/// the look-up cannot be bound.
+pub fn listen(address: &Address, options: &Options) -> Result<Listening, ListenError> {
+    options.check(address)?;
     match address {
-        Address::Unix(path) => {
-            let (address, length) = unix_address(path)?;
-            let fd = configured(libc::AF_UNIX, 0, options)?;
-            let address = ptr::from_ref(&address).cast();
-            if is_abstract(path) {
-                syscall!(bind(fd.as_raw_fd(), address, length))?;
-            } else {
-                unix_socket::bind(fd.as_raw_fd(), path, address, length, options.mode)?;
-            }
-            start(fd, options).inspect_err(|_| {
-                if let Some(file) = SocketFile::at(path) {
-                    file.remove();
-                }
-            })
-        }
-        Address::Inet { host, port } => listen_inet(host, port, options),
+        Address::Unix(path) => listen_unix(path, options),
+        Address::Inet { host, port } => Ok(Listening { socket: listen_inet(host, port, options)?, file: None }),
     }
+}
+
+fn listen_unix(path: &CStr, options: &Options) -> Result<Listening, ListenError> {
+    let address = UnixAddress::new(path)?;
+    let socket = configured(libc::AF_UNIX, 0, options)?;
+    let raw = socket.as_raw_fd();
+    let file = if is_abstract(path) {
+        let (address, length) = address.raw();
+        syscall!(bind(raw, address, length))?;
+        None
+    } else {
+        unix_socket::bind(raw, &address, options.mode)?
+    };
+    start(&socket, options).inspect_err(|_| {
+        if let Some(file) = &file {
+            file.remove(Some(raw));
+        }
+    })?;
+    Ok(Listening { socket, file })
 }
 
 fn listen_inet(host: &CStr, port: &CStr, options: &Options) -> Result<OwnedFd, ListenError> {
@@ -132,7 +174,7 @@ fn listen_inet(host: &CStr, port: &CStr, options: &Options) -> Result<OwnedFd, L
             syscall!(bind(fd.as_raw_fd(), info.ai_addr, info.ai_addrlen))?;
             Ok(fd)
         });
-        match bound.and_then(|fd| start(fd, options)) {
+        match bound.and_then(|fd| start(&fd, options).map(|()| fd)) {
             Ok(fd) => return Ok(fd),
             Err(errno) => _ = first_error.get_or_insert(errno),
         }
@@ -192,34 +234,48 @@ fn is_abstract(path: &CStr) -> bool {
     cfg!(target_os = "linux") && path.to_bytes().first() == Some(&b'@')
 }
 
-/// The file that listening on this address creates.
-pub fn socket_file(address: &Address) -> Option<SocketFile> {
-    match address {
-        Address::Unix(path) if !is_abstract(path) => SocketFile::at(path),
-        _ => None,
-    }
+/// A path as an address.
+pub(crate) struct UnixAddress {
+    path: CString,
+    address: libc::sockaddr_un,
+    length: libc::socklen_t,
 }
 
-fn unix_address(path: &CStr) -> Result<(libc::sockaddr_un, libc::socklen_t), ListenError> {
-    // SAFETY: a sockaddr_un is integers and bytes, all of which may be zero.
-    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
-    address.sun_family = libc::AF_UNIX as _;
-    let bytes = path.to_bytes();
-    // One byte is for the NUL.
-    let most = address.sun_path.len() - 1;
-    if bytes.len() > most {
-        return Err(ListenError::PathTooLong { length: bytes.len(), most });
+impl UnixAddress {
+    /// On Linux, a path that begins with `@` is an abstract name.
+    ///
+    /// # Errors
+    /// [`ListenError::PathTooLong`].
+    pub(crate) fn new(path: &CStr) -> Result<Self, ListenError> {
+        // SAFETY: a sockaddr_un is integers and bytes, all of which may be zero.
+        let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+        address.sun_family = libc::AF_UNIX as _;
+        let bytes = path.to_bytes();
+        // One byte is for the NUL.
+        let most = address.sun_path.len() - 1;
+        if bytes.len() > most {
+            return Err(ListenError::PathTooLong { length: bytes.len(), most });
+        }
+        for (to, from) in address.sun_path.iter_mut().zip(bytes) {
+            *to = *from as libc::c_char;
+        }
+        let mut length = size_of::<libc::sockaddr_un>();
+        if is_abstract(path) {
+            // An abstract name has a NUL in front, and ends where the address ends.
+            address.sun_path[0] = 0;
+            length = offset_of!(libc::sockaddr_un, sun_path) + bytes.len();
+        }
+        Ok(Self { path: path.into(), address, length: length as libc::socklen_t })
     }
-    for (to, from) in address.sun_path.iter_mut().zip(bytes) {
-        *to = *from as libc::c_char;
+
+    pub(crate) fn path(&self) -> &CStr {
+        &self.path
     }
-    let mut length = size_of::<libc::sockaddr_un>();
-    if is_abstract(path) {
-        // An abstract name has a NUL in front, and ends where the address ends.
-        address.sun_path[0] = 0;
-        length = offset_of!(libc::sockaddr_un, sun_path) + bytes.len();
+
+    /// As bind(2) and connect(2) take it, for as long as this lives.
+    pub(crate) fn raw(&self) -> (*const libc::sockaddr, libc::socklen_t) {
+        (ptr::from_ref(&self.address).cast(), self.length)
     }
-    Ok((address, length as libc::socklen_t))
 }
 
 /// A socket with its options set, not bound yet.
@@ -229,13 +285,13 @@ fn configured(family: i32, protocol: i32, options: &Options) -> Result<OwnedFd, 
     if options.reuse_address {
         set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEADDR)?;
     }
-    if options.reuse_port && family != libc::AF_UNIX {
+    if options.reuse_port {
         #[cfg(target_os = "freebsd")]
         set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEPORT_LB)?;
         #[cfg(not(target_os = "freebsd"))]
         set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEPORT)?;
     }
-    if options.nodelay && family != libc::AF_UNIX && options.kind == Kind::Stream {
+    if options.nodelay {
         nodelay(raw)?;
     }
     no_sigpipe(raw)?;
@@ -243,12 +299,12 @@ fn configured(family: i32, protocol: i32, options: &Options) -> Result<OwnedFd, 
 }
 
 /// Starts listening on a bound socket.
-fn start<E: From<Errno>>(fd: OwnedFd, options: &Options) -> Result<OwnedFd, E> {
+fn start(fd: &OwnedFd, options: &Options) -> Result<(), Errno> {
     if options.kind == Kind::Stream {
         // The kernel cuts it down to what it allows.
         syscall!(listen(fd.as_raw_fd(), options.backlog.unwrap_or(i32::MAX)))?;
     }
-    Ok(fd)
+    Ok(())
 }
 
 #[cfg(not(target_vendor = "apple"))]
@@ -291,22 +347,38 @@ pub(crate) fn no_sigpipe(fd: RawFd) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Reads an integer option.
-fn option(fd: RawFd, name: i32) -> Result<i32, Errno> {
-    let mut value: libc::c_int = 0;
-    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
-    syscall!(getsockopt(fd, libc::SOL_SOCKET, name, ptr::from_mut(&mut value).cast(), &mut length))?;
-    Ok(value)
+/// The address that a socket is bound to, with its length.
+fn local_address(fd: RawFd) -> Result<(libc::sockaddr_storage, usize), Errno> {
+    // SAFETY: a sockaddr_storage is integers and bytes, all of which may be zero.
+    let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    syscall!(getsockname(fd, ptr::from_mut(&mut address).cast(), &mut length))?;
+    Ok((address, length as usize))
+}
+
+/// The path in an address of a unix socket, up to its end or the first NUL but for one in front.
+fn path_bytes(address: &libc::sockaddr_storage, length: usize) -> Vec<u8> {
+    // SAFETY: the storage is large and aligned enough for every kind of address, and any bytes are a sockaddr_un.
+    let unix = unsafe { &*ptr::from_ref(address).cast::<libc::sockaddr_un>() };
+    let length = length.saturating_sub(offset_of!(libc::sockaddr_un, sun_path));
+    let bytes: Vec<u8> = unix.sun_path.iter().take(length).map(|&byte| byte as u8).collect();
+    let end = bytes.iter().skip(1).position(|&byte| byte == 0).map_or(bytes.len(), |end| end + 1);
+    bytes[..end].to_vec()
+}
+
+/// The path that a unix socket is bound to.
+pub(crate) fn local_path(fd: RawFd) -> Option<CString> {
+    let (address, length) = local_address(fd).ok()?;
+    if i32::from(address.ss_family) != libc::AF_UNIX {
+        return None;
+    }
+    // An abstract name has a NUL in front, and a socket that is not bound may have nothing.
+    CString::new(path_bytes(&address, length)).ok().filter(|path| !path.is_empty())
 }
 
 /// The address that a socket is bound to, as [`Address`] prints it.
 pub fn local_name(fd: RawFd) -> String {
-    // SAFETY: a sockaddr_storage is integers and bytes, all of which may be zero.
-    let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
-    let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-    if syscall!(getsockname(fd, ptr::from_mut(&mut address).cast(), &mut length)).is_err() {
-        return "a closed socket".into();
-    }
+    let Ok((address, length)) = local_address(fd) else { return "a closed socket".into() };
     match i32::from(address.ss_family) {
         libc::AF_INET => {
             // SAFETY: the family says what the storage holds.
@@ -321,59 +393,13 @@ pub fn local_name(fd: RawFd) -> String {
             std::net::SocketAddr::new(host.into(), u16::from_be(inet.sin6_port)).to_string()
         }
         libc::AF_UNIX => {
-            // SAFETY: as above.
-            let unix = unsafe { &*ptr::from_ref(&address).cast::<libc::sockaddr_un>() };
-            let length = (length as usize).saturating_sub(offset_of!(libc::sockaddr_un, sun_path));
-            let mut bytes: Vec<u8> = unix.sun_path.iter().take(length).map(|&byte| byte as u8).collect();
+            let mut bytes = path_bytes(&address, length);
             if let Some(first @ 0) = bytes.first_mut() {
                 *first = b'@';
             }
-            let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-            format!("unix:{}", String::from_utf8_lossy(&bytes[..end]))
+            format!("unix:{}", String::from_utf8_lossy(&bytes))
         }
         family => format!("a socket of family {family}"),
-    }
-}
-
-/// Why a descriptor cannot be accepted from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotListener {
-    /// There is no such descriptor.
-    NotOpen,
-    /// It was not inherited: it would have been closed on exec.
-    Own,
-    /// It is closed, or no socket.
-    NotSocket,
-    /// It is a socket for datagrams.
-    NotStream,
-    /// It is a connection, or not listening yet.
-    NotListening,
-}
-
-impl fmt::Display for NotListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotOpen => "it is not open",
-            Self::Own => "it is not inherited, or was taken over already",
-            Self::NotSocket => "it is not a socket",
-            Self::NotStream => "it is a datagram socket",
-            Self::NotListening => "it is not listening",
-        })
-    }
-}
-
-/// Checks that a descriptor is a listening stream socket.
-///
-/// # Errors
-/// What it is instead.
-pub fn check_listener(fd: RawFd) -> Result<(), NotListener> {
-    if option(fd, libc::SO_TYPE).map_err(|_| NotListener::NotSocket)? != libc::SOCK_STREAM {
-        return Err(NotListener::NotStream);
-    }
-    match option(fd, libc::SO_ACCEPTCONN) {
-        Ok(0) => Err(NotListener::NotListening),
-        // OpenBSD and NetBSD know the option; where it is unknown, accept will tell.
-        _ => Ok(()),
     }
 }
 

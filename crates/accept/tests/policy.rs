@@ -287,6 +287,34 @@ fn a_listener_that_is_none_any_more_ends_its_waiter() {
 }
 
 #[test]
+fn nobody_waits_for_a_listener_that_is_none_any_more() {
+    // Whoever found out: one that waited, or one that looked first.
+    for errno in [libc::EBADF, libc::EINVAL, libc::ENOTSOCK] {
+        for first in [Waiter::Loop, Waiter::Once] {
+            let mut vm = Vm::new();
+            vm.listen(3, Limits::default());
+            let token = vm.tokens[&3];
+            if first == Waiter::Loop {
+                vm.wait(3, first);
+                vm.model.0.borrow_mut().fail_next(3, errno);
+                vm.turns();
+            } else {
+                vm.model.0.borrow_mut().fail_next(3, errno);
+                assert_eq!(vm.engine.accept_now(token, &mut vm.taker), Err(Errno(errno)));
+            }
+            let arms = vm.model.0.borrow().arms;
+            assert_eq!(vm.engine.broken(token), Some(Errno(errno)));
+            assert_eq!(vm.engine.start(token), Err(Errno(errno)));
+            assert_eq!(vm.engine.accept_now(token, &mut vm.taker), Err(Errno(errno)));
+            assert!(!vm.engine.is_open(token));
+            assert_eq!(vm.model.0.borrow().arms, arms, "nothing was armed");
+            vm.engine.close(token);
+            assert_eq!(vm.engine.start(token), Err(Errno(libc::EBADF)));
+        }
+    }
+}
+
+#[test]
 fn the_figures_of_a_closed_listener_stay_until_it_is_forgotten() {
     let mut vm = Vm::with(3, Limits::default(), Waiter::Loop);
     vm.arrive(3, 2);

@@ -52,7 +52,7 @@ impl Vm {
     }
 
     fn listen(&mut self, limits: Limits) -> (OwnedFd, Token, String) {
-        let fd = listen(&inet("127.0.0.1", "0"), &OPTIONS).expect("a listener");
+        let fd = listen(&inet("127.0.0.1", "0"), &OPTIONS).expect("a listener").socket;
         let name = local_name(fd.as_raw_fd());
         let token = self.engine.add(fd.as_raw_fd(), limits, ());
         self.engine.start(token).expect("the queue takes it");
@@ -237,7 +237,7 @@ fn a_taken_port_is_an_error_and_sharing_is_asked_for() {
     assert_eq!(error.to_string(), "address already in use");
     let shared = Options { reuse_port: true, ..OPTIONS };
     let first = listen(&inet("127.0.0.1", "0"), &shared).expect("a port");
-    let port = local_name(first.as_raw_fd()).rsplit_once(':').expect("a port").1.to_owned();
+    let port = local_name(first.socket.as_raw_fd()).rsplit_once(':').expect("a port").1.to_owned();
     listen(&inet("127.0.0.1", &port), &shared).expect("a shared port");
 }
 
@@ -256,9 +256,10 @@ fn a_listener_can_get_nodelay_later_for_the_connections_that_follow() {
 #[test]
 fn errors_say_what_is_wrong_with_the_address() {
     let long = Address::Unix(std::ffi::CString::new("x".repeat(200)).expect("no NUL"));
-    assert!(matches!(listen(&long, &OPTIONS), Err(ListenError::PathTooLong { length: 200, .. })));
+    let unix = Options { nodelay: false, ..OPTIONS };
+    assert!(matches!(listen(&long, &unix), Err(ListenError::PathTooLong { length: 200, .. })));
     let missing = Address::Unix(c"no/such/folder/socket".into());
-    assert_eq!(listen(&missing, &OPTIONS).expect_err("missing").to_string(), "no such file or directory");
+    assert_eq!(listen(&missing, &unix).expect_err("missing").to_string(), "no such file or directory");
     assert!(matches!(listen(&inet("no such host", "1"), &OPTIONS), Err(ListenError::Lookup(_))));
     assert_eq!(inet("::1", "80").to_string(), "[::1]:80");
     assert_eq!(missing.to_string(), "unix:no/such/folder/socket");
@@ -266,10 +267,11 @@ fn errors_say_what_is_wrong_with_the_address() {
 
 #[test]
 fn what_cannot_be_accepted_from_is_told_apart() {
-    let stream = listen(&inet("127.0.0.1", "0"), &OPTIONS).expect("a listener");
+    let stream = listen(&inet("127.0.0.1", "0"), &OPTIONS).expect("a listener").socket;
     assert_eq!(check_listener(stream.as_raw_fd()), Ok(()));
-    let datagram = listen(&inet("127.0.0.1", "0"), &Options { kind: Kind::Datagram, ..OPTIONS }).expect("a socket");
-    assert_eq!(check_listener(datagram.as_raw_fd()), Err(NotListener::NotStream));
+    let datagram = Options { kind: Kind::Datagram, nodelay: false, ..OPTIONS };
+    let datagram = listen(&inet("127.0.0.1", "0"), &datagram).expect("a socket");
+    assert_eq!(check_listener(datagram.socket.as_raw_fd()), Err(NotListener::NotStream));
     let (end, _other) = UnixStream::pair().expect("a pair");
     assert_eq!(check_listener(end.as_raw_fd()), Err(NotListener::NotListening));
     assert_eq!(check_listener(-1), Err(NotListener::NotSocket));

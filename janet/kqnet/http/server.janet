@@ -49,7 +49,7 @@
   (def listener
     (if given
       (native/nodelay given)
-      (native/listen host port :stream false backlog reuse-port true mode)))
+      (native/listen host port :stream false backlog reuse-port (not= host :unix) mode)))
   (def serve (connection/handler listener handler config on-error))
   (native/claim listener)
   (ev/go (fn http-server []
