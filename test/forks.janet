@@ -44,7 +44,9 @@
     (t/same "parent end" (t/ask port "end"))
     (t/same 0 (:wait program) (string (program :err)))
     (t/wait-until "the end of its errors" |(program :err-ended))
-    (t/same "" (string (program :err)))))
+    # A leak sanitizer says of a forked process that it may see too much.
+    (t/same [] (filter |(not (or (empty? $) (string/find "was not suspended" $)))
+                       (string/split "\n" (program :err))))))
 
 (def- kqueue? (= :kqueue (kqnet/backend)))
 
