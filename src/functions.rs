@@ -421,7 +421,10 @@ fn listeners(_args: &[Janet]) -> Result<Outcome, String> {
 
 /// `(native/flights)`
 fn flights(_args: &[Janet]) -> Result<Outcome, String> {
-    vm::with(|vm| Ok(Outcome::Value(vm.flights())))
+    match vm::flights() {
+        Some(table) => Ok(Outcome::Value(table)),
+        None => vm::with(|vm| Ok(Outcome::Value(vm.flights()))),
+    }
 }
 
 /// `(native/from-fd number given)`: takes over an inherited descriptor, or one that launchd gave

@@ -137,6 +137,11 @@ fn with_any<T>(body: impl FnOnce(&mut Vm) -> T) -> Option<T> {
     VM.with(|cell| cell.try_borrow_mut().ok().and_then(|mut cell| cell.get_mut().map(body)))
 }
 
+/// The table of flights, where there is one. A forked child needs no queue of its own for it.
+pub fn flights() -> Option<Janet> {
+    with_any(|vm| vm.flights())
+}
+
 /// The listening stream of a sentinel, and what is known of it.
 pub fn sentinel_of(fiber: *const c::JanetFiber) -> Option<(*mut c::JanetStream, *mut Listener)> {
     with_any(|vm| {
