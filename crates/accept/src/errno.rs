@@ -51,6 +51,24 @@ impl Errno {
         }
     }
 
+    /// True where reading or writing failed because the peer, or the way to it, is gone. The texts of these differ between
+    /// systems.
+    pub fn is_lost_peer(self) -> bool {
+        matches!(
+            self.0,
+            libc::EPIPE
+                | libc::ECONNRESET
+                | libc::ECONNABORTED
+                | libc::ENOTCONN
+                | libc::ETIMEDOUT
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENETDOWN
+                | libc::ENETRESET
+                | libc::ENETUNREACH
+        )
+    }
+
     /// True where the process or the system has no descriptor or no memory left.
     pub fn is_exhaustion(self) -> bool {
         matches!(self.0, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
