@@ -31,6 +31,8 @@ pub struct Listener {
     pub fiber: Cell<*mut c::JanetFiber>,
     /// What to run for each connection, or null where the fiber itself waits for one.
     pub handler: Cell<*mut c::JanetFunction>,
+    /// The environment of whoever accepts, or null: the prototype of each handler's.
+    pub env: Cell<*mut c::JanetTable>,
     /// What to call when accepting pauses for an error, or null.
     pub on_error: Cell<*mut c::JanetFunction>,
     /// The tasks of handlers in flight. One that ended by an error stays until it is found.
@@ -69,6 +71,7 @@ impl Listener {
                 file: RefCell::new(None),
                 fiber: Cell::new(std::ptr::null_mut()),
                 handler: Cell::new(std::ptr::null_mut()),
+                env: Cell::new(std::ptr::null_mut()),
                 on_error: Cell::new(std::ptr::null_mut()),
                 tasks: RefCell::default(),
                 ended: Cell::new(0),
@@ -76,6 +79,13 @@ impl Listener {
             });
             place
         }
+    }
+
+    /// What the environments of its handlers have as their prototype: without one of whoever accepts, the core's.
+    pub fn prototype(&self) -> *mut c::JanetTable {
+        let env = self.env.get();
+        // SAFETY: the core environment was made with the VM.
+        if env.is_null() { unsafe { c::janet_core_env(std::ptr::null_mut()) } } else { env }
     }
 
     /// A handler begins.
@@ -147,6 +157,7 @@ impl Listener {
             let fiber = c::janet_root_fiber();
             (*this).fiber.set(fiber);
             (*this).handler.set(handler);
+            (*this).env.set((*c::janet_current_fiber()).env);
             (*this).on_error.set(on_error);
             let state: *mut *mut Self = c::janet_malloc(size_of::<*mut Self>()).cast();
             state.write(this);
@@ -189,6 +200,9 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
                 // SAFETY: marking live values while the collector asks for it.
                 unsafe {
                     c::janet_mark(Listener::wrap(this));
+                    if !listener.env.get().is_null() {
+                        c::janet_mark(c::janet_wrap_table(listener.env.get()));
+                    }
                     for function in [listener.handler.get(), listener.on_error.get()] {
                         if !function.is_null() {
                             c::janet_mark(c::janet_wrap_function(function));
@@ -208,6 +222,7 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_DEINIT if listener.fiber.get() == fiber => {
                 listener.fiber.set(std::ptr::null_mut());
                 listener.handler.set(std::ptr::null_mut());
+                listener.env.set(std::ptr::null_mut());
                 listener.on_error.set(std::ptr::null_mut());
             }
             _ => {}
