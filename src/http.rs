@@ -5,6 +5,8 @@
 
 pub mod common;
 mod transfer;
+mod wait;
+mod watch;
 
 use std::cell::RefCell;
 use std::ffi::c_void;
@@ -13,16 +15,20 @@ use std::time::{Duration, SystemTime};
 
 use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
+use kqnet_accept::socket;
 use kqnet_http1::response::{self, Body, Delivery, Exchange, HeadWriter, plan, write_failure};
 use kqnet_http1::{BodyReader, Framing, HeadParser, Limits, Reject, Status, Version, push_lower, target};
 
 use crate::boundary::{Outcome, entry, guard};
-use crate::deadlines::Place;
+use crate::deadlines::{Place, Reason};
+use crate::stream;
 use crate::value::{arg, bytes, describe, integer, is_keyword, is_true, tuple};
 use crate::vm::{self, Vm};
 
 entry!(kqnet_http_config => config);
 entry!(kqnet_http_open => open);
+entry!(kqnet_http_limit_unsent => limit_unsent);
+entry!(kqnet_http_flight => flight);
 entry!(kqnet_http_close => close);
 entry!(kqnet_http_of => of);
 entry!(kqnet_http_parse => parse);
@@ -30,6 +36,7 @@ entry!(kqnet_http_body => body);
 entry!(kqnet_http_continue => awaits_continue);
 entry!(kqnet_http_respond => respond);
 entry!(kqnet_http_refuse => refuse);
+entry!(kqnet_http_begun => begun);
 entry!(kqnet_http_phase => phase);
 entry!(kqnet_http_end_idle => end_idle);
 
@@ -41,9 +48,6 @@ const SMALL_BODY: usize = 32 * 1024;
 
 /// What the buffer of an idle connection has room for; as much is read of a head at once (janet/kqnet/http/connection.janet).
 const IDLE_BUFFER: i32 = 2048;
-
-/// How long a closing connection waits for the client to take the last answer.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// How long a connection that was accepted, but not served yet, may stay silent while the server drains.
 const LAST_LOOK: Duration = Duration::from_millis(100);
@@ -57,6 +61,8 @@ struct Config {
     body_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
+    /// The environment of whoever started the server: the prototype of each request's.
+    env: *mut c::JanetTable,
 }
 
 /// What a connection's fiber is doing. Its names are what `(native/http-phase http)` gives.
@@ -70,19 +76,16 @@ enum Phase {
     Handler,
     /// The handler waits for the body.
     Body,
-    /// A response is being written.
-    Write,
     /// The last response was written, and the client may still send.
     Linger,
 }
 
 impl Phase {
-    const ALL: [(Self, &'static str); 6] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::Idle, "idle"),
         (Self::Head, "head"),
         (Self::Handler, "handler"),
         (Self::Body, "body"),
-        (Self::Write, "write"),
         (Self::Linger, "linger"),
     ];
 
@@ -96,6 +99,7 @@ struct Conn {
     /// Kept alive by the mark function, as is the stream.
     config: *const Config,
     stream: Janet,
+    flight: Janet,
     place: Option<Place>,
     phase: Phase,
     parser: HeadParser,
@@ -108,9 +112,24 @@ struct Conn {
     /// The last response said that another request may follow.
     keep: bool,
     requests: u32,
-    /// What the fiber waits for, while it waits to read.
+    /// The number of the request that runs, 0 between requests.
+    request: u32,
+    /// Its response is being sent.
+    begun: bool,
+    /// Bytes that the system has taken.
+    sent: u64,
     reading: Option<transfer::Reading>,
+    writing: Option<transfer::Writing>,
+    watching: Option<watch::Watching>,
+    /// The channel that tells the running request of its end, or nil.
+    ending: Janet,
+    /// Until when the client may take the last answer.
+    linger_until: Duration,
+    lingers_briefly: bool,
 }
+
+/// What a task is told that still holds a request whose response was sent.
+const OVER: &str = "this request is over: its response was sent, and nothing more can be read or learned of it";
 
 #[repr(transparent)]
 struct AbstractType(c::JanetAbstractType);
@@ -120,6 +139,7 @@ unsafe impl Sync for AbstractType {}
 
 static CONFIG: AbstractType = AbstractType(c::JanetAbstractType {
     name: c"kqnet/http-config".as_ptr(),
+    gcmark: Some(mark_config),
     // SAFETY: the other members are optional functions, for which null is none. A config owns nothing.
     ..unsafe { MaybeUninit::zeroed().assume_init() }
 });
@@ -132,12 +152,24 @@ static CONN: AbstractType = AbstractType(c::JanetAbstractType {
     ..unsafe { MaybeUninit::zeroed().assume_init() }
 });
 
+unsafe extern "C-unwind" fn mark_config(data: *mut c_void, _size: usize) -> i32 {
+    // SAFETY: Janet passes the memory that `config` initialized; the table is live because of this marking.
+    unsafe { c::janet_mark(c::janet_wrap_table((*data.cast::<Config>()).env)) };
+    0
+}
+
 unsafe extern "C-unwind" fn mark_conn(data: *mut c_void, _size: usize) -> i32 {
     // SAFETY: Janet passes the memory that `open` initialized; the values are live because of this marking.
     unsafe {
         let conn = &*data.cast::<Conn>();
         c::janet_mark(c::janet_wrap_abstract(conn.config.cast_mut().cast()));
         c::janet_mark(conn.stream.into());
+        c::janet_mark(conn.flight.into());
+        c::janet_mark(conn.ending.into());
+        // While another task reads, the stream does not hold it.
+        if let Some(watching) = &conn.watching {
+            c::janet_mark(c::janet_wrap_fiber(watching.fiber));
+        }
     }
     0
 }
@@ -153,11 +185,39 @@ unsafe extern "C-unwind" fn collect_conn(data: *mut c_void, _size: usize) -> i32
     0
 }
 
-/// Gives the connection's deadline back.
+/// Gives the connection's deadlines back.
 fn leave(conn: &mut Conn) {
-    if let Some(place) = conn.place.take() {
+    let writing = conn.writing.as_mut().and_then(|writing| writing.place.take());
+    let watching = conn.watching.take().map(|watching| watching.place);
+    for place in [conn.place.take(), writing, watching].into_iter().flatten() {
         vm::with_existing(|vm| vm.deadlines.remove(place));
     }
+}
+
+/// Whether a request, known by its number, is the one that runs. A copy that a program has made of some of a request's
+/// keys may have none.
+fn check_request(conn: &Conn, number: Janet) -> Result<(), String> {
+    let is_running = conn.request != 0
+        && match number.unwrap() {
+            TaggedJanet::Nil => true,
+            TaggedJanet::Number(number) => number == f64::from(conn.request),
+            _ => false,
+        };
+    if is_running { Ok(()) } else { Err(OVER.into()) }
+}
+
+/// Ends a request: whatever still waits by it gets an error.
+fn end_request(conn: &mut Conn) {
+    (conn.request, conn.begun) = (0, false);
+    conn.ending = Janet::nil();
+    transfer::end_waits(conn, OVER);
+    watch::end(conn, "over");
+}
+
+/// Gives the running fiber an environment.
+fn set_env(env: *mut c::JanetTable) {
+    // SAFETY: called from a function that Janet called, so a fiber runs.
+    unsafe { (*c::janet_current_fiber()).env = env };
 }
 
 thread_local! {
@@ -241,21 +301,24 @@ impl Conn {
         let is_new = std::mem::replace(&mut self.phase, phase) != phase;
         let config = self.config();
         let (timeout, reason) = match phase {
-            Phase::Idle => (config.idle_timeout, "idle-timeout"),
-            Phase::Head => (config.head_timeout, "head-timeout"),
-            Phase::Body => (config.body_timeout, "body-timeout"),
-            Phase::Write => (config.write_timeout, "write-timeout"),
-            Phase::Linger => (Some(LINGER), "linger-timeout"),
-            Phase::Handler => (None, ""),
+            Phase::Idle => (config.idle_timeout, Reason::Keyword("idle-timeout")),
+            Phase::Head => (config.head_timeout, Reason::Keyword("head-timeout")),
+            Phase::Body => (config.body_timeout, Reason::Reject(408, "request body did not arrive in time")),
+            // The handler has all the time it wants, and lingering has its own.
+            Phase::Handler | Phase::Linger => (None, Reason::Keyword("")),
         };
-        if is_new || matches!(phase, Phase::Body | Phase::Write) {
+        if is_new || phase == Phase::Body {
             self.deadline(vm, timeout, reason);
         }
     }
 
-    fn deadline(&self, vm: &mut Vm, timeout: Option<Duration>, reason: &'static str) {
+    fn deadline(&self, vm: &mut Vm, timeout: Option<Duration>, reason: Reason) {
+        let at = timeout.map(|timeout| vm.engine.now() + timeout);
+        self.deadline_at(vm, at, reason);
+    }
+
+    fn deadline_at(&self, vm: &mut Vm, at: Option<Duration>, reason: Reason) {
         if let Some(place) = self.place {
-            let at = timeout.map(|timeout| vm.engine.now() + timeout);
             if let Some(wake) = vm.deadlines.set(place, at, reason) {
                 vm.engine.wake(Some(wake));
             }
@@ -305,6 +368,7 @@ fn config(args: &[Janet]) -> Result<Outcome, String> {
         body_timeout: seconds(6)?,
         idle_timeout: seconds(7)?,
         write_timeout: seconds(8)?,
+        env: running_env(),
     };
     // SAFETY: janet_abstract gives memory of the size asked for, aligned for anything.
     let value = unsafe {
@@ -315,7 +379,16 @@ fn config(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(value.into()))
 }
 
-/// `(native/http-open stream config)`: a new connection, whose fiber is the running task
+/// The environment of the running fiber. One that has none, as the first in a thread, gets by with the core's.
+fn running_env() -> *mut c::JanetTable {
+    // SAFETY: called from a function that Janet called, so a fiber runs. The core environment was made with the VM.
+    unsafe {
+        let env = (*c::janet_current_fiber()).env;
+        if env.is_null() { c::janet_core_env(std::ptr::null_mut()) } else { env }
+    }
+}
+
+/// `(native/http-open stream config flight)`: a new connection, whose fiber is the running task
 fn open(args: &[Janet]) -> Result<Outcome, String> {
     // SAFETY: a type check.
     let config: *const Config = unsafe { c::janet_checkabstract(arg(args, 1).into(), &raw const CONFIG.0) }.cast();
@@ -331,7 +404,8 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
         let conn = Conn {
             config,
             stream: arg(args, 0),
-            place: Some(vm.deadlines.add(fiber)),
+            flight: arg(args, 2),
+            place: Some(vm.deadlines.add(fiber, None)),
             phase: Phase::Handler,
             parser: HeadParser::new(limits),
             exchange: Exchange::unread(),
@@ -340,7 +414,15 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             may_go_on: true,
             keep: true,
             requests: 0,
+            request: 0,
+            begun: false,
+            sent: 0,
             reading: None,
+            writing: None,
+            watching: None,
+            ending: Janet::nil(),
+            linger_until: Duration::ZERO,
+            lingers_briefly: false,
         };
         // SAFETY: as above.
         let value = unsafe {
@@ -356,6 +438,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
 /// `(native/http-close http)`
 fn close(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
+    end_request(conn);
     leave(conn);
     vm::with_existing(|vm| {
         // SAFETY: the table is rooted.
@@ -370,12 +453,28 @@ fn of(args: &[Janet]) -> Result<Outcome, String> {
     vm::with(|vm| Ok(Outcome::Value(unsafe { c::janet_table_get(vm.connections, arg(args, 0).into()) }.into())))
 }
 
+/// `(native/http-limit-unsent listener)`: has the listener's connections hold little that is not sent
+fn limit_unsent(args: &[Janet]) -> Result<Outcome, String> {
+    // A unix socket has no such option, and needs none.
+    let _ = stream::descriptor(stream::get(arg(args, 0))?).map(socket::limit_unsent);
+    Ok(Outcome::Value(arg(args, 0)))
+}
+
+/// `(native/http-flight http)`: what is known of the handlers of its listener (janet/kqnet/flight.janet)
+fn flight(args: &[Janet]) -> Result<Outcome, String> {
+    Ok(Outcome::Value(conn(args)?.flight))
+}
+
 /// `(native/http-parse http buffer draining)`: the next request as a table, whose head is taken from the buffer; a
 /// tuple of status and reason where it is refused; nil where more has to be read; after the last request :close, or
 /// :linger where the client may still send something
 fn parse(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     let buffer = buffer(arg(args, 1))?;
+    if conn.request != 0 {
+        end_request(conn);
+        set_env(conn.config().env);
+    }
     vm::with(|vm| {
         if !conn.keep {
             let end = if conn.body.is_done() && !conn.may_go_on { "close" } else { "linger" };
@@ -401,6 +500,13 @@ fn parse(args: &[Janet]) -> Result<Outcome, String> {
                 let framing = head.framing;
                 let length = head.len;
                 let request = request(vm, conn, &head, arg(args, 1));
+                conn.request = conn.requests;
+                // SAFETY: a new table, and the live one of the configuration.
+                unsafe {
+                    let env = c::janet_table(0);
+                    (*env).proto = conn.config().env;
+                    set_env(env);
+                }
                 conn.enter(vm, Phase::Handler);
                 match BodyReader::new(framing, conn.config().max_body) {
                     Ok(body) => conn.body = body,
@@ -416,7 +522,7 @@ fn parse(args: &[Janet]) -> Result<Outcome, String> {
                     shrink(buffer);
                     conn.enter(vm, Phase::Idle);
                     if is_true(arg(args, 2)) {
-                        conn.deadline(vm, Some(LAST_LOOK), "idle-timeout");
+                        conn.deadline(vm, Some(LAST_LOOK), Reason::Keyword("idle-timeout"));
                     }
                 }
                 Ok(Outcome::Value(Janet::nil()))
@@ -468,6 +574,7 @@ fn request(vm: &Vm, conn: &Conn, head: &kqnet_http1::Head<'_>, buffer: Janet) ->
             accumulate(headers, vm.common.string(&name), string(header.value));
         }
         let table = c::janet_table(if head.target.query().is_some() { 16 } else { 11 });
+        c::janet_table_put(table, keys.request_number, c::janet_wrap_number(conn.requests.into()));
         c::janet_table_put(table, keys.headers, c::janet_wrap_table(headers));
         c::janet_table_put(table, keys.connection, conn.stream.into());
         c::janet_table_put(table, keys.buffer, buffer.into());
@@ -493,10 +600,11 @@ fn request(vm: &Vm, conn: &Conn, head: &kqnet_http1::Head<'_>, buffer: Janet) ->
     }
 }
 
-/// `(native/http-body http buffer out)`: moves what the buffer has of the body to `out`. True when the body is complete,
+/// `(native/http-body http buffer out number)`: moves what the buffer has of the body to `out`. True when the body is complete,
 /// false when more has to be read, a tuple of status and reason where it is refused.
 fn body(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
+    check_request(conn, arg(args, 3))?;
     let from = buffer(arg(args, 1))?;
     if arg(args, 1) == arg(args, 2) {
         return Err("a body cannot be read into the buffer that it comes from".into());
@@ -518,17 +626,13 @@ fn body(args: &[Janet]) -> Result<Outcome, String> {
     }
     // Once for all, as a body may have a chunk for each byte.
     consume(from, taken);
-    let is_done = conn.body.is_done();
-    vm::with(|vm| {
-        conn.enter(vm, Phase::Handler);
-        Ok(())
-    })?;
-    Ok(Outcome::Value(Janet::boolean(is_done)))
+    Ok(Outcome::Value(Janet::boolean(conn.body.is_done())))
 }
 
-/// `(native/http-continue http)`: whether the client waits for a 100, which is true once
+/// `(native/http-continue http number)`: whether the client waits for a 100, which is true once
 fn awaits_continue(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
+    check_request(conn, arg(args, 1))?;
     let awaits = std::mem::take(&mut conn.awaits_continue) && !conn.body.is_done();
     Ok(Outcome::Value(Janet::boolean(awaits)))
 }
@@ -565,9 +669,14 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
                 format!("a response's :status must be a number of three digits, got {}", describe(value))
             })?,
         };
-        // The client would take what is sent next for the rest of this answer.
-        if status < 200 && get(answer, Janet::keyword("detached".into()).into())?.is_nil() {
-            return Err(format!("a response's :status must be from 200, or have :detached with it, got {status}"));
+        let is_switch = status < 200 || conn.exchange.opens_tunnel(status);
+        if is_switch && !is_true(get(answer, Janet::keyword("detached".into()).into())?) {
+            // The client would take what is sent next for the rest of this answer.
+            if status < 200 {
+                return Err(format!("a response's :status must be from 200, or have :detached with it, got {status}"));
+            }
+            // A proxy would let pass whatever comes next, and it would be served here.
+            return Ok(refused(Reject { status: 501, reason: "there is no tunnel here" }));
         }
         let body = get(answer, keys.body)?;
         let headers = get(answer, keys.headers)?;
@@ -603,7 +712,7 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
             };
 
             // From here on nothing can fail that a 500 in place of this response could answer.
-            if is_true(arg(args, 4)) || !conn.body.is_done() && !conn.can_discard() {
+            if is_true(arg(args, 4)) && !is_switch || !conn.body.is_done() && !conn.can_discard() {
                 conn.exchange = conn.exchange.closing();
             }
             // A 100 would come too late.
@@ -627,7 +736,7 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
             if scratch.capacity() > 4 * SMALL_BODY {
                 *scratch = Vec::new();
             }
-            conn.enter(vm, Phase::Write);
+            conn.begun = true;
             Ok(Outcome::Value(match declared {
                 Some(length) if plan.delivery == Delivery::Plain && known.is_none() => Janet::number(length as f64),
                 _ => rest.into(),
@@ -707,10 +816,7 @@ fn refuse(args: &[Janet]) -> Result<Outcome, String> {
         push(out, scratch)
     })?;
     conn.keep = false;
-    vm::with(|vm| {
-        conn.enter(vm, Phase::Write);
-        Ok(Outcome::Value(Janet::nil()))
-    })
+    Ok(Outcome::Value(Janet::nil()))
 }
 
 /// `(native/http-phase http &opt phase)`: what the connection's fiber is doing, which a second argument changes
@@ -730,12 +836,23 @@ fn phase(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(Janet::keyword(conn.phase.name().into())))
 }
 
-/// `(native/http-end-idle http)`: ends a connection that waits for a request, unless one has come that was not read yet
+/// `(native/http-begun http)`: whether the response to the running request is being sent
+fn begun(args: &[Janet]) -> Result<Outcome, String> {
+    Ok(Outcome::Value(Janet::boolean(conn(args)?.begun)))
+}
+
+/// `(native/http-end-idle http)`: ends a connection that waits for a request, unless one has come that was not read yet,
+/// and soon one that lingers
 fn end_idle(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     vm::with(|vm| {
-        if conn.phase == Phase::Idle {
-            conn.deadline(vm, Some(Duration::ZERO), "idle-timeout");
+        match conn.phase {
+            Phase::Idle => conn.deadline(vm, Some(Duration::ZERO), Reason::Keyword("idle-timeout")),
+            Phase::Linger => {
+                conn.lingers_briefly = true;
+                conn.deadline(vm, Some(transfer::LINGER_DRAINING), Reason::Keyword("linger-timeout"));
+            }
+            _ => {}
         }
         Ok(Outcome::Value(Janet::nil()))
     })

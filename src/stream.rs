@@ -164,6 +164,12 @@ pub fn is_read(stream: *mut c::JanetStream) -> bool {
     waits(unsafe { (*stream).read_fiber })
 }
 
+/// Whether a fiber waits to write to the stream.
+pub fn is_written(stream: *mut c::JanetStream) -> bool {
+    // SAFETY: a live stream of this VM.
+    waits(unsafe { (*stream).write_fiber })
+}
+
 /// Whether a stream's reader or writer still waits.
 fn waits(fiber: *const c::JanetFiber) -> bool {
     // SAFETY: null, or a fiber that the stream's marking keeps alive.

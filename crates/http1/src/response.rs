@@ -32,6 +32,11 @@ impl Exchange {
         Self::new(b"", Version::Http11, false)
     }
 
+    /// Whether a response with this status makes the connection a tunnel for every proxy on its way (RFC 9110, 9.3.6).
+    pub fn opens_tunnel(&self, status: u16) -> bool {
+        self.is_connect && (200..300).contains(&status)
+    }
+
     /// The same, but the connection closes after it: the server drains, or the request was the last allowed.
     pub fn closing(self) -> Self {
         Self { keep_alive: false, ..self }
@@ -86,7 +91,7 @@ pub fn plan(exchange: &Exchange, status: u16, body: Body) -> Plan {
     };
     let (content_length, delivery) = match status {
         100..=199 | 204 | 304 => (None, Delivery::None),
-        200..=299 if exchange.is_connect => (None, Delivery::None),
+        _ if exchange.opens_tunnel(status) => (None, Delivery::None),
         205 => (Some(0), Delivery::None),
         _ if exchange.is_head => (known, Delivery::None),
         _ => match known {

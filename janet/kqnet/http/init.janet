@@ -7,6 +7,7 @@
 
 (import spork/http :prefix "" :export true)
 (import ./body :prefix "" :export true :only [read-body body-chunks])
+(import ./ending :prefix "" :export true :only [ending draining? gone?])
 (import ./server :prefix "" :export true :only [server serve-forever])
 (import ./log :prefix "" :export true :only [logger])
 (import ./metrics :prefix "" :export true :only [metrics])

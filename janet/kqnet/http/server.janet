@@ -7,6 +7,7 @@
 (import spork/http :as spork)
 (import ../_native :as native)
 (import ../init :as kqnet)
+(import ../flight)
 (import ../options)
 (import ./connection)
 
@@ -50,6 +51,7 @@
     (if given
       (native/nodelay given)
       (native/listen host port :stream false backlog reuse-port true mode)))
+  (native/http-limit-unsent listener)
   (def serve (connection/handler listener handler config on-error))
   (native/take-in listener)
   (ev/go (fn http-server []
@@ -75,7 +77,8 @@
   * :head-timeout - seconds for a head to arrive in. Default 10; after it 408.
   * :body-timeout - seconds without a byte of the body. Default 30; after it 408.
   * :idle-timeout - seconds between requests. Default 60; then the connection is closed.
-  * :write-timeout - seconds for the client to take 64 KiB. Default 30; then it is closed.
+  * :write-timeout - seconds for the client to take 64 KiB of what waits to be sent. Default 30. One that
+    takes so much is never cut; one that takes nothing is closed after at most twice that time.
   * :on-error - a function of the request, the error and the fiber, called when the handler raises
     an error. What it returns is sent, or 500 for nil. Default: a trace on stderr, and 500.
   * :listener - a listener to serve, such as one of `kqnet/from-fd`, instead of host and port.
@@ -100,11 +103,17 @@
     (string/find ":" host) (string "http://[" host "]:" port "/")
     (string "http://" host ":" port "/")))
 
+(defn- tell
+  "Writes a line to stderr. One that cannot be written is nobody's loss."
+  [text]
+  (protect (do (eprint text) (eflush))))
+
 (defn serve-forever
   ``Runs an HTTP server until the process is told to end. Takes `handler` and the other arguments of
   `server`, and by name :drain-timeout, in seconds (default 30). Prints the address to stdout once it listens. On
   SIGTERM or SIGINT it stops accepting, lets running requests end for so long, and returns how many
-  had not, which are cancelled, so that the program can end; a second signal ends the wait.``
+  had not, which are cancelled, so that the program can end; a second signal ends the wait. Where
+  requests run at the first signal, a line on stderr says how many.``
   [handler & args]
   (def opts (parse-options "kqnet/http/serve-forever" [:drain-timeout] args))
   (def listener (start handler opts))
@@ -116,6 +125,8 @@
   (ev/take signals)
   (def drained (ev/chan 1))
   (ev/go (fn drain [] (ev/give drained (kqnet/drain listener (get opts :drain-timeout 30) :cancel true))))
+  (def running (flight/running listener))
+  (when (pos? running) (tell (string "draining, " running " left; again to stop")))
   (def [_ from left] (ev/select signals drained))
   (each signal [:int :term] (os/sigaction signal))
   (if (= from drained) left (kqnet/drain listener 0 :cancel true)))
