@@ -213,6 +213,7 @@
                                 (:close conn)))
                        {:detached true})
    "/websocket" (respond :status 101 :headers {"Connection" "Upgrade" "Upgrade" "echo"} :detached echo-on)
+   "example.org:80" (fn [_] {:detached (fn [conn _] (net/write conn "tunnel"))})
    "/tunnel" (fn [_] {:body (pieces "hello") :detached (fn [conn _] (net/write conn "tunnel"))})
    "/detached-fail" (respond :status 101 :headers {"Connection" "Upgrade"} :detached meant)})
 
