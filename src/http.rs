@@ -116,8 +116,11 @@ struct Conn {
     request: u32,
     /// Its response is being sent.
     begun: bool,
-    /// Bytes that the system has taken.
+    /// Bytes that the system has taken, and that the client had acknowledged when that was last asked.
     sent: u64,
+    acknowledged: u64,
+    /// How much more the client has taken of a response than it had to (transfer.rs).
+    ahead: i64,
     reading: Option<transfer::Reading>,
     writing: Option<transfer::Writing>,
     watching: Option<watch::Watching>,
@@ -417,6 +420,8 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             request: 0,
             begun: false,
             sent: 0,
+            acknowledged: 0,
+            ahead: 0,
             reading: None,
             writing: None,
             watching: None,
@@ -737,6 +742,7 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
                 *scratch = Vec::new();
             }
             conn.begun = true;
+            conn.begin_account();
             Ok(Outcome::Value(match declared {
                 Some(length) if plan.delivery == Delivery::Plain && known.is_none() => Janet::number(length as f64),
                 _ => rest.into(),

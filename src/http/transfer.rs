@@ -8,6 +8,7 @@
 
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use janetrs::Janet;
@@ -36,9 +37,14 @@ pub const LINGER_DRAINING: Duration = Duration::from_secs(1);
 /// The most that is sent, or thrown away, in one go, so that one client does not keep others waiting.
 const MOST: usize = 1024 * 1024;
 
-/// A client that takes less than this much in one and a half times its time takes too little. That is half of what it is
-/// promised: what it takes is acknowledged in lumps.
-const LEAST_TAKEN: u64 = 32 * 1024;
+/// What a client has to take in each `:write-timeout`.
+const TAKEN: i64 = 64 * 1024;
+
+/// How far a client may be behind. A half more than what it has to take, since what it takes is acknowledged in lumps.
+const BEHIND: i64 = TAKEN + TAKEN / 2;
+
+/// How much of what a client took ahead counts. A proxy takes a megabyte at a time for a client that is slow.
+const AHEAD: i64 = 24 * TAKEN;
 
 /// A wait for bytes.
 #[derive(Clone, Copy)]
@@ -59,8 +65,7 @@ pub struct Writing {
     /// The index of the first byte that was not sent.
     at: usize,
     pub place: Option<Place>,
-    /// What had been acknowledged when the client last made progress, and when that was seen.
-    acknowledged: u64,
+    /// Until when the wait is paid for.
     since: Duration,
 }
 
@@ -118,7 +123,7 @@ fn receive(stream: *mut c::JanetStream, reading: Reading) -> Read {
 }
 
 /// Reads what has come and throws it away.
-fn discard(fd: std::os::fd::RawFd) -> Read {
+fn discard(fd: RawFd) -> Read {
     let mut scratch = [MaybeUninit::uninit(); 32 * 1024];
     let mut all = 0;
     while all < MOST {
@@ -273,7 +278,7 @@ enum Sent {
     Failed(Errno),
 }
 
-fn transmit(conn: &mut Conn, fd: std::os::fd::RawFd, all: &[u8], at: &mut usize) -> Sent {
+fn transmit(conn: &mut Conn, fd: RawFd, all: &[u8], at: &mut usize) -> Sent {
     let end = all.len().min(at.saturating_add(MOST));
     while *at < end {
         match socket::send(fd, &all[*at..end]) {
@@ -315,7 +320,7 @@ fn write(args: &[Janet]) -> Result<Outcome, String> {
         Sent::Full => {
             // SAFETY: as above.
             let fiber = unsafe { c::janet_root_fiber() };
-            let acknowledged = conn.acknowledged(fd);
+            conn.earn(fd);
             let (mut place, mut since) = (None, Duration::ZERO);
             let timeout = conn.config().write_timeout;
             if let Some(timeout) = timeout {
@@ -330,7 +335,7 @@ fn write(args: &[Janet]) -> Result<Outcome, String> {
                     Ok(())
                 })?;
             }
-            conn.writing = Some(Writing { fiber, value, length, at, place, acknowledged, since });
+            conn.writing = Some(Writing { fiber, value, length, at, place, since });
             // SAFETY: the task waits for nothing else, and the trampoline suspends it. Both it and the stream are live,
             // and stay so by the VM's table.
             unsafe { wait::begin(fiber, stream, conn, Side::Write, on_writable) };
@@ -340,9 +345,29 @@ fn write(args: &[Janet]) -> Result<Outcome, String> {
 }
 
 impl Conn {
-    /// How many bytes the client has acknowledged, as far as the system tells.
-    fn acknowledged(&self, fd: std::os::fd::RawFd) -> u64 {
-        self.sent.wrapping_sub(socket::unacknowledged(fd).unwrap_or(0))
+    /// Counts what the client has acknowledged in its favour.
+    fn earn(&mut self, fd: RawFd) {
+        let acknowledged = self.sent.wrapping_sub(socket::unacknowledged(fd).unwrap_or(0));
+        // Wrapping, since the program may have written to the connection too.
+        let gained = acknowledged.wrapping_sub(self.acknowledged) as i64;
+        if gained > 0 {
+            self.ahead = (self.ahead + gained).min(AHEAD);
+            self.acknowledged = acknowledged;
+        }
+    }
+
+    /// Counts the time of a wait against the client.
+    fn pay(&mut self, now: Duration) {
+        if let (Some(timeout), Some(writing)) = (self.config().write_timeout, &mut self.writing) {
+            let waited = now.saturating_sub(writing.since).as_secs_f64();
+            writing.since = now;
+            self.ahead -= (waited / timeout.as_secs_f64() * TAKEN as f64) as i64;
+        }
+    }
+
+    /// A response begins, for which what was taken of others does not count.
+    pub fn begin_account(&mut self) {
+        (self.ahead, self.acknowledged) = (0, self.sent);
     }
 
     /// The client still sends while its last answer arrives.
@@ -361,22 +386,20 @@ fn look_at_writing(conn: *mut c_void, now: Duration) -> Option<Duration> {
     let conn = unsafe { &mut *conn.cast::<Conn>() };
     let timeout = conn.config().write_timeout?;
     let fd = stream::get(conn.stream).ok().and_then(stream::descriptor)?;
-    let acknowledged = conn.acknowledged(fd);
-    let writing = conn.writing.as_mut()?;
-    // Wrapping, since the program may have written to the connection too.
-    if acknowledged.wrapping_sub(writing.acknowledged) as i64 >= LEAST_TAKEN as i64 {
-        (writing.acknowledged, writing.since) = (acknowledged, now);
-    } else if now >= writing.since + timeout + timeout / 2 {
-        return None;
-    }
-    Some(now + timeout / 2)
+    conn.earn(fd);
+    conn.pay(now);
+    if conn.ahead > -BEHIND { Some(now + timeout / 2) } else { None }
 }
 
 /// A wait to write has ended, in whatever way.
 fn end_writing(conn: &mut Conn) {
-    if let Some(place) = conn.writing.take().and_then(|writing| writing.place) {
-        vm::with_existing(|vm| vm.deadlines.remove(place));
+    if let Some(place) = conn.writing.as_ref().and_then(|writing| writing.place) {
+        vm::with_existing(|vm| {
+            conn.pay(vm.engine.now());
+            vm.deadlines.remove(place);
+        });
     }
+    conn.writing = None;
 }
 
 /// Janet's events for a fiber that waits to write.

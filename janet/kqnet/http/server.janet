@@ -77,8 +77,9 @@
   * :head-timeout - seconds for a head to arrive in. Default 10; after it 408.
   * :body-timeout - seconds without a byte of the body. Default 30; after it 408.
   * :idle-timeout - seconds between requests. Default 60; then the connection is closed.
-  * :write-timeout - seconds for the client to take 64 KiB of what waits to be sent. Default 30. One that
-    takes so much is never cut; one that takes nothing is closed after at most twice that time.
+  * :write-timeout - seconds for the client to take 64 KiB. Default 30. One that takes so much in each
+    is never cut, however slow; what it took ahead, up to 1.5 MiB of a response, counts. One that
+    takes less is closed.
   * :on-error - a function of the request, the error and the fiber, called when the handler raises
     an error. What it returns is sent, or 500 for nil. Default: a trace on stderr, and 500.
   * :listener - a listener to serve, such as one of `kqnet/from-fd`, instead of host and port.
