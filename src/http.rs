@@ -321,10 +321,10 @@ impl Conn {
     }
 
     fn deadline_at(&self, vm: &mut Vm, at: Option<Duration>, reason: Reason) {
-        if let Some(place) = self.place {
-            if let Some(wake) = vm.deadlines.set(place, at, reason) {
-                vm.engine.wake(Some(wake));
-            }
+        if let Some(place) = self.place
+            && let Some(wake) = vm.deadlines.set(place, at, reason)
+        {
+            vm.engine.wake(Some(wake));
         }
     }
 

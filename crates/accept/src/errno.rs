@@ -124,3 +124,17 @@ impl fmt::Debug for Errno {
 }
 
 impl std::error::Error for Errno {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_lost_by_number() {
+        let lost = [libc::EPIPE, libc::ECONNRESET, libc::ETIMEDOUT, libc::ENOTCONN, libc::ECONNABORTED];
+        let unreachable = [libc::EHOSTUNREACH, libc::EHOSTDOWN, libc::ENETDOWN, libc::ENETRESET, libc::ENETUNREACH];
+        assert!(lost.into_iter().chain(unreachable).all(|number| Errno(number).is_lost_peer()));
+        let others = [libc::EBADF, libc::EAGAIN, libc::EINTR, libc::ENOBUFS, libc::ENOTSOCK, libc::EINVAL];
+        assert!(!others.into_iter().any(|number| Errno(number).is_lost_peer()));
+    }
+}
