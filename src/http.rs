@@ -22,7 +22,7 @@ use kqnet_http1::{BodyReader, Framing, HeadParser, Limits, Reject, Status, Versi
 use crate::boundary::{Outcome, entry, guard};
 use crate::deadlines::{Place, Reason};
 use crate::stream;
-use crate::value::{arg, bytes, describe, integer, is_keyword, is_true, tuple};
+use crate::value::{arg, bytes, describe, integer, is_true, tuple};
 use crate::vm::{self, Vm};
 
 entry!(kqnet_http_config => config);
@@ -81,16 +81,14 @@ enum Phase {
 }
 
 impl Phase {
-    const ALL: [(Self, &'static str); 5] = [
-        (Self::Idle, "idle"),
-        (Self::Head, "head"),
-        (Self::Handler, "handler"),
-        (Self::Body, "body"),
-        (Self::Linger, "linger"),
-    ];
-
     fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(phase, _)| *phase == self).map_or("", |(_, name)| name)
+        match self {
+            Self::Idle => "idle",
+            Self::Head => "head",
+            Self::Handler => "handler",
+            Self::Body => "body",
+            Self::Linger => "linger",
+        }
     }
 }
 
@@ -126,6 +124,8 @@ struct Conn {
     watching: Option<watch::Watching>,
     /// The channel that tells the running request of its end, or nil.
     ending: Janet,
+    /// It wants to be told when the client sends no more.
+    or_ended: bool,
     /// Until when the client may take the last answer.
     linger_until: Duration,
     lingers_briefly: bool,
@@ -212,7 +212,7 @@ fn check_request(conn: &Conn, number: Janet) -> Result<(), String> {
 /// Ends a request: whatever still waits by it gets an error.
 fn end_request(conn: &mut Conn) {
     (conn.request, conn.begun) = (0, false);
-    conn.ending = Janet::nil();
+    (conn.ending, conn.or_ended) = (Janet::nil(), false);
     transfer::end_waits(conn, OVER);
     watch::end(conn, "over");
 }
@@ -426,6 +426,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             writing: None,
             watching: None,
             ending: Janet::nil(),
+            or_ended: false,
             linger_until: Duration::ZERO,
             lingers_briefly: false,
         };
@@ -825,21 +826,9 @@ fn refuse(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(Janet::nil()))
 }
 
-/// `(native/http-phase http &opt phase)`: what the connection's fiber is doing, which a second argument changes
+/// `(native/http-phase http)`: what the connection's fiber is doing
 fn phase(args: &[Janet]) -> Result<Outcome, String> {
-    let conn = conn(args)?;
-    let new = arg(args, 1);
-    if !new.is_nil() {
-        let (phase, _) = Phase::ALL
-            .into_iter()
-            .find(|(_, name)| is_keyword(new, name))
-            .ok_or_else(|| format!("expected a phase, got {}", describe(new)))?;
-        vm::with(|vm| {
-            conn.enter(vm, phase);
-            Ok(())
-        })?;
-    }
-    Ok(Outcome::Value(Janet::keyword(conn.phase.name().into())))
+    Ok(Outcome::Value(Janet::keyword(conn(args)?.phase.name().into())))
 }
 
 /// `(native/http-begun http)`: whether the response to the running request is being sent

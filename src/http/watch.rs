@@ -27,8 +27,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// A task that watches.
 pub struct Watching {
     pub fiber: *mut c::JanetFiber,
-    /// A client that sends no more counts as gone.
-    or_ended: bool,
     pub place: Place,
 }
 
@@ -52,16 +50,15 @@ fn is_lost(conn: &Conn, or_ended: bool) -> bool {
     }
 }
 
-/// `(native/http-watch http number or-ended)`: waits until the client is gone, or the request over. Gives :gone, :over, or
+/// `(native/http-watch http number)`: waits until the client is gone, or the request over. Gives :gone, :over, or
 /// :detached, or raises an error where another task watches.
 fn watch(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     check_request(conn, arg(args, 1))?;
-    let or_ended = is_true(arg(args, 2));
     if conn.watching.is_some() {
         return Err("another task watches this connection already".into());
     }
-    if is_lost(conn, or_ended) {
+    if is_lost(conn, conn.or_ended) {
         return Ok(Outcome::Value(keyword("gone")));
     }
     let stream = stream::get(conn.stream)?;
@@ -71,7 +68,7 @@ fn watch(args: &[Janet]) -> Result<Outcome, String> {
     let reader = unsafe { (*stream).read_fiber };
     vm::with(|vm| {
         let place = vm.deadlines.add(fiber, Some((look_again, (&raw mut *conn).cast())));
-        conn.watching = Some(Watching { fiber, or_ended, place });
+        conn.watching = Some(Watching { fiber, place });
         Ok(())
     })?;
     // SAFETY: the task waits for nothing else, and the trampoline suspends it. Both it and the stream are live, and stay
@@ -97,9 +94,7 @@ pub fn end(conn: &mut Conn, why: &str) {
 
 /// Tells the task that watches if the client is gone.
 pub fn look(conn: &mut Conn) {
-    if let Some(watching) = &conn.watching
-        && is_lost(conn, watching.or_ended)
-    {
+    if conn.watching.is_some() && is_lost(conn, conn.or_ended) {
         end(conn, "gone");
     }
 }
@@ -119,8 +114,7 @@ pub fn resume(conn: &mut Conn) {
 fn look_again(conn: *mut c_void, now: Duration) -> Option<Duration> {
     // SAFETY: the place of this look is given back before the connection is freed (`leave` in http.rs).
     let conn = unsafe { &mut *conn.cast::<Conn>() };
-    let or_ended = conn.watching.as_ref()?.or_ended;
-    if is_lost(conn, or_ended) { None } else { Some(now + AGAIN) }
+    if is_lost(conn, conn.or_ended) { None } else { Some(now + AGAIN) }
 }
 
 /// Janet's events for the task that watches.
@@ -173,15 +167,19 @@ fn is_gone(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(Janet::boolean(is_gone)))
 }
 
-/// `(native/http-ending http &opt number channel)`: the channel that the running request is told of its end by, or nil,
-/// which a third argument changes
+/// `(native/http-ending http &opt number or-ended channel)`: the channel that the running request is told of its end by, or
+/// nil, which a fourth argument changes; with a true third one, a client that sends no more counts as gone
 fn ending(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     if args.len() > 1 {
         check_request(conn, arg(args, 1))?;
     }
-    if args.len() > 2 {
-        conn.ending = arg(args, 2);
+    if is_true(arg(args, 2)) && !conn.or_ended {
+        conn.or_ended = true;
+        look(conn);
+    }
+    if args.len() > 3 {
+        conn.ending = arg(args, 3);
     }
     Ok(Outcome::Value(conn.ending))
 }

@@ -23,20 +23,20 @@
 
   A client that sends no more may still read, and is answered: with :or-ended true it counts as
   gone too, as browsers that close an event stream do. A request has one channel, however often this
-  is called, and the first call says what it watches for. After :detached only a drain, and the
+  is called, and one call with :or-ended is enough. After :detached only a drain, and the
   end of the connection, close it. Raises an error when the request is over already.``
   [req & args]
   (def {:or-ended or-ended} (options/split "kqnet/http/ending" [] [:or-ended] args))
   (def number (in req :request-number))
   (def http (connection-of "kqnet/http/ending" req))
-  (or (native/http-ending http number)
+  (or (native/http-ending http number or-ended)
       (let [channel (ev/chan)]
-        (native/http-ending http number channel)
+        (native/http-ending http number or-ended channel)
         (if (in (native/http-flight http) :draining)
           (ev/chan-close channel)
           # Not the supervisor of the handler, which knows nothing of this task.
           (ev/go (fn watch-client []
-                   (def [_ why] (protect (native/http-watch http number or-ended)))
+                   (def [_ why] (protect (native/http-watch http number)))
                    (unless (= why :detached) (ev/chan-close channel)))
                  nil (ev/chan 1)))
         channel)))

@@ -86,10 +86,14 @@
   * :backlog, :reuse-port, :mode - as for `kqnet/listen`.
   * :batch, :max-connections, :max-accept-rate - as for `kqnet/accept-loop`.
 
+  Each request runs in an environment of its own, whose prototype is that of whoever called this, and
+  has a :request-number, from 1 on for each connection, by which `read-body` knows that it is over.
+
   Besides what `spork/http` takes, a response may have an iterable :body with a Content-Length
   header, and :detached: true to leave the connection to the handler, or a function of the
   connection and the bytes already read, which is called when the response (of status 101, say) was
-  written, and after which the connection is closed.
+  written, and after which the connection is closed. A response of status 2xx to CONNECT needs it:
+  without, the client gets 501. One of status 101 needs a request with Upgrade, too.
 
   Raises an error for wrong options, and where it cannot listen.``
   [handler & args]
