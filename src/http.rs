@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
-use kqnet_accept::socket;
+use kqnet_accept::{socket, stderr};
 use kqnet_http1::response::{self, Body, Delivery, Exchange, HeadWriter, plan, write_failure};
 use kqnet_http1::{BodyReader, Framing, HeadParser, Limits, Reject, Status, Version, push_lower, target};
 
@@ -29,6 +29,7 @@ entry!(kqnet_http_config => config);
 entry!(kqnet_http_open => open);
 entry!(kqnet_http_limit_unsent => limit_unsent);
 entry!(kqnet_http_flight => flight);
+entry!(kqnet_http_say => say);
 entry!(kqnet_http_close => close);
 entry!(kqnet_http_of => of);
 entry!(kqnet_http_parse => parse);
@@ -464,6 +465,12 @@ fn limit_unsent(args: &[Janet]) -> Result<Outcome, String> {
     // A unix socket has no such option, and needs none.
     let _ = stream::descriptor(stream::get(arg(args, 0))?).map(socket::limit_unsent);
     Ok(Outcome::Value(arg(args, 0)))
+}
+
+/// `(native/http-say text)`: a line on stderr, if somebody takes it
+fn say(args: &[Janet]) -> Result<Outcome, String> {
+    stderr::say(bytes(&arg(args, 0)).unwrap_or_default());
+    Ok(Outcome::Value(Janet::nil()))
 }
 
 /// `(native/http-flight http)`: what is known of the handlers of its listener (janet/kqnet/flight.janet)

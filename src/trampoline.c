@@ -56,6 +56,7 @@ TRAMPOLINE(http_ending)
 TRAMPOLINE(http_detach)
 TRAMPOLINE(http_limit_unsent)
 TRAMPOLINE(http_flight)
+TRAMPOLINE(http_say)
 TRAMPOLINE(http_body)
 TRAMPOLINE(http_continue)
 TRAMPOLINE(http_respond)
@@ -109,6 +110,7 @@ static const JanetReg cfuns[] = {
     {"http-of", cfun_http_of, "(native/http-of stream)"},
     {"http-parse", cfun_http_parse, "(native/http-parse http buffer draining)"},
     {"http-limit-unsent", cfun_http_limit_unsent, "(native/http-limit-unsent listener)"},
+    {"http-say", cfun_http_say, "(native/http-say text)"},
     {"http-flight", cfun_http_flight, "(native/http-flight http)"},
     {"http-read", cfun_http_read, "(native/http-read http buffer most &opt number)"},
     {"http-write", cfun_http_write, "(native/http-write http bytes from)"},

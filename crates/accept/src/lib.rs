@@ -10,6 +10,7 @@ pub mod engine;
 pub mod errno;
 pub mod queue;
 pub mod socket;
+pub mod stderr;
 mod sys;
 mod system;
 pub mod unix_socket;

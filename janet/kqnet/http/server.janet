@@ -111,7 +111,9 @@
 (defn- tell
   "Writes a line to stderr. One that cannot be written is nobody's loss."
   [text]
-  (protect (do (eprint text) (eflush))))
+  (if (dyn :err)
+    (protect (do (eprint text) (eflush)))
+    (native/http-say (string text "\n"))))
 
 (defn serve-forever
   ``Runs an HTTP server until the process is told to end. Takes `handler` and the other arguments of
