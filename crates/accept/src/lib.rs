@@ -9,6 +9,7 @@ pub mod activation;
 pub mod engine;
 pub mod errno;
 pub mod queue;
+pub mod signals;
 pub mod socket;
 pub mod stderr;
 mod sys;
