@@ -57,24 +57,6 @@
   [{:headers headers}]
   (min 1048576 (scan-number (in headers "content-length" "0"))))
 
-(defn read-body
-  ``Given a request, reads its body, and returns it as a buffer, or nil if it has none. Content-Length
-  and chunked bodies are decoded, up to the server's :max-body: over it, the client gets 413. A
-  client that waits for it is sent 100 Continue first. Raises an error once the response was sent:
-  a task that outlives its handler reads nothing. Also takes what `read-response` returns.``
-  [req]
-  (def conn (in req :connection))
-  (def http (native/http-of conn))
-  (cond
-    (in req :body) (in req :body)
-    (and (nil? http) (in req :request-number) (not (native/open? conn))) (error over)
-    (nil? http) (spork/read-body req)
-    (has-body? req) (let [out (buffer/new (expected-size req))]
-                      (while (not (checked (native/http-body http (in req :buffer) out (in req :request-number))))
-                        (await-body req http))
-                      (put req :body out)
-                      out)))
-
 (defn body-chunks
   ``Returns a fiber that yields the body of a request in buffers as it comes, for bodies that are
   not to be held in memory. Same limits and errors as `read-body`.``
@@ -88,3 +70,47 @@
         (unless (empty? out) (yield out))
         (when (checked verdict) (break))
         (await-body req http)))))
+
+(defn- writer
+  "A function that writes bytes to a sink."
+  [sink]
+  (cond
+    (buffer? sink) (fn [bytes] (buffer/push sink bytes))
+    (or (function? sink) (cfunction? sink)) sink
+    (get sink :write) (fn [bytes] (:write sink bytes))
+    (errorf "kqnet/http/read-body: a sink is a file, a stream, a buffer or a function, got %q" sink)))
+
+(defn- read-whole
+  [req http]
+  (cond
+    (in req :body) (in req :body)
+    (and (nil? http) (in req :request-number) (not (native/open? (in req :connection)))) (error over)
+    (nil? http) (spork/read-body req)
+    (has-body? req) (let [out (buffer/new (expected-size req))]
+                      (while (not (checked (native/http-body http (in req :buffer) out (in req :request-number))))
+                        (await-body req http))
+                      (put req :body out)
+                      out)))
+
+(defn read-body
+  ``Given a request, reads its body, and returns it as a buffer, or nil if it has none. Content-Length
+  and chunked bodies are decoded, up to the server's :max-body: over it, the client gets 413. A
+  client that waits for it is sent 100 Continue first. Raises an error once the response was sent:
+  a task that outlives its handler reads nothing. Also takes what `read-response` returns.
+
+  With a `sink`, each piece of the body is written to it as it comes instead, and the sink is
+  returned: a file, a stream or whatever else has a method :write, a buffer, or a function that is
+  called with each piece.``
+  [req &opt sink]
+  (def http (native/http-of (in req :connection)))
+  (cond
+    (nil? sink) (read-whole req http)
+    (let [write (writer sink)]
+      (if (and http (nil? (in req :body)))
+        (when (has-body? req)
+          (each piece (body-chunks req) (write piece))
+          sink)
+        # It was read already, or is that of a response, which spork reads whole.
+        (when-let [body (read-whole req http)]
+          (write body)
+          sink)))))
