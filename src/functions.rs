@@ -9,7 +9,8 @@ use kqnet_accept::{Limits, Token, activation};
 use crate::boundary::{Outcome, entry};
 use crate::listener::Listener;
 use crate::value::{
-    arg, c_string, describe, integer, is_keyword, is_true, optional_count, optional_rate, string, structure, tuple,
+    arg, bytes, c_string, describe, integer, is_keyword, is_true, optional_count, optional_rate, string, structure,
+    tuple,
 };
 use crate::vm::Deliver;
 use crate::{stream, vm};
@@ -18,6 +19,7 @@ entry!(kqnet_listen => listen);
 entry!(kqnet_accept => accept);
 entry!(kqnet_accept_loop => accept_loop);
 entry!(kqnet_check_handler => check_handler);
+entry!(kqnet_check_function => check_function);
 entry!(kqnet_check_on_error => check_on_error);
 entry!(kqnet_take_in => take_in);
 entry!(kqnet_is_open => is_open);
@@ -181,6 +183,20 @@ fn on_error(value: Janet) -> Result<*mut c::JanetFunction, String> {
 fn check_handler(args: &[Janet]) -> Result<Outcome, String> {
     handler(arg(args, 0))?;
     vm::with(|_| Ok(Outcome::Value(arg(args, 0))))
+}
+
+/// `(native/check-function what takes value arity)`: that it is a function which can be called with so many arguments
+fn check_function(args: &[Janet]) -> Result<Outcome, String> {
+    let text =
+        |index| bytes(&arg(args, index)).map(|text| String::from_utf8_lossy(text).into_owned()).unwrap_or_default();
+    let (what, takes, value) = (text(0), text(1), arg(args, 2));
+    match function(&what, value, integer(arg(args, 3)).unwrap_or(1)) {
+        Ok(_) => Ok(Outcome::Value(value)),
+        Err(_) if matches!(value.unwrap(), TaggedJanet::Function(_)) => {
+            Err(format!("{what} must take {takes}; {} does not", describe(value)))
+        }
+        Err(_) => Err(format!("{what} must be a function, got {}", describe(value))),
+    }
 }
 
 /// `(native/take-in listener)`: it has figures from now on

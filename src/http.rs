@@ -4,6 +4,7 @@
 //! be written. Each says by its connection's phase what the fiber may wait for next, and for how long.
 
 pub mod common;
+mod tally;
 mod transfer;
 mod wait;
 mod watch;
@@ -40,6 +41,7 @@ entry!(kqnet_http_refuse => refuse);
 entry!(kqnet_http_begun => begun);
 entry!(kqnet_http_phase => phase);
 entry!(kqnet_http_end_idle => end_idle);
+entry!(kqnet_http_is_invalid => is_invalid);
 
 /// The most of an unread body that is read and thrown away to keep a connection.
 const MAX_DISCARD: u64 = 64 * 1024;
@@ -64,6 +66,7 @@ struct Config {
     write_timeout: Option<Duration>,
     /// The environment of whoever started the server: the prototype of each request's.
     env: *mut c::JanetTable,
+    tally: tally::Tally,
 }
 
 /// What a connection's fiber is doing. Its names are what `(native/http-phase http)` gives.
@@ -130,6 +133,14 @@ struct Conn {
     /// Until when the client may take the last answer.
     linger_until: Duration,
     lingers_briefly: bool,
+    /// The request that is being answered, for logs and metrics.
+    account: tally::Account,
+    /// The client's address as logs have it, or nil until one asks.
+    peer: Janet,
+    /// Who wants to hear how that request was answered, or nil.
+    observers: Janet,
+    /// What the handler returned was no response.
+    is_invalid: bool,
 }
 
 /// What a task is told that still holds a request whose response was sent.
@@ -143,8 +154,9 @@ unsafe impl Sync for AbstractType {}
 
 static CONFIG: AbstractType = AbstractType(c::JanetAbstractType {
     name: c"kqnet/http-config".as_ptr(),
+    gc: Some(collect_config),
     gcmark: Some(mark_config),
-    // SAFETY: the other members are optional functions, for which null is none. A config owns nothing.
+    // SAFETY: the other members are optional functions, for which null is none.
     ..unsafe { MaybeUninit::zeroed().assume_init() }
 });
 
@@ -155,6 +167,12 @@ static CONN: AbstractType = AbstractType(c::JanetAbstractType {
     // SAFETY: as above.
     ..unsafe { MaybeUninit::zeroed().assume_init() }
 });
+
+unsafe extern "C-unwind" fn collect_config(data: *mut c_void, _size: usize) -> i32 {
+    // SAFETY: Janet passes the memory that `config` initialized, and does so once, when no connection marks it any more.
+    guard("collecting a configuration", || unsafe { data.cast::<Config>().drop_in_place() });
+    0
+}
 
 unsafe extern "C-unwind" fn mark_config(data: *mut c_void, _size: usize) -> i32 {
     // SAFETY: Janet passes the memory that `config` initialized; the table is live because of this marking.
@@ -174,6 +192,8 @@ unsafe extern "C-unwind" fn mark_conn(data: *mut c_void, _size: usize) -> i32 {
         if let Some(watching) = &conn.watching {
             c::janet_mark(c::janet_wrap_fiber(watching.fiber));
         }
+        c::janet_mark(conn.observers.into());
+        c::janet_mark(conn.peer.into());
     }
     0
 }
@@ -235,6 +255,13 @@ fn conn<'a>(args: &[Janet]) -> Result<&'a mut Conn, String> {
     // one of these functions runs, since none calls Janet code.
     unsafe { c::janet_checkabstract(arg(args, 0).into(), &raw const CONN.0).cast::<Conn>().as_mut() }
         .ok_or_else(|| format!("expected an HTTP connection, got {}", describe(arg(args, 0))))
+}
+
+/// A configuration.
+fn config_of<'a>(value: Janet) -> Result<&'a Config, String> {
+    // SAFETY: a type check; the caller's argument keeps it alive, and it is never borrowed mutably after it was made.
+    unsafe { c::janet_checkabstract(value.into(), &raw const CONFIG.0).cast::<Config>().as_ref() }
+        .ok_or_else(|| format!("expected an HTTP configuration, got {}", describe(value)))
 }
 
 /// A buffer of Janet's.
@@ -311,6 +338,9 @@ impl Conn {
             // The handler has all the time it wants, and lingering has its own.
             Phase::Handler | Phase::Linger => (None, Reason::Keyword("")),
         };
+        if phase == Phase::Head {
+            self.account.begin_head(vm.engine.now());
+        }
         if is_new || phase == Phase::Body {
             self.deadline(vm, timeout, reason);
         }
@@ -329,13 +359,24 @@ impl Conn {
         }
     }
 
+    /// Ends the account of the request that was answered last.
+    fn close_account(&mut self, vm: &Vm) -> Option<tally::Record> {
+        // SAFETY: as in `config`; apart, since the account is borrowed too.
+        let tally = unsafe { &(*self.config).tally };
+        self.account.close(tally, vm.engine.now())
+    }
+
     /// Throws away what `buffer` has of an unread body.
     fn discard(&mut self, buffer: &mut c::JanetBuffer) -> Result<(), Reject> {
         let mut taken = 0;
+        let mut received = 0;
         while !self.body.is_done() && taken < contents(buffer).len() {
-            taken += self.body.step(&contents(buffer)[taken..])?.consumed;
+            let step = self.body.step(&contents(buffer)[taken..])?;
+            taken += step.consumed;
+            received += step.data.len();
         }
         consume(buffer, taken);
+        self.config().tally.receive(received);
         Ok(())
     }
 
@@ -373,7 +414,10 @@ fn config(args: &[Janet]) -> Result<Outcome, String> {
         idle_timeout: seconds(7)?,
         write_timeout: seconds(8)?,
         env: running_env(),
+        tally: tally::Tally::default(),
     };
+    // The log of this server may be a pipe.
+    kqnet_accept::signals::survive_broken_pipes();
     // SAFETY: janet_abstract gives memory of the size asked for, aligned for anything.
     let value = unsafe {
         let place: *mut Config = c::janet_abstract(&raw const CONFIG.0, size_of::<Config>()).cast();
@@ -394,11 +438,7 @@ fn running_env() -> *mut c::JanetTable {
 
 /// `(native/http-open stream config flight)`: a new connection, whose fiber is the running task
 fn open(args: &[Janet]) -> Result<Outcome, String> {
-    // SAFETY: a type check.
-    let config: *const Config = unsafe { c::janet_checkabstract(arg(args, 1).into(), &raw const CONFIG.0) }.cast();
-    if config.is_null() {
-        return Err(format!("expected an HTTP configuration, got {}", describe(arg(args, 1))));
-    }
+    let config: *const Config = config_of(arg(args, 1))?;
     vm::with(|vm| {
         // SAFETY: as above; called by Janet, so there is a root fiber. The config is live: it is an argument.
         let (place, limits, fiber) = unsafe {
@@ -430,6 +470,10 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             or_ended: false,
             linger_until: Duration::ZERO,
             lingers_briefly: false,
+            account: tally::Account::default(),
+            observers: Janet::nil(),
+            peer: Janet::nil(),
+            is_invalid: false,
         };
         // SAFETY: as above.
         let value = unsafe {
@@ -448,6 +492,7 @@ fn close(args: &[Janet]) -> Result<Outcome, String> {
     end_request(conn);
     leave(conn);
     vm::with_existing(|vm| {
+        conn.close_account(vm);
         // SAFETY: the table is rooted.
         unsafe { c::janet_table_remove(vm.connections, conn.stream.into()) };
     });
@@ -479,8 +524,9 @@ fn flight(args: &[Janet]) -> Result<Outcome, String> {
 }
 
 /// `(native/http-parse http buffer draining)`: the next request as a table, whose head is taken from the buffer; a
-/// tuple of status and reason where it is refused; nil where more has to be read; after the last request :close, or
-/// :linger where the client may still send something
+/// tuple of status, reason and what `refused` says where it is refused; nil where more has to be read; after the last
+/// request :close, or :linger where the client may still send something. Before all that an array, see
+/// `native/http-answered`, where somebody wants to hear how the last request was answered.
 fn parse(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     let buffer = buffer(arg(args, 1))?;
@@ -489,12 +535,19 @@ fn parse(args: &[Janet]) -> Result<Outcome, String> {
         set_env(conn.config().env);
     }
     vm::with(|vm| {
+        if conn.account.is_answered() {
+            let record = conn.close_account(vm);
+            let observers = std::mem::replace(&mut conn.observers, Janet::nil());
+            if let Some(record) = record.filter(|_| !observers.is_nil()) {
+                return Ok(Outcome::Value(record.describe(observers)));
+            }
+        }
         if !conn.keep {
             let end = if conn.body.is_done() && !conn.may_go_on { "close" } else { "linger" };
             return Ok(Outcome::Value(Janet::keyword(end.into())));
         }
         if let Err(reject) = conn.discard(buffer) {
-            return Ok(refused(reject));
+            return Ok(refused(reject, Janet::nil()));
         }
         if !conn.body.is_done() {
             conn.enter(vm, Phase::Body);
@@ -520,10 +573,14 @@ fn parse(args: &[Janet]) -> Result<Outcome, String> {
                     (*env).proto = conn.config().env;
                     set_env(env);
                 }
+                let now = vm.engine.now();
+                conn.observers = Janet::nil();
+                // SAFETY: as in `Conn::config`; apart, since the account is borrowed too.
+                conn.account.begin(unsafe { &(*conn.config).tally }, head.method, now);
                 conn.enter(vm, Phase::Handler);
                 match BodyReader::new(framing, conn.config().max_body) {
                     Ok(body) => conn.body = body,
-                    Err(reject) => return Ok(refused(reject)),
+                    Err(reject) => return Ok(refused(reject, request)),
                 }
                 consume(buffer, length);
                 Ok(Outcome::Value(request))
@@ -542,14 +599,15 @@ fn parse(args: &[Janet]) -> Result<Outcome, String> {
             }
             Err(reject) => {
                 conn.exchange = Exchange::unread();
-                Ok(refused(reject))
+                Ok(refused(reject, Janet::boolean(true)))
             }
         }
     })
 }
 
-fn refused(reject: Reject) -> Outcome {
-    Outcome::Value(tuple(&[Janet::number(reject.status.into()), Janet::from(reject.reason)]))
+/// What a refused request gives: with the request, true where the buffer begins with a head that cannot be read, or nil.
+fn refused(reject: Reject, request: Janet) -> Outcome {
+    Outcome::Value(tuple(&[Janet::number(reject.status.into()), Janet::from(reject.reason), request]))
 }
 
 fn string(bytes: &[u8]) -> c::Janet {
@@ -573,6 +631,20 @@ unsafe fn accumulate(table: *mut c::JanetTable, key: c::Janet, value: c::Janet) 
     }
 }
 
+/// Puts a Cookie line beside those before it. HTTP/2 splits them, and a proxy may pass them on so: joined by "; " they
+/// are what the client meant (RFC 9113, 8.2.3).
+unsafe fn join_cookies(headers: *mut c::JanetTable, key: c::Janet, value: &[u8]) {
+    // SAFETY: the caller passes a live table, and what it has under this key is a string from here.
+    unsafe {
+        let old = Janet::from(c::janet_table_rawget(headers, key));
+        let joined = match bytes(&old) {
+            Some(old) => string(&[old, b"; ", value].concat()),
+            None => string(value),
+        };
+        c::janet_table_put(headers, key, joined);
+    }
+}
+
 /// The request table, with the keys of `spork/http`'s.
 fn request(vm: &Vm, conn: &Conn, head: &kqnet_http1::Head<'_>, buffer: Janet) -> Janet {
     let keys = &vm.keys;
@@ -584,7 +656,16 @@ fn request(vm: &Vm, conn: &Conn, head: &kqnet_http1::Head<'_>, buffer: Janet) ->
         for header in &head.headers {
             name.clear();
             push_lower(header.name, &mut name);
-            accumulate(headers, vm.common.string(&name), string(header.value));
+            let key = vm.common.string(&name);
+            if name == b"cookie" {
+                join_cookies(headers, key, header.value);
+            } else {
+                accumulate(headers, key, string(header.value));
+            }
+        }
+        // It takes precedence over what Host says (RFC 9112, 3.2.2).
+        if let Some(host) = head.target.authority() {
+            c::janet_table_put(headers, vm.common.string(b"host"), string(host));
         }
         let table = c::janet_table(if head.target.query().is_some() { 16 } else { 11 });
         c::janet_table_put(table, keys.request_number, c::janet_wrap_number(conn.requests.into()));
@@ -631,9 +712,10 @@ fn body(args: &[Janet]) -> Result<Outcome, String> {
             Err(reject) => {
                 // What follows cannot be read.
                 conn.exchange = conn.exchange.closing();
-                return Ok(refused(reject));
+                return Ok(refused(reject, Janet::nil()));
             }
         };
+        conn.config().tally.receive(step.data.len());
         push(to, &rest[step.data])?;
         taken += step.consumed;
     }
@@ -655,7 +737,7 @@ fn get(response: Janet, key: c::Janet) -> Result<Janet, String> {
     // SAFETY: the types are checked, and look-ups have no other precondition.
     unsafe {
         match response.unwrap() {
-            TaggedJanet::Nil => Ok(Janet::nil()),
+            TaggedJanet::Nil => Err("the handler returned nil, which is no response".into()),
             TaggedJanet::Table(_) => Ok(c::janet_table_get(c::janet_unwrap_table(response.into()), key).into()),
             TaggedJanet::Struct(_) => Ok(c::janet_struct_get(c::janet_unwrap_struct(response.into()), key).into()),
             _ => Err(format!("a response must be a table or a struct, got {}", describe(response))),
@@ -663,10 +745,43 @@ fn get(response: Janet, key: c::Janet) -> Result<Janet, String> {
     }
 }
 
+/// Raises an error for a dictionary that has keys, but none of a response: its keys are misspelled, or it is something else.
+fn check_keys(answer: Janet) -> Result<(), String> {
+    let mut keys = Vec::new();
+    each_pair(answer, &mut |key, _| {
+        keys.push(describe(key));
+        Ok(())
+    })?;
+    if keys.is_empty() || !get(answer, Janet::keyword("detached".into()).into())?.is_nil() {
+        return Ok(());
+    }
+    // In no order of its own.
+    keys.sort();
+    let (more, _) = (keys.len() > 4, keys.truncate(4));
+    let keys = keys.join(" ");
+    Err(format!(
+        "the handler returned what is no response, with none of :status, :headers and :body, but {keys}{}",
+        if more { " …" } else { "" }
+    ))
+}
+
 /// `(native/http-respond http response out buffer closing)`: writes the head to `out`, and a small body too. Gives what is
 /// left to send: :none, :bytes (the body as it is), :chunked, :pieces (each piece as it is), or the number of bytes that
 /// the pieces must have in all.
 fn respond(args: &[Janet]) -> Result<Outcome, String> {
+    let result = write_response(args);
+    if result.is_err() {
+        conn(args)?.is_invalid = true;
+    }
+    result
+}
+
+/// `(native/http-invalid? http)`: whether a handler's response could not be sent as it was wrong
+fn is_invalid(args: &[Janet]) -> Result<Outcome, String> {
+    Ok(Outcome::Value(Janet::boolean(conn(args)?.is_invalid)))
+}
+
+fn write_response(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     let answer = arg(args, 1);
     let out = buffer(arg(args, 2))?;
@@ -689,10 +804,13 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
                 return Err(format!("a response's :status must be from 200, or have :detached with it, got {status}"));
             }
             // A proxy would let pass whatever comes next, and it would be served here.
-            return Ok(refused(Reject { status: 501, reason: "there is no tunnel here" }));
+            return Ok(refused(Reject { status: 501, reason: "there is no tunnel here" }, Janet::nil()));
         }
         let body = get(answer, keys.body)?;
         let headers = get(answer, keys.headers)?;
+        if body.is_nil() && headers.is_nil() && get(answer, keys.status)?.is_nil() {
+            check_keys(answer)?;
+        }
         // It may be the very buffer from which what is left of the request is taken next.
         let copy = (body == arg(args, 3)).then(|| contents(from).to_vec());
         let known = match &copy {
@@ -732,6 +850,7 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
             conn.awaits_continue = false;
             let plan = plan(&conn.exchange, status, size);
             conn.keep = head.finish(&conn.exchange, &plan, unix_time());
+            let head = scratch.len();
             let mut rest = match plan.delivery {
                 Delivery::None => keys.none,
                 Delivery::Plain if known.is_some() => keys.bytes,
@@ -746,6 +865,7 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
                 rest = keys.none;
             }
             push(out, scratch)?;
+            conn.account.answer(status, head, scratch.len() - head);
             if scratch.capacity() > 4 * SMALL_BODY {
                 *scratch = Vec::new();
             }
@@ -775,23 +895,30 @@ fn is_iterable(value: Janet) -> bool {
 /// Takes a header's name and value.
 type EachHeader<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), String> + 'a;
 
+/// Calls `each` with every key and value of a dictionary. Returns false for what is none.
+fn each_pair(dictionary: Janet, each: &mut dyn FnMut(Janet, Janet) -> Result<(), String>) -> Result<bool, String> {
+    let (mut pairs, mut count, mut capacity) = (std::ptr::null(), 0, 0);
+    // SAFETY: three places for what is found in a live value.
+    if unsafe { c::janet_dictionary_view(dictionary.into(), &mut pairs, &mut count, &mut capacity) } == 0 {
+        return Ok(false);
+    }
+    for index in 0..capacity as usize {
+        // SAFETY: a dictionary has so many places, of which those with a nil key are free.
+        let pair = unsafe { &*pairs.add(index) };
+        let (key, value) = (Janet::from(pair.key), Janet::from(pair.value));
+        if !key.is_nil() {
+            each(key, value)?;
+        }
+    }
+    Ok(true)
+}
+
 /// Calls `each` with every header and value of a dictionary; a value may be an array or tuple of several.
 fn each_header(headers: Janet, each: &mut EachHeader<'_>) -> Result<(), String> {
     if headers.is_nil() {
         return Ok(());
     }
-    let (mut pairs, mut count, mut capacity) = (std::ptr::null(), 0, 0);
-    // SAFETY: three places for what is found in a live value.
-    if unsafe { c::janet_dictionary_view(headers.into(), &mut pairs, &mut count, &mut capacity) } == 0 {
-        return Err(format!("a response's :headers must be a table or a struct, got {}", describe(headers)));
-    }
-    for index in 0..capacity as usize {
-        // SAFETY: a dictionary has so many places, of which those with a nil key are free.
-        let pair = unsafe { &*pairs.add(index) };
-        let (name, value) = (Janet::from(pair.key), Janet::from(pair.value));
-        if name.is_nil() {
-            continue;
-        }
+    let is_dictionary = each_pair(headers, &mut |name, value| {
         let name = bytes(&name).ok_or_else(|| format!("a header's name must be a string, got {}", describe(name)))?;
         let (mut items, mut count) = (std::ptr::null(), 0);
         // SAFETY: as above, for what is indexed.
@@ -800,11 +927,14 @@ fn each_header(headers: Janet, each: &mut EachHeader<'_>) -> Result<(), String> 
                 // SAFETY: it has so many items.
                 one_header(name, Janet::from(unsafe { *items.add(index) }), each)?;
             }
-        } else {
-            one_header(name, value, each)?;
+            return Ok(());
         }
+        one_header(name, value, each)
+    })?;
+    if is_dictionary {
+        return Ok(());
     }
-    Ok(())
+    Err(format!("a response's :headers must be a table or a struct, got {}", describe(headers)))
 }
 
 fn one_header(name: &[u8], value: Janet, each: &mut EachHeader<'_>) -> Result<(), String> {
@@ -827,8 +957,14 @@ fn refuse(args: &[Janet]) -> Result<Outcome, String> {
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.clear();
         write_failure(scratch, &conn.exchange, status, &reason, unix_time());
+        let head = scratch.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |end| end + 4);
+        conn.account.answer(status, head, scratch.len() - head);
         push(out, scratch)
     })?;
+    // A handler that failed was not refused.
+    if status != 500 {
+        conn.config().tally.refuse(status, &reason);
+    }
     conn.keep = false;
     Ok(Outcome::Value(Janet::nil()))
 }

@@ -27,6 +27,7 @@ TRAMPOLINE(accept)
 TRAMPOLINE(accept_loop)
 TRAMPOLINE(check_handler)
 TRAMPOLINE(check_on_error)
+TRAMPOLINE(check_function)
 TRAMPOLINE(take_in)
 TRAMPOLINE(is_open)
 TRAMPOLINE(backend)
@@ -64,6 +65,12 @@ TRAMPOLINE(http_refuse)
 TRAMPOLINE(http_begun)
 TRAMPOLINE(http_phase)
 TRAMPOLINE(http_end_idle)
+TRAMPOLINE(http_is_invalid)
+TRAMPOLINE(http_answered)
+TRAMPOLINE(http_observe)
+TRAMPOLINE(http_peer)
+TRAMPOLINE(http_piece)
+TRAMPOLINE(http_tally)
 
 /* Those that open a listener. */
 #define GUARDED(name) \
@@ -88,6 +95,7 @@ static const JanetReg cfuns[] = {
     {"accept-loop", cfun_accept_loop,
      "(native/accept-loop listener handler &opt batch max-connections max-accept-rate on-error)"},
     {"check-handler", cfun_check_handler, "(native/check-handler handler)"},
+    {"check-function", cfun_check_function, "(native/check-function what takes value arity)"},
     {"check-on-error", cfun_check_on_error, "(native/check-on-error on-error)"},
     {"take-in", cfun_take_in, "(native/take-in listener)"},
     {"release", cfun_release, "(native/release listener)"},
@@ -126,6 +134,12 @@ static const JanetReg cfuns[] = {
     {"http-begun", cfun_http_begun, "(native/http-begun http)"},
     {"http-phase", cfun_http_phase, "(native/http-phase http)"},
     {"http-end-idle", cfun_http_end_idle, "(native/http-end-idle http)"},
+    {"http-invalid?", cfun_http_is_invalid, "(native/http-invalid? http)"},
+    {"http-answered", cfun_http_answered, "(native/http-answered http)"},
+    {"http-observe", cfun_http_observe, "(native/http-observe http number observers)"},
+    {"http-peer", cfun_http_peer, "(native/http-peer http &opt peer)"},
+    {"http-piece", cfun_http_piece, "(native/http-piece http framing payload)"},
+    {"http-tally", cfun_http_tally, "(native/http-tally config)"},
     {NULL, NULL, NULL},
 };
 

@@ -285,6 +285,7 @@ fn transmit(conn: &mut Conn, fd: RawFd, all: &[u8], at: &mut usize) -> Sent {
             Ok(Some(count)) => {
                 *at += count;
                 conn.sent += count as u64;
+                conn.account.transmitted(count);
             }
             Ok(None) => return Sent::Full,
             Err(errno) if errno.is_lost_peer() => return Sent::Lost,

@@ -7,6 +7,7 @@
 (import ../_native :as native)
 (import ../flight)
 (import ./body)
+(import ./log)
 (import ./response)
 
 (def- read-size
@@ -37,7 +38,9 @@
   (unless (= true detached)
     # What the program writes after a response that is complete must not be taken for another one.
     (response/send connection state response detached)
-    (when detached (detached conn in-buf)))
+    (when detached
+      (log/answered connection state)
+      (detached conn in-buf)))
   # Not nil, which would remove the key, to be added again by the next request.
   (put state :request false)
   (when detached
@@ -53,16 +56,26 @@
     (case (type req)
       :table (when (answer connection state handler req) (break))
       :nil (unless (= true (native/http-read http buf read-size)) (break))
-      :tuple (do (response/refuse connection ;req) (break))
+      # How the request before was answered.
+      :array (log/tell req)
+      :tuple (let [[status reason what] req]
+               (put state :refused what)
+               (response/refuse connection state status reason)
+               (break))
       (do
         # The client may have sent more than was answered.
         (unless (and (= req :close) (empty? buf)) (response/linger connection))
         (break)))))
 
 (defn- report
-  [err fib &opt req]
-  (def of (if req (string (in req :method) " " (in req :path) ": ") ""))
-  (protect (debug/stacktrace fib (if (bytes? err) err (string/format "%q" err)) (string "kqnet/http: " of))))
+  "Says on stderr what went wrong. Where that cannot be written, the client gets its answer all the same."
+  [[_ http] err fib &opt req]
+  (def what (string "kqnet/http: " (if req (string (in req :method) " " (in req :path) ": ") "")))
+  (protect
+    (if (native/http-invalid? http)
+      # The handler has returned: its stack is gone, and the server's says nothing.
+      (eprint what err)
+      (debug/stacktrace fib (if (bytes? err) err (string/format "%q" err)) what))))
 
 (defn- failed
   "A handler has raised an error: answers 500, or what `on-error` says, or cuts a response that has begun."
@@ -70,9 +83,9 @@
   (def req (state :request))
   (def begun (native/http-begun (in connection 1)))
   (defn answer-500 [&]
-    (unless begun (response/refuse connection 500 "Internal Server Error")))
+    (unless begun (response/refuse connection state 500 "Internal Server Error")))
   (cond
-    (= err flight/cancelled) (unless begun (response/refuse connection 503 "Service Unavailable"))
+    (= err flight/cancelled) (unless begun (response/refuse connection state 503 "Service Unavailable"))
     on-error (try
                (let [response (on-error req err fib)]
                  (cond
@@ -83,10 +96,10 @@
                      (response/linger connection))))
                ([err fib]
                  (unless (body/gone? err)
-                   (report err fib req)
+                   (report connection err fib req)
                    (answer-500))))
     (do
-      (report err fib req)
+      (report connection err fib req)
       (answer-500))))
 
 (defn- settle
@@ -97,23 +110,25 @@
     (protect (cancel body "the client is gone")))
   (def in-request (and (state :request) (not (native/http-begun (in connection 1)))))
   (case (native/http-phase (in connection 1))
-    :idle (unless (or (= err :idle-timeout) (= err flight/cancelled)) (report err fib))
+    :idle (unless (or (= err :idle-timeout) (= err flight/cancelled)) (report connection err fib))
     :head (cond
-            (= err :head-timeout) (response/refuse connection 408 "request head did not arrive in time")
+            (= err :head-timeout) (do
+                                    (put state :refused true)
+                                    (response/refuse connection state 408 "request head did not arrive in time"))
             (= err flight/cancelled) nil
-            (report err fib))
+            (report connection err fib))
     :linger nil
     # The handler runs, or its response is sent.
     (cond
       (body/gone? err) nil
       (and (tuple? err) (= :kqnet/reject (first err)))
-      (when in-request (response/refuse connection (in err 1) (in err 2)))
+      (when in-request (response/refuse connection state (in err 1) (in err 2)))
       (state :request) (do
                          # What the handler has set is there for :on-error.
                          (fiber/setenv (fiber/current) (fiber/getenv fib))
                          (failed connection state on-error err fib))
       (= err flight/cancelled) nil
-      (report err fib))))
+      (report connection err fib))))
 
 (def- garbage
   "Bytes of garbage for each open connection that the collector may let lie."
@@ -141,6 +156,8 @@
   (def flight (flight/of listener))
   (def open @{})
   (def pace-collections (collection-pacer))
+  (put flight :loggers (log/loggers handler))
+  (put flight :config config)
   (put flight :on-drain
        (fn []
          (eachk http open
@@ -159,6 +176,7 @@
     (unless (= :dead (fiber/status body))
       # Writing the answer may fail, as the client may be gone.
       (protect (settle connection state on-error result body)))
+    (log/answered connection state)
     (native/http-close http)
     (unless (state :detached) (:close conn))
     (put open http nil)

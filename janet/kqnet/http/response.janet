@@ -6,6 +6,7 @@
 
 (import ../_native :as native)
 (import ./body)
+(import ./log)
 
 (def- keep-size
   "A buffer for what goes out may keep so many bytes while its connection is idle."
@@ -27,9 +28,12 @@
         (do
           (buffer/clear out)
           (buffer/format out "%x\r\n" (length piece))
+          (native/http-piece http (length out) (length piece))
           (buffer/push out piece "\r\n")
           (write http out))
-        (write http piece))))
+        (do
+          (native/http-piece http 0 (length piece))
+          (write http piece)))))
   (when left
     (assert (zero? left) "a response's body is shorter than its Content-Length"))
   (when chunked
@@ -50,7 +54,9 @@
       (write http out)
       (def body (in response :body))
       (if (= rest :bytes)
-        (write http body)
+        (do
+          (native/http-piece http 0 (length body))
+          (write http body))
         (do
           (put state :body body)
           (send-pieces http body (= rest :chunked) (if (number? rest) rest) out)
@@ -71,9 +77,10 @@
 
 (defn refuse
   "Answers a request that is refused, whose connection must close."
-  [connection status reason]
+  [connection state status reason]
   (def [_ http _ out] connection)
   (buffer/clear out)
   (native/http-refuse http status reason out)
   (write http out)
+  (log/answered connection state)
   (linger connection))

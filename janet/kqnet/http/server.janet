@@ -4,12 +4,13 @@
 ### Starting HTTP servers, and running one until the process is told to end.
 ###
 
-(import spork/http :as spork)
 (import ../_native :as native)
 (import ../init :as kqnet)
 (import ../flight)
 (import ../options)
 (import ./connection)
+(import ./handler)
+(import ./log)
 
 (def- http-options
   [:max-head :max-headers :max-body :max-requests
@@ -36,7 +37,7 @@
 
 (defn- start
   "Listens and serves in a new fiber. Returns the listener."
-  [handler opts]
+  [who handler opts]
   (def {:max-head max-head :max-headers max-headers :max-body max-body :max-requests max-requests
         :head-timeout head :body-timeout body :idle-timeout idle :write-timeout write
         :host host :port port :listener given :on-error on-error
@@ -45,7 +46,10 @@
     (merge defaults {:host "0.0.0.0" :port 8000} opts))
   (def config
     (native/http-config max-head (min max-head 8192) max-headers max-body max-requests head body idle write))
-  (def handler (spork/middleware handler))
+  (def handler (handler/check who handler))
+  (when on-error
+    (native/check-function (string who ": :on-error") "three arguments, the request, the error and the fiber" on-error 3))
+  # Makes the queue, so that its want is an error before anything listens.
   (native/check-handler handler)
   (def listener
     (if given
@@ -97,7 +101,7 @@
 
   Raises an error for wrong options, and where it cannot listen.``
   [handler & args]
-  (start handler (parse-options "kqnet/http/server" [] args)))
+  (start "kqnet/http/server" handler (parse-options "kqnet/http/server" [] args)))
 
 (defn- address
   "The URL of a listener, for people."
@@ -123,7 +127,7 @@
   requests run at the first signal, a line on stderr says how many.``
   [handler & args]
   (def opts (parse-options "kqnet/http/serve-forever" [:drain-timeout] args))
-  (def listener (start handler opts))
+  (def listener (start "kqnet/http/serve-forever" handler opts))
   (def signals (ev/chan 2))
   (each signal [:int :term]
     (os/sigaction signal (fn [] (ev/give signals signal)) true))
