@@ -26,15 +26,15 @@
   (string/format "data: %.0f seconds since 1970, %d watching\n\n" (os/time) watching))
 
 (defn- events
-  [_]
+  [req]
   {:status 200
    :headers {"Content-Type" "text/event-stream" "Cache-Control" "no-store"}
    # Each piece that the fiber yields is sent at once. When the client is gone, the fiber is
-   # cancelled, so that what `defer` holds is done.
+   # cancelled, so that what `defer` holds is done. When the server is to stop, it ends by itself.
    :body (coro
            (++ watching)
            (defer (-- watching)
-             (forever
+             (while (not (http/draining? req))
                (yield (event))
                (ev/sleep 1))))})
 
@@ -44,5 +44,4 @@
 
 (defn main
   [_ &opt port]
-  # An open page never ends by itself, so do not wait long for it when the server is to stop.
-  (http/serve-forever (http/router routes) "127.0.0.1" (scan-number (or port "8000")) :drain-timeout 1))
+  (http/serve-forever (http/router routes) "127.0.0.1" (scan-number (or port "8000")) :drain-timeout 5))

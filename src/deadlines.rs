@@ -3,10 +3,13 @@
 //! Janet's own timeouts would do, but each stays in its heap until it expires, and keeps its fiber alive: a server
 //! that gives every request a minute would hold a minute's worth of requests in memory. Here setting one is a store.
 
+use std::ffi::c_void;
 use std::time::Duration;
 
 use janetrs::Janet;
 use janetrs::lowlevel as c;
+
+use crate::value::{string, tuple};
 
 /// The least time between two looks at the deadlines. A wait ends at the second look after its deadline.
 const TICK: Duration = Duration::from_millis(20);
@@ -15,13 +18,39 @@ const TICK: Duration = Duration::from_millis(20);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place(usize);
 
+/// The error that a wait ends with when its time is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A keyword of that name.
+    Keyword(&'static str),
+    /// The tuple that refuses a request with this status and text (`reject` in janet/kqnet/http/body.janet).
+    Reject(u16, &'static str),
+    /// The tuple that says why a client counts as gone (`gone` there).
+    Gone(&'static str),
+}
+
+impl Reason {
+    fn value(self) -> Janet {
+        match self {
+            Self::Keyword(name) => Janet::keyword(name.into()),
+            Self::Reject(status, text) => {
+                tuple(&[Janet::keyword("kqnet/reject".into()), Janet::number(status.into()), string(text)])
+            }
+            Self::Gone(text) => tuple(&[Janet::keyword("kqnet/gone".into()), string(text)]),
+        }
+    }
+}
+
+/// A last look at what a fiber waits for, given with it: another deadline, or `None` where its time is up.
+pub type Look = (fn(*mut c_void, Duration) -> Option<Duration>, *mut c_void);
+
 struct Entry {
     fiber: *mut c::JanetFiber,
     at: Option<Duration>,
-    /// The keyword that the fiber's wait ends with.
-    reason: &'static str,
+    reason: Reason,
     /// It was up at the last look.
     is_up: bool,
+    look: Option<Look>,
 }
 
 /// The deadlines of a VM.
@@ -35,12 +64,12 @@ pub struct Deadlines {
 
 impl Deadlines {
     /// A place for a fiber, which must be a task, and be taken out before it ends.
-    pub fn add(&mut self, fiber: *mut c::JanetFiber) -> Place {
+    pub fn add(&mut self, fiber: *mut c::JanetFiber, look: Option<Look>) -> Place {
         let index = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
             self.entries.len() - 1
         });
-        self.entries[index] = Some(Entry { fiber, at: None, reason: "", is_up: false });
+        self.entries[index] = Some(Entry { fiber, at: None, reason: Reason::Keyword(""), is_up: false, look });
         Place(index)
     }
 
@@ -58,7 +87,7 @@ impl Deadlines {
     }
 
     /// Sets or clears a deadline. Returns when the queue must wake, if sooner than it would.
-    pub fn set(&mut self, place: Place, at: Option<Duration>, reason: &'static str) -> Option<Duration> {
+    pub fn set(&mut self, place: Place, at: Option<Duration>, reason: Reason) -> Option<Duration> {
         let entry = self.entries[place.0].as_mut()?;
         (entry.at, entry.reason, entry.is_up) = (at, reason, false);
         let at = at?;
@@ -81,8 +110,11 @@ impl Deadlines {
                     // What the fiber waits for may have come in time, though nobody has read it yet. It will be read by
                     // the next look.
                     if entry.is_up {
-                        entry.at = None;
-                        cancel(entry.fiber, entry.reason);
+                        (entry.at, entry.is_up) = (entry.look.and_then(|(look, of)| look(of, now)), false);
+                        match entry.at {
+                            Some(at) => next = Some(next.map_or(at, |next| next.min(at))),
+                            None => cancel(entry.fiber, entry.reason),
+                        }
                     } else {
                         entry.is_up = true;
                         next = Some(now);
@@ -97,7 +129,7 @@ impl Deadlines {
     }
 }
 
-fn cancel(fiber: *mut c::JanetFiber, reason: &str) {
+fn cancel(fiber: *mut c::JanetFiber, reason: Reason) {
     // SAFETY: a task that has not ended, so it is live; a signal of that kind is what janet_cancel sends.
-    unsafe { c::janet_schedule_signal(fiber, Janet::keyword(reason.into()).into(), c::JanetSignal_JANET_SIGNAL_ERROR) };
+    unsafe { c::janet_schedule_signal(fiber, reason.value().into(), c::JanetSignal_JANET_SIGNAL_ERROR) };
 }

@@ -21,6 +21,7 @@ entry!(kqnet_listen => listen);
 entry!(kqnet_accept => accept);
 entry!(kqnet_accept_loop => accept_loop);
 entry!(kqnet_check_handler => check_handler);
+entry!(kqnet_check_function => check_function);
 entry!(kqnet_check_on_error => check_on_error);
 entry!(kqnet_claim => claim);
 entry!(kqnet_is_open => is_open);
@@ -221,6 +222,20 @@ fn check_handler(args: &[Janet]) -> Result<Outcome, String> {
     vm::with(|_| Ok(Outcome::Value(arg(args, 0))))
 }
 
+/// `(native/check-function what takes value arity)`: that it is a function which can be called with so many arguments
+fn check_function(args: &[Janet]) -> Result<Outcome, String> {
+    let text =
+        |index| bytes(&arg(args, index)).map(|text| String::from_utf8_lossy(text).into_owned()).unwrap_or_default();
+    let (what, takes, value) = (text(0), text(1), arg(args, 2));
+    match function(&what, value, integer(arg(args, 3)).unwrap_or(1)) {
+        Ok(_) => Ok(Outcome::Value(value)),
+        Err(_) if matches!(value.unwrap(), TaggedJanet::Function(_)) => {
+            Err(format!("{what} must take {takes}; {} does not", describe(value)))
+        }
+        Err(_) => Err(format!("{what} must be a function, got {}", describe(value))),
+    }
+}
+
 /// `(native/claim listener)`: it has statistics from now on, and only the claimant may accept from it
 fn claim(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
@@ -344,7 +359,7 @@ fn environments(_args: &[Janet]) -> Result<Outcome, String> {
 fn say(args: &[Janet]) -> Result<Outcome, String> {
     let text = arg(args, 0);
     let text = bytes(&text).ok_or_else(|| format!("expected a text, got {}", describe(text)))?;
-    message::say(&String::from_utf8_lossy(text));
+    message::line(&String::from_utf8_lossy(text));
     Ok(Outcome::Value(Janet::nil()))
 }
 

@@ -4,7 +4,10 @@
 //! be written. Each says by its connection's phase what the fiber may wait for next, and for how long.
 
 pub mod common;
+mod tally;
 mod transfer;
+mod wait;
+mod watch;
 
 use std::cell::RefCell;
 use std::ffi::c_void;
@@ -13,16 +16,20 @@ use std::time::{Duration, SystemTime};
 
 use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
+use kqnet_accept::socket;
 use kqnet_http1::response::{self, Body, Delivery, Exchange, HeadWriter, plan, write_failure};
 use kqnet_http1::{BodyReader, Framing, HeadParser, Limits, Reject, Status, Version, push_lower, target};
 
 use crate::boundary::{Outcome, entry, guard};
-use crate::deadlines::Place;
-use crate::value::{arg, bytes, describe, integer, is_keyword, is_true, tuple};
+use crate::deadlines::{Place, Reason};
+use crate::stream;
+use crate::value::{arg, bytes, describe, integer, is_true, tuple};
 use crate::vm::{self, Vm};
 
 entry!(kqnet_http_config => config);
 entry!(kqnet_http_open => open);
+entry!(kqnet_http_limit_unsent => limit_unsent);
+entry!(kqnet_http_flight => flight);
 entry!(kqnet_http_close => close);
 entry!(kqnet_http_of => of);
 entry!(kqnet_http_parse => parse);
@@ -30,8 +37,10 @@ entry!(kqnet_http_body => body);
 entry!(kqnet_http_continue => awaits_continue);
 entry!(kqnet_http_respond => respond);
 entry!(kqnet_http_refuse => refuse);
+entry!(kqnet_http_begun => begun);
 entry!(kqnet_http_phase => phase);
 entry!(kqnet_http_end_idle => end_idle);
+entry!(kqnet_http_is_invalid => is_invalid);
 
 /// The most of an unread body that is read and thrown away to keep a connection.
 const MAX_DISCARD: u64 = 64 * 1024;
@@ -41,9 +50,6 @@ const SMALL_BODY: usize = 32 * 1024;
 
 /// What the buffer of an idle connection has room for; as much is read of a head at once (janet/kqnet/http/connection.janet).
 const IDLE_BUFFER: i32 = 2048;
-
-/// How long a closing connection waits for the client to take the last answer.
-const LINGER: Duration = Duration::from_secs(2);
 
 /// How long a connection that was accepted, but not served yet, may stay silent while the server drains.
 const LAST_LOOK: Duration = Duration::from_millis(100);
@@ -57,6 +63,9 @@ struct Config {
     body_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
     write_timeout: Option<Duration>,
+    /// The environment of whoever started the server: the prototype of each request's.
+    env: *mut c::JanetTable,
+    tally: tally::Tally,
 }
 
 /// What a connection's fiber is doing. Its names are what `(native/http-phase http)` gives.
@@ -70,24 +79,19 @@ enum Phase {
     Handler,
     /// The handler waits for the body.
     Body,
-    /// A response is being written.
-    Write,
     /// The last response was written, and the client may still send.
     Linger,
 }
 
 impl Phase {
-    const ALL: [(Self, &'static str); 6] = [
-        (Self::Idle, "idle"),
-        (Self::Head, "head"),
-        (Self::Handler, "handler"),
-        (Self::Body, "body"),
-        (Self::Write, "write"),
-        (Self::Linger, "linger"),
-    ];
-
     fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(phase, _)| *phase == self).map_or("", |(_, name)| name)
+        match self {
+            Self::Idle => "idle",
+            Self::Head => "head",
+            Self::Handler => "handler",
+            Self::Body => "body",
+            Self::Linger => "linger",
+        }
     }
 }
 
@@ -96,6 +100,7 @@ struct Conn {
     /// Kept alive by the mark function, as is the stream.
     config: *const Config,
     stream: Janet,
+    flight: Janet,
     place: Option<Place>,
     phase: Phase,
     parser: HeadParser,
@@ -108,9 +113,37 @@ struct Conn {
     /// The last response said that another request may follow.
     keep: bool,
     requests: u32,
-    /// What the fiber waits for, while it waits to read.
+    /// The number of the request that runs, 0 between requests.
+    request: u32,
+    /// Its response is being sent.
+    begun: bool,
+    /// Bytes that the system has taken, and that the client had acknowledged when that was last asked.
+    sent: u64,
+    acknowledged: u64,
+    /// How much more the client has taken of a response than it had to (transfer.rs).
+    ahead: i64,
     reading: Option<transfer::Reading>,
+    writing: Option<transfer::Writing>,
+    watching: Option<watch::Watching>,
+    /// The channel that tells the running request of its end, or nil.
+    ending: Janet,
+    /// It wants to be told when the client sends no more.
+    or_ended: bool,
+    /// Until when the client may take the last answer.
+    linger_until: Duration,
+    lingers_briefly: bool,
+    /// The request that is being answered, for logs and metrics.
+    account: tally::Account,
+    /// The client's address as logs have it, or nil until one asks.
+    peer: Janet,
+    /// Who wants to hear how that request was answered, or nil.
+    observers: Janet,
+    /// What the handler returned was no response.
+    is_invalid: bool,
 }
+
+/// What a task is told that still holds a request whose response was sent.
+const OVER: &str = "this request is over: its response was sent, and nothing more can be read or learned of it";
 
 #[repr(transparent)]
 struct AbstractType(c::JanetAbstractType);
@@ -120,7 +153,9 @@ unsafe impl Sync for AbstractType {}
 
 static CONFIG: AbstractType = AbstractType(c::JanetAbstractType {
     name: c"kqnet/http-config".as_ptr(),
-    // SAFETY: the other members are optional functions, for which null is none. A config owns nothing.
+    gc: Some(collect_config),
+    gcmark: Some(mark_config),
+    // SAFETY: the other members are optional functions, for which null is none.
     ..unsafe { MaybeUninit::zeroed().assume_init() }
 });
 
@@ -132,12 +167,32 @@ static CONN: AbstractType = AbstractType(c::JanetAbstractType {
     ..unsafe { MaybeUninit::zeroed().assume_init() }
 });
 
+unsafe extern "C-unwind" fn collect_config(data: *mut c_void, _size: usize) -> i32 {
+    // SAFETY: Janet passes the memory that `config` initialized, and does so once, when no connection marks it any more.
+    guard("collecting a configuration", || unsafe { data.cast::<Config>().drop_in_place() });
+    0
+}
+
+unsafe extern "C-unwind" fn mark_config(data: *mut c_void, _size: usize) -> i32 {
+    // SAFETY: Janet passes the memory that `config` initialized; the table is live because of this marking.
+    unsafe { c::janet_mark(c::janet_wrap_table((*data.cast::<Config>()).env)) };
+    0
+}
+
 unsafe extern "C-unwind" fn mark_conn(data: *mut c_void, _size: usize) -> i32 {
     // SAFETY: Janet passes the memory that `open` initialized; the values are live because of this marking.
     unsafe {
         let conn = &*data.cast::<Conn>();
         c::janet_mark(c::janet_wrap_abstract(conn.config.cast_mut().cast()));
         c::janet_mark(conn.stream.into());
+        c::janet_mark(conn.flight.into());
+        c::janet_mark(conn.ending.into());
+        // While another task reads, the stream does not hold it.
+        if let Some(watching) = &conn.watching {
+            c::janet_mark(c::janet_wrap_fiber(watching.fiber));
+        }
+        c::janet_mark(conn.observers.into());
+        c::janet_mark(conn.peer.into());
     }
     0
 }
@@ -153,11 +208,39 @@ unsafe extern "C-unwind" fn collect_conn(data: *mut c_void, _size: usize) -> i32
     0
 }
 
-/// Gives the connection's deadline back.
+/// Gives the connection's deadlines back.
 fn leave(conn: &mut Conn) {
-    if let Some(place) = conn.place.take() {
+    let writing = conn.writing.as_mut().and_then(|writing| writing.place.take());
+    let watching = conn.watching.take().map(|watching| watching.place);
+    for place in [conn.place.take(), writing, watching].into_iter().flatten() {
         vm::with_existing(|vm| vm.deadlines.remove(place));
     }
+}
+
+/// Whether a request, known by its number, is the one that runs. A copy that a program has made of some of a request's
+/// keys may have none.
+fn check_request(conn: &Conn, number: Janet) -> Result<(), String> {
+    let is_running = conn.request != 0
+        && match number.unwrap() {
+            TaggedJanet::Nil => true,
+            TaggedJanet::Number(number) => number == f64::from(conn.request),
+            _ => false,
+        };
+    if is_running { Ok(()) } else { Err(OVER.into()) }
+}
+
+/// Ends a request: whatever still waits by it gets an error.
+fn end_request(conn: &mut Conn) {
+    (conn.request, conn.begun) = (0, false);
+    (conn.ending, conn.or_ended) = (Janet::nil(), false);
+    transfer::end_waits(conn, OVER);
+    watch::end(conn, "over");
+}
+
+/// Gives the running fiber an environment.
+fn set_env(env: *mut c::JanetTable) {
+    // SAFETY: called from a function that Janet called, so a fiber runs.
+    unsafe { (*c::janet_current_fiber()).env = env };
 }
 
 thread_local! {
@@ -171,6 +254,13 @@ fn conn<'a>(args: &[Janet]) -> Result<&'a mut Conn, String> {
     // one of these functions runs, since none calls Janet code.
     unsafe { c::janet_checkabstract(arg(args, 0).into(), &raw const CONN.0).cast::<Conn>().as_mut() }
         .ok_or_else(|| format!("expected an HTTP connection, got {}", describe(arg(args, 0))))
+}
+
+/// A configuration.
+fn config_of<'a>(value: Janet) -> Result<&'a Config, String> {
+    // SAFETY: a type check; the caller's argument keeps it alive, and it is never borrowed mutably after it was made.
+    unsafe { c::janet_checkabstract(value.into(), &raw const CONFIG.0).cast::<Config>().as_ref() }
+        .ok_or_else(|| format!("expected an HTTP configuration, got {}", describe(value)))
 }
 
 /// A buffer of Janet's.
@@ -241,34 +331,51 @@ impl Conn {
         let is_new = std::mem::replace(&mut self.phase, phase) != phase;
         let config = self.config();
         let (timeout, reason) = match phase {
-            Phase::Idle => (config.idle_timeout, "idle-timeout"),
-            Phase::Head => (config.head_timeout, "head-timeout"),
-            Phase::Body => (config.body_timeout, "body-timeout"),
-            Phase::Write => (config.write_timeout, "write-timeout"),
-            Phase::Linger => (Some(LINGER), "linger-timeout"),
-            Phase::Handler => (None, ""),
+            Phase::Idle => (config.idle_timeout, Reason::Keyword("idle-timeout")),
+            Phase::Head => (config.head_timeout, Reason::Keyword("head-timeout")),
+            Phase::Body => (config.body_timeout, Reason::Reject(408, "request body did not arrive in time")),
+            // The handler has all the time it wants, and lingering has its own.
+            Phase::Handler | Phase::Linger => (None, Reason::Keyword("")),
         };
-        if is_new || matches!(phase, Phase::Body | Phase::Write) {
+        if phase == Phase::Head {
+            self.account.begin_head(vm.engine.now());
+        }
+        if is_new || phase == Phase::Body {
             self.deadline(vm, timeout, reason);
         }
     }
 
-    fn deadline(&self, vm: &mut Vm, timeout: Option<Duration>, reason: &'static str) {
-        if let Some(place) = self.place {
-            let at = timeout.map(|timeout| vm.engine.now() + timeout);
-            if let Some(wake) = vm.deadlines.set(place, at, reason) {
-                vm.engine.wake(Some(wake));
-            }
+    fn deadline(&self, vm: &mut Vm, timeout: Option<Duration>, reason: Reason) {
+        let at = timeout.map(|timeout| vm.engine.now() + timeout);
+        self.deadline_at(vm, at, reason);
+    }
+
+    fn deadline_at(&self, vm: &mut Vm, at: Option<Duration>, reason: Reason) {
+        if let Some(place) = self.place
+            && let Some(wake) = vm.deadlines.set(place, at, reason)
+        {
+            vm.engine.wake(Some(wake));
         }
+    }
+
+    /// Ends the account of the request that was answered last.
+    fn close_account(&mut self, vm: &Vm) -> Option<tally::Record> {
+        // SAFETY: as in `config`; apart, since the account is borrowed too.
+        let tally = unsafe { &(*self.config).tally };
+        self.account.close(tally, vm.engine.now())
     }
 
     /// Throws away what `buffer` has of an unread body.
     fn discard(&mut self, buffer: &mut c::JanetBuffer) -> Result<(), Reject> {
         let mut taken = 0;
+        let mut received = 0;
         while !self.body.is_done() && taken < contents(buffer).len() {
-            taken += self.body.step(&contents(buffer)[taken..])?.consumed;
+            let step = self.body.step(&contents(buffer)[taken..])?;
+            taken += step.consumed;
+            received += step.data.len();
         }
         consume(buffer, taken);
+        self.config().tally.receive(received);
         Ok(())
     }
 
@@ -305,7 +412,11 @@ fn config(args: &[Janet]) -> Result<Outcome, String> {
         body_timeout: seconds(6)?,
         idle_timeout: seconds(7)?,
         write_timeout: seconds(8)?,
+        env: running_env(),
+        tally: tally::Tally::default(),
     };
+    // The log of this server may be a pipe.
+    kqnet_accept::signals::survive_broken_pipes();
     // SAFETY: janet_abstract gives memory of the size asked for, aligned for anything.
     let value = unsafe {
         let place: *mut Config = c::janet_abstract(&raw const CONFIG.0, size_of::<Config>()).cast();
@@ -315,13 +426,18 @@ fn config(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(value.into()))
 }
 
-/// `(native/http-open stream config)`: a new connection, whose fiber is the running task
-fn open(args: &[Janet]) -> Result<Outcome, String> {
-    // SAFETY: a type check.
-    let config: *const Config = unsafe { c::janet_checkabstract(arg(args, 1).into(), &raw const CONFIG.0) }.cast();
-    if config.is_null() {
-        return Err(format!("expected an HTTP configuration, got {}", describe(arg(args, 1))));
+/// The environment of the running fiber. One that has none, as the first in a thread, gets by with the core's.
+fn running_env() -> *mut c::JanetTable {
+    // SAFETY: called from a function that Janet called, so a fiber runs. The core environment was made with the VM.
+    unsafe {
+        let env = (*c::janet_current_fiber()).env;
+        if env.is_null() { c::janet_core_env(std::ptr::null_mut()) } else { env }
     }
+}
+
+/// `(native/http-open stream config flight)`: a new connection, whose fiber is the running task
+fn open(args: &[Janet]) -> Result<Outcome, String> {
+    let config: *const Config = config_of(arg(args, 1))?;
     vm::with(|vm| {
         // SAFETY: as above; called by Janet, so there is a root fiber. The config is live: it is an argument.
         let (place, limits, fiber) = unsafe {
@@ -331,7 +447,8 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
         let conn = Conn {
             config,
             stream: arg(args, 0),
-            place: Some(vm.deadlines.add(fiber)),
+            flight: arg(args, 2),
+            place: Some(vm.deadlines.add(fiber, None)),
             phase: Phase::Handler,
             parser: HeadParser::new(limits),
             exchange: Exchange::unread(),
@@ -340,7 +457,22 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             may_go_on: true,
             keep: true,
             requests: 0,
+            request: 0,
+            begun: false,
+            sent: 0,
+            acknowledged: 0,
+            ahead: 0,
             reading: None,
+            writing: None,
+            watching: None,
+            ending: Janet::nil(),
+            or_ended: false,
+            linger_until: Duration::ZERO,
+            lingers_briefly: false,
+            account: tally::Account::default(),
+            observers: Janet::nil(),
+            peer: Janet::nil(),
+            is_invalid: false,
         };
         // SAFETY: as above.
         let value = unsafe {
@@ -356,8 +488,10 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
 /// `(native/http-close http)`
 fn close(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
+    end_request(conn);
     leave(conn);
     vm::with_existing(|vm| {
+        conn.close_account(vm);
         // SAFETY: the table is rooted.
         unsafe { c::janet_table_remove(vm.connections, conn.stream.into()) };
     });
@@ -370,19 +504,43 @@ fn of(args: &[Janet]) -> Result<Outcome, String> {
     vm::with(|vm| Ok(Outcome::Value(unsafe { c::janet_table_get(vm.connections, arg(args, 0).into()) }.into())))
 }
 
+/// `(native/http-limit-unsent listener)`: has the listener's connections hold little that is not sent
+fn limit_unsent(args: &[Janet]) -> Result<Outcome, String> {
+    // A unix socket has no such option, and needs none.
+    let _ = stream::descriptor(stream::get(arg(args, 0))?).map(socket::limit_unsent);
+    Ok(Outcome::Value(arg(args, 0)))
+}
+
+/// `(native/http-flight http)`: what is known of the handlers of its listener (janet/kqnet/flight.janet)
+fn flight(args: &[Janet]) -> Result<Outcome, String> {
+    Ok(Outcome::Value(conn(args)?.flight))
+}
+
 /// `(native/http-parse http buffer draining)`: the next request as a table, whose head is taken from the buffer; a
-/// tuple of status and reason where it is refused; nil where more has to be read; after the last request :close, or
-/// :linger where the client may still send something
+/// tuple of status, reason and what `refused` says where it is refused; nil where more has to be read; after the last
+/// request :close, or :linger where the client may still send something. Before all that an array, see
+/// `native/http-answered`, where somebody wants to hear how the last request was answered.
 fn parse(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     let buffer = buffer(arg(args, 1))?;
+    if conn.request != 0 {
+        end_request(conn);
+        set_env(conn.config().env);
+    }
     vm::with(|vm| {
+        if conn.account.is_answered() {
+            let record = conn.close_account(vm);
+            let observers = std::mem::replace(&mut conn.observers, Janet::nil());
+            if let Some(record) = record.filter(|_| !observers.is_nil()) {
+                return Ok(Outcome::Value(record.describe(observers)));
+            }
+        }
         if !conn.keep {
             let end = if conn.body.is_done() && !conn.may_go_on { "close" } else { "linger" };
             return Ok(Outcome::Value(Janet::keyword(end.into())));
         }
         if let Err(reject) = conn.discard(buffer) {
-            return Ok(refused(reject));
+            return Ok(refused(reject, Janet::nil()));
         }
         if !conn.body.is_done() {
             conn.enter(vm, Phase::Body);
@@ -401,10 +559,21 @@ fn parse(args: &[Janet]) -> Result<Outcome, String> {
                 let framing = head.framing;
                 let length = head.len;
                 let request = request(vm, conn, &head, arg(args, 1));
+                conn.request = conn.requests;
+                // SAFETY: a new table, and the live one of the configuration.
+                unsafe {
+                    let env = c::janet_table(0);
+                    (*env).proto = conn.config().env;
+                    set_env(env);
+                }
+                let now = vm.engine.now();
+                conn.observers = Janet::nil();
+                // SAFETY: as in `Conn::config`; apart, since the account is borrowed too.
+                conn.account.begin(unsafe { &(*conn.config).tally }, head.method, now);
                 conn.enter(vm, Phase::Handler);
                 match BodyReader::new(framing, conn.config().max_body) {
                     Ok(body) => conn.body = body,
-                    Err(reject) => return Ok(refused(reject)),
+                    Err(reject) => return Ok(refused(reject, request)),
                 }
                 consume(buffer, length);
                 Ok(Outcome::Value(request))
@@ -416,21 +585,22 @@ fn parse(args: &[Janet]) -> Result<Outcome, String> {
                     shrink(buffer);
                     conn.enter(vm, Phase::Idle);
                     if is_true(arg(args, 2)) {
-                        conn.deadline(vm, Some(LAST_LOOK), "idle-timeout");
+                        conn.deadline(vm, Some(LAST_LOOK), Reason::Keyword("idle-timeout"));
                     }
                 }
                 Ok(Outcome::Value(Janet::nil()))
             }
             Err(reject) => {
                 conn.exchange = Exchange::unread();
-                Ok(refused(reject))
+                Ok(refused(reject, Janet::boolean(true)))
             }
         }
     })
 }
 
-fn refused(reject: Reject) -> Outcome {
-    Outcome::Value(tuple(&[Janet::number(reject.status.into()), Janet::from(reject.reason)]))
+/// What a refused request gives: with the request, true where the buffer begins with a head that cannot be read, or nil.
+fn refused(reject: Reject, request: Janet) -> Outcome {
+    Outcome::Value(tuple(&[Janet::number(reject.status.into()), Janet::from(reject.reason), request]))
 }
 
 fn string(bytes: &[u8]) -> c::Janet {
@@ -454,6 +624,20 @@ unsafe fn accumulate(table: *mut c::JanetTable, key: c::Janet, value: c::Janet) 
     }
 }
 
+/// Puts a Cookie line beside those before it. HTTP/2 splits them, and a proxy may pass them on so: joined by "; " they
+/// are what the client meant (RFC 9113, 8.2.3).
+unsafe fn join_cookies(headers: *mut c::JanetTable, key: c::Janet, value: &[u8]) {
+    // SAFETY: the caller passes a live table, and what it has under this key is a string from here.
+    unsafe {
+        let old = Janet::from(c::janet_table_rawget(headers, key));
+        let joined = match bytes(&old) {
+            Some(old) => string(&[old, b"; ", value].concat()),
+            None => string(value),
+        };
+        c::janet_table_put(headers, key, joined);
+    }
+}
+
 /// The request table, with the keys of `spork/http`'s.
 fn request(vm: &Vm, conn: &Conn, head: &kqnet_http1::Head<'_>, buffer: Janet) -> Janet {
     let keys = &vm.keys;
@@ -465,9 +649,19 @@ fn request(vm: &Vm, conn: &Conn, head: &kqnet_http1::Head<'_>, buffer: Janet) ->
         for header in &head.headers {
             name.clear();
             push_lower(header.name, &mut name);
-            accumulate(headers, vm.common.string(&name), string(header.value));
+            let key = vm.common.string(&name);
+            if name == b"cookie" {
+                join_cookies(headers, key, header.value);
+            } else {
+                accumulate(headers, key, string(header.value));
+            }
+        }
+        // It takes precedence over what Host says (RFC 9112, 3.2.2).
+        if let Some(host) = head.target.authority() {
+            c::janet_table_put(headers, vm.common.string(b"host"), string(host));
         }
         let table = c::janet_table(if head.target.query().is_some() { 16 } else { 11 });
+        c::janet_table_put(table, keys.request_number, c::janet_wrap_number(conn.requests.into()));
         c::janet_table_put(table, keys.headers, c::janet_wrap_table(headers));
         c::janet_table_put(table, keys.connection, conn.stream.into());
         c::janet_table_put(table, keys.buffer, buffer.into());
@@ -493,10 +687,11 @@ fn request(vm: &Vm, conn: &Conn, head: &kqnet_http1::Head<'_>, buffer: Janet) ->
     }
 }
 
-/// `(native/http-body http buffer out)`: moves what the buffer has of the body to `out`. True when the body is complete,
+/// `(native/http-body http buffer out number)`: moves what the buffer has of the body to `out`. True when the body is complete,
 /// false when more has to be read, a tuple of status and reason where it is refused.
 fn body(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
+    check_request(conn, arg(args, 3))?;
     let from = buffer(arg(args, 1))?;
     if arg(args, 1) == arg(args, 2) {
         return Err("a body cannot be read into the buffer that it comes from".into());
@@ -510,25 +705,22 @@ fn body(args: &[Janet]) -> Result<Outcome, String> {
             Err(reject) => {
                 // What follows cannot be read.
                 conn.exchange = conn.exchange.closing();
-                return Ok(refused(reject));
+                return Ok(refused(reject, Janet::nil()));
             }
         };
+        conn.config().tally.receive(step.data.len());
         push(to, &rest[step.data])?;
         taken += step.consumed;
     }
     // Once for all, as a body may have a chunk for each byte.
     consume(from, taken);
-    let is_done = conn.body.is_done();
-    vm::with(|vm| {
-        conn.enter(vm, Phase::Handler);
-        Ok(())
-    })?;
-    Ok(Outcome::Value(Janet::boolean(is_done)))
+    Ok(Outcome::Value(Janet::boolean(conn.body.is_done())))
 }
 
-/// `(native/http-continue http)`: whether the client waits for a 100, which is true once
+/// `(native/http-continue http number)`: whether the client waits for a 100, which is true once
 fn awaits_continue(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
+    check_request(conn, arg(args, 1))?;
     let awaits = std::mem::take(&mut conn.awaits_continue) && !conn.body.is_done();
     Ok(Outcome::Value(Janet::boolean(awaits)))
 }
@@ -538,7 +730,7 @@ fn get(response: Janet, key: c::Janet) -> Result<Janet, String> {
     // SAFETY: the types are checked, and look-ups have no other precondition.
     unsafe {
         match response.unwrap() {
-            TaggedJanet::Nil => Ok(Janet::nil()),
+            TaggedJanet::Nil => Err("the handler returned nil, which is no response".into()),
             TaggedJanet::Table(_) => Ok(c::janet_table_get(c::janet_unwrap_table(response.into()), key).into()),
             TaggedJanet::Struct(_) => Ok(c::janet_struct_get(c::janet_unwrap_struct(response.into()), key).into()),
             _ => Err(format!("a response must be a table or a struct, got {}", describe(response))),
@@ -546,10 +738,43 @@ fn get(response: Janet, key: c::Janet) -> Result<Janet, String> {
     }
 }
 
+/// Raises an error for a dictionary that has keys, but none of a response: its keys are misspelled, or it is something else.
+fn check_keys(answer: Janet) -> Result<(), String> {
+    let mut keys = Vec::new();
+    each_pair(answer, &mut |key, _| {
+        keys.push(describe(key));
+        Ok(())
+    })?;
+    if keys.is_empty() || !get(answer, Janet::keyword("detached".into()).into())?.is_nil() {
+        return Ok(());
+    }
+    // In no order of its own.
+    keys.sort();
+    let (more, _) = (keys.len() > 4, keys.truncate(4));
+    let keys = keys.join(" ");
+    Err(format!(
+        "the handler returned what is no response, with none of :status, :headers and :body, but {keys}{}",
+        if more { " …" } else { "" }
+    ))
+}
+
 /// `(native/http-respond http response out buffer closing)`: writes the head to `out`, and a small body too. Gives what is
 /// left to send: :none, :bytes (the body as it is), :chunked, :pieces (each piece as it is), or the number of bytes that
 /// the pieces must have in all.
 fn respond(args: &[Janet]) -> Result<Outcome, String> {
+    let result = write_response(args);
+    if result.is_err() {
+        conn(args)?.is_invalid = true;
+    }
+    result
+}
+
+/// `(native/http-invalid? http)`: whether a handler's response could not be sent as it was wrong
+fn is_invalid(args: &[Janet]) -> Result<Outcome, String> {
+    Ok(Outcome::Value(Janet::boolean(conn(args)?.is_invalid)))
+}
+
+fn write_response(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     let answer = arg(args, 1);
     let out = buffer(arg(args, 2))?;
@@ -565,12 +790,20 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
                 format!("a response's :status must be a number of three digits, got {}", describe(value))
             })?,
         };
-        // The client would take what is sent next for the rest of this answer.
-        if status < 200 && get(answer, Janet::keyword("detached".into()).into())?.is_nil() {
-            return Err(format!("a response's :status must be from 200, or have :detached with it, got {status}"));
+        let is_switch = status < 200 || conn.exchange.opens_tunnel(status);
+        if is_switch && !is_true(get(answer, Janet::keyword("detached".into()).into())?) {
+            // The client would take what is sent next for the rest of this answer.
+            if status < 200 {
+                return Err(format!("a response's :status must be from 200, or have :detached with it, got {status}"));
+            }
+            // A proxy would let pass whatever comes next, and it would be served here.
+            return Ok(refused(Reject { status: 501, reason: "there is no tunnel here" }, Janet::nil()));
         }
         let body = get(answer, keys.body)?;
         let headers = get(answer, keys.headers)?;
+        if body.is_nil() && headers.is_nil() && get(answer, keys.status)?.is_nil() {
+            check_keys(answer)?;
+        }
         // It may be the very buffer from which what is left of the request is taken next.
         let copy = (body == arg(args, 3)).then(|| contents(from).to_vec());
         let known = match &copy {
@@ -603,13 +836,14 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
             };
 
             // From here on nothing can fail that a 500 in place of this response could answer.
-            if is_true(arg(args, 4)) || !conn.body.is_done() && !conn.can_discard() {
+            if is_true(arg(args, 4)) && !is_switch || !conn.body.is_done() && !conn.can_discard() {
                 conn.exchange = conn.exchange.closing();
             }
             // A 100 would come too late.
             conn.awaits_continue = false;
             let plan = plan(&conn.exchange, status, size);
             conn.keep = head.finish(&conn.exchange, &plan, unix_time());
+            let head = scratch.len();
             let mut rest = match plan.delivery {
                 Delivery::None => keys.none,
                 Delivery::Plain if known.is_some() => keys.bytes,
@@ -624,10 +858,12 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
                 rest = keys.none;
             }
             push(out, scratch)?;
+            conn.account.answer(status, head, scratch.len() - head);
             if scratch.capacity() > 4 * SMALL_BODY {
                 *scratch = Vec::new();
             }
-            conn.enter(vm, Phase::Write);
+            conn.begun = true;
+            conn.begin_account();
             Ok(Outcome::Value(match declared {
                 Some(length) if plan.delivery == Delivery::Plain && known.is_none() => Janet::number(length as f64),
                 _ => rest.into(),
@@ -652,23 +888,30 @@ fn is_iterable(value: Janet) -> bool {
 /// Takes a header's name and value.
 type EachHeader<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), String> + 'a;
 
+/// Calls `each` with every key and value of a dictionary. Returns false for what is none.
+fn each_pair(dictionary: Janet, each: &mut dyn FnMut(Janet, Janet) -> Result<(), String>) -> Result<bool, String> {
+    let (mut pairs, mut count, mut capacity) = (std::ptr::null(), 0, 0);
+    // SAFETY: three places for what is found in a live value.
+    if unsafe { c::janet_dictionary_view(dictionary.into(), &mut pairs, &mut count, &mut capacity) } == 0 {
+        return Ok(false);
+    }
+    for index in 0..capacity as usize {
+        // SAFETY: a dictionary has so many places, of which those with a nil key are free.
+        let pair = unsafe { &*pairs.add(index) };
+        let (key, value) = (Janet::from(pair.key), Janet::from(pair.value));
+        if !key.is_nil() {
+            each(key, value)?;
+        }
+    }
+    Ok(true)
+}
+
 /// Calls `each` with every header and value of a dictionary; a value may be an array or tuple of several.
 fn each_header(headers: Janet, each: &mut EachHeader<'_>) -> Result<(), String> {
     if headers.is_nil() {
         return Ok(());
     }
-    let (mut pairs, mut count, mut capacity) = (std::ptr::null(), 0, 0);
-    // SAFETY: three places for what is found in a live value.
-    if unsafe { c::janet_dictionary_view(headers.into(), &mut pairs, &mut count, &mut capacity) } == 0 {
-        return Err(format!("a response's :headers must be a table or a struct, got {}", describe(headers)));
-    }
-    for index in 0..capacity as usize {
-        // SAFETY: a dictionary has so many places, of which those with a nil key are free.
-        let pair = unsafe { &*pairs.add(index) };
-        let (name, value) = (Janet::from(pair.key), Janet::from(pair.value));
-        if name.is_nil() {
-            continue;
-        }
+    let is_dictionary = each_pair(headers, &mut |name, value| {
         let name = bytes(&name).ok_or_else(|| format!("a header's name must be a string, got {}", describe(name)))?;
         let (mut items, mut count) = (std::ptr::null(), 0);
         // SAFETY: as above, for what is indexed.
@@ -677,11 +920,14 @@ fn each_header(headers: Janet, each: &mut EachHeader<'_>) -> Result<(), String> 
                 // SAFETY: it has so many items.
                 one_header(name, Janet::from(unsafe { *items.add(index) }), each)?;
             }
-        } else {
-            one_header(name, value, each)?;
+            return Ok(());
         }
+        one_header(name, value, each)
+    })?;
+    if is_dictionary {
+        return Ok(());
     }
-    Ok(())
+    Err(format!("a response's :headers must be a table or a struct, got {}", describe(headers)))
 }
 
 fn one_header(name: &[u8], value: Janet, each: &mut EachHeader<'_>) -> Result<(), String> {
@@ -704,38 +950,40 @@ fn refuse(args: &[Janet]) -> Result<Outcome, String> {
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.clear();
         write_failure(scratch, &conn.exchange, status, &reason, unix_time());
+        let head = scratch.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |end| end + 4);
+        conn.account.answer(status, head, scratch.len() - head);
         push(out, scratch)
     })?;
-    conn.keep = false;
-    vm::with(|vm| {
-        conn.enter(vm, Phase::Write);
-        Ok(Outcome::Value(Janet::nil()))
-    })
-}
-
-/// `(native/http-phase http &opt phase)`: what the connection's fiber is doing, which a second argument changes
-fn phase(args: &[Janet]) -> Result<Outcome, String> {
-    let conn = conn(args)?;
-    let new = arg(args, 1);
-    if !new.is_nil() {
-        let (phase, _) = Phase::ALL
-            .into_iter()
-            .find(|(_, name)| is_keyword(new, name))
-            .ok_or_else(|| format!("expected a phase, got {}", describe(new)))?;
-        vm::with(|vm| {
-            conn.enter(vm, phase);
-            Ok(())
-        })?;
+    // A handler that failed was not refused.
+    if status != 500 {
+        conn.config().tally.refuse(status, &reason);
     }
-    Ok(Outcome::Value(Janet::keyword(conn.phase.name().into())))
+    conn.keep = false;
+    Ok(Outcome::Value(Janet::nil()))
 }
 
-/// `(native/http-end-idle http)`: ends a connection that waits for a request, unless one has come that was not read yet
+/// `(native/http-phase http)`: what the connection's fiber is doing
+fn phase(args: &[Janet]) -> Result<Outcome, String> {
+    Ok(Outcome::Value(Janet::keyword(conn(args)?.phase.name().into())))
+}
+
+/// `(native/http-begun http)`: whether the response to the running request is being sent
+fn begun(args: &[Janet]) -> Result<Outcome, String> {
+    Ok(Outcome::Value(Janet::boolean(conn(args)?.begun)))
+}
+
+/// `(native/http-end-idle http)`: ends a connection that waits for a request, unless one has come that was not read yet,
+/// and soon one that lingers
 fn end_idle(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     vm::with(|vm| {
-        if conn.phase == Phase::Idle {
-            conn.deadline(vm, Some(Duration::ZERO), "idle-timeout");
+        match conn.phase {
+            Phase::Idle => conn.deadline(vm, Some(Duration::ZERO), Reason::Keyword("idle-timeout")),
+            Phase::Linger => {
+                conn.lingers_briefly = true;
+                conn.deadline(vm, Some(transfer::LINGER_DRAINING), Reason::Keyword("linger-timeout"));
+            }
+            _ => {}
         }
         Ok(Outcome::Value(Janet::nil()))
     })

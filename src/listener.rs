@@ -40,6 +40,8 @@ pub struct Listener {
     sentinel: *mut c::JanetFiber,
     /// What to run for each connection, or null where the fiber itself waits for one.
     pub handler: Cell<*mut c::JanetFunction>,
+    /// The environment of whoever accepts, or null: the prototype of each handler's.
+    pub env: Cell<*mut c::JanetTable>,
     /// What to call when accepting pauses for an error, or null.
     pub on_error: Cell<*mut c::JanetFunction>,
     /// The tasks of handlers in flight. One that ended by an error stays until it is found.
@@ -84,6 +86,7 @@ impl Listener {
                 is_claimed: Cell::new(false),
                 sentinel,
                 handler: Cell::new(std::ptr::null_mut()),
+                env: Cell::new(std::ptr::null_mut()),
                 on_error: Cell::new(std::ptr::null_mut()),
                 tasks: RefCell::default(),
                 ended: Cell::new(0),
@@ -99,6 +102,13 @@ impl Listener {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
             self.since.set(Some(now.map_or(0.0, |time| time.as_secs_f64())));
         }
+    }
+
+    /// What the environments of its handlers have as their prototype: without one of whoever accepts, the core's.
+    pub fn prototype(&self) -> *mut c::JanetTable {
+        let env = self.env.get();
+        // SAFETY: the core environment was made with the VM.
+        if env.is_null() { unsafe { c::janet_core_env(std::ptr::null_mut()) } } else { env }
     }
 
     /// A handler begins.
@@ -189,6 +199,7 @@ impl Listener {
             (*this).is_claimed.set(false);
             (*this).fiber.set(fiber);
             (*this).handler.set(handler);
+            (*this).env.set((*c::janet_current_fiber()).env);
             (*this).on_error.set(on_error);
             let state: *mut *mut Self = c::janet_malloc(size_of::<*mut Self>()).cast();
             state.write(this);
@@ -231,6 +242,9 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
                 // SAFETY: marking live values while the collector asks for it.
                 unsafe {
                     c::janet_mark(Listener::wrap(this));
+                    if !listener.env.get().is_null() {
+                        c::janet_mark(c::janet_wrap_table(listener.env.get()));
+                    }
                     for function in [listener.handler.get(), listener.on_error.get()] {
                         if !function.is_null() {
                             c::janet_mark(c::janet_wrap_function(function));
@@ -249,6 +263,7 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_DEINIT if listener.fiber.get() == fiber => {
                 listener.fiber.set(std::ptr::null_mut());
                 listener.handler.set(std::ptr::null_mut());
+                listener.env.set(std::ptr::null_mut());
                 listener.on_error.set(std::ptr::null_mut());
                 // SAFETY: the stream is live: it is marked with the fiber that waits for it.
                 unsafe { (*stream).write_fiber = listener.sentinel };

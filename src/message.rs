@@ -1,27 +1,36 @@
 //! Messages to stderr, which cost nothing but themselves where they cannot be written.
 
-use std::io::Write;
 use std::mem::MaybeUninit;
 
-/// Writes a line to stderr. A full disk, a closed descriptor or a reader that is gone loses the line, and nothing else:
-/// `eprintln!` would panic, and SIGPIPE would end the process.
+/// Writes a line of kqnet's own.
 pub fn say(text: &str) {
-    // SAFETY: a signal set is filled before it is used, and the mask is put back.
+    line(&format!("kqnet: {text}"));
+}
+
+/// Writes a line to stderr. A full disk, a closed descriptor, or a reader that is slow or gone loses the line and nothing
+/// else: `eprintln!` would panic, and SIGPIPE would end the process.
+pub fn line(text: &str) {
+    let mut poll = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one entry, which outlives the call.
+    if unsafe { libc::poll(&mut poll, 1, 0) } != 1 || poll.revents & (libc::POLLERR | libc::POLLHUP) != 0 {
+        return;
+    }
+    let text = format!("{text}\n");
+    let mut pipe = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // A reader that goes away now would still end the process, as Ctrl-C does to the `tee` behind it.
+    // SAFETY: sigemptyset fills the set, and pthread_sigmask the one that is put back; both outlive the calls.
     unsafe {
-        let mut pipe = MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigemptyset(pipe.as_mut_ptr());
         libc::sigaddset(pipe.as_mut_ptr(), libc::SIGPIPE);
-        let mut old = MaybeUninit::<libc::sigset_t>::uninit();
-        let is_blocked = libc::pthread_sigmask(libc::SIG_BLOCK, pipe.as_ptr(), old.as_mut_ptr()) == 0;
+        libc::pthread_sigmask(libc::SIG_BLOCK, pipe.as_ptr(), before.as_mut_ptr());
         let was_pending = is_pending();
-        let written = std::io::stderr().write_all(format!("kqnet: {text}\n").as_bytes());
-        if written.is_err() && is_blocked && !was_pending && is_pending() {
+        libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len());
+        if !was_pending && is_pending() {
             let mut signal = 0;
             libc::sigwait(pipe.as_ptr(), &mut signal);
         }
-        if is_blocked {
-            libc::pthread_sigmask(libc::SIG_SETMASK, old.as_ptr(), std::ptr::null_mut());
-        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut());
     }
 }
 

@@ -193,9 +193,19 @@ pub fn descriptor(stream: *mut c::JanetStream) -> Option<RawFd> {
 /// Whether a fiber waits to read from the stream.
 pub fn is_read(stream: *mut c::JanetStream) -> bool {
     // SAFETY: a live stream of this VM.
-    let reader = unsafe { (*stream).read_fiber };
+    waits(unsafe { (*stream).read_fiber })
+}
+
+/// Whether a fiber waits to write to the stream.
+pub fn is_written(stream: *mut c::JanetStream) -> bool {
+    // SAFETY: a live stream of this VM.
+    waits(unsafe { (*stream).write_fiber })
+}
+
+/// Whether a stream's reader or writer still waits.
+fn waits(fiber: *const c::JanetFiber) -> bool {
     // SAFETY: null, or a fiber that the stream's marking keeps alive.
-    unsafe { reader.as_ref() }.is_some_and(|fiber| fiber.ev_callback.is_some())
+    unsafe { fiber.as_ref() }.is_some_and(|fiber| fiber.ev_callback.is_some())
 }
 
 /// Whether the stream is bound to an address: a listener, or a socket for datagrams.

@@ -28,6 +28,7 @@ TRAMPOLINE(accept_loop)
 TRAMPOLINE(check_handler)
 TRAMPOLINE(check_on_error)
 TRAMPOLINE(claim)
+TRAMPOLINE(check_function)
 TRAMPOLINE(is_open)
 TRAMPOLINE(backend)
 TRAMPOLINE(nodelay)
@@ -51,13 +52,27 @@ TRAMPOLINE(http_close)
 TRAMPOLINE(http_of)
 TRAMPOLINE(http_parse)
 TRAMPOLINE(http_read)
-TRAMPOLINE(http_send)
+TRAMPOLINE(http_write)
+TRAMPOLINE(http_linger)
+TRAMPOLINE(http_watch)
+TRAMPOLINE(http_gone)
+TRAMPOLINE(http_ending)
+TRAMPOLINE(http_detach)
+TRAMPOLINE(http_limit_unsent)
+TRAMPOLINE(http_flight)
 TRAMPOLINE(http_body)
 TRAMPOLINE(http_continue)
 TRAMPOLINE(http_respond)
 TRAMPOLINE(http_refuse)
+TRAMPOLINE(http_begun)
 TRAMPOLINE(http_phase)
 TRAMPOLINE(http_end_idle)
+TRAMPOLINE(http_is_invalid)
+TRAMPOLINE(http_answered)
+TRAMPOLINE(http_observe)
+TRAMPOLINE(http_peer)
+TRAMPOLINE(http_piece)
+TRAMPOLINE(http_tally)
 
 /* Those that open a listener. */
 #define GUARDED(name) \
@@ -82,6 +97,7 @@ static const JanetReg cfuns[] = {
     {"accept-loop", cfun_accept_loop,
      "(native/accept-loop listener handler &opt batch max-connections max-accept-rate on-error claimant)"},
     {"check-handler", cfun_check_handler, "(native/check-handler handler)"},
+    {"check-function", cfun_check_function, "(native/check-function what takes value arity)"},
     {"check-on-error", cfun_check_on_error, "(native/check-on-error on-error)"},
     {"claim", cfun_claim, "(native/claim listener)"},
     {"release", cfun_release, "(native/release listener)"},
@@ -102,18 +118,32 @@ static const JanetReg cfuns[] = {
      "(native/file-answer is-read etag modified size if-match if-unmodified-since if-none-match "
      "if-modified-since range if-range)"},
     {"http-config", cfun_http_config, "(native/http-config max-head max-request-line max-headers max-body max-requests head body idle write)"},
-    {"http-open", cfun_http_open, "(native/http-open stream config)"},
+    {"http-open", cfun_http_open, "(native/http-open stream config flight)"},
     {"http-close", cfun_http_close, "(native/http-close http)"},
     {"http-of", cfun_http_of, "(native/http-of stream)"},
     {"http-parse", cfun_http_parse, "(native/http-parse http buffer draining)"},
-    {"http-read", cfun_http_read, "(native/http-read http buffer most)"},
-    {"http-send", cfun_http_send, "(native/http-send http bytes from)"},
-    {"http-body", cfun_http_body, "(native/http-body http buffer out)"},
-    {"http-continue", cfun_http_continue, "(native/http-continue http)"},
+    {"http-limit-unsent", cfun_http_limit_unsent, "(native/http-limit-unsent listener)"},
+    {"http-flight", cfun_http_flight, "(native/http-flight http)"},
+    {"http-read", cfun_http_read, "(native/http-read http buffer most &opt number)"},
+    {"http-write", cfun_http_write, "(native/http-write http bytes from)"},
+    {"http-linger", cfun_http_linger, "(native/http-linger http draining)"},
+    {"http-watch", cfun_http_watch, "(native/http-watch http number)"},
+    {"http-gone", cfun_http_gone, "(native/http-gone http number or-ended)"},
+    {"http-ending", cfun_http_ending, "(native/http-ending http &opt number or-ended channel)"},
+    {"http-detach", cfun_http_detach, "(native/http-detach http)"},
+    {"http-body", cfun_http_body, "(native/http-body http buffer out number)"},
+    {"http-continue", cfun_http_continue, "(native/http-continue http number)"},
     {"http-respond", cfun_http_respond, "(native/http-respond http response out buffer closing)"},
     {"http-refuse", cfun_http_refuse, "(native/http-refuse http status reason out)"},
-    {"http-phase", cfun_http_phase, "(native/http-phase http &opt phase)"},
+    {"http-begun", cfun_http_begun, "(native/http-begun http)"},
+    {"http-phase", cfun_http_phase, "(native/http-phase http)"},
     {"http-end-idle", cfun_http_end_idle, "(native/http-end-idle http)"},
+    {"http-invalid?", cfun_http_is_invalid, "(native/http-invalid? http)"},
+    {"http-answered", cfun_http_answered, "(native/http-answered http)"},
+    {"http-observe", cfun_http_observe, "(native/http-observe http number observers)"},
+    {"http-peer", cfun_http_peer, "(native/http-peer http &opt peer)"},
+    {"http-piece", cfun_http_piece, "(native/http-piece http framing payload)"},
+    {"http-tally", cfun_http_tally, "(native/http-tally config)"},
     {NULL, NULL, NULL},
 };
 

@@ -105,6 +105,12 @@ pub fn tuple(values: &[Janet]) -> Janet {
     unsafe { c::janet_wrap_tuple(c::janet_tuple_n(values.as_ptr().cast(), values.len() as i32)).into() }
 }
 
+/// An array.
+pub fn array(values: &[Janet]) -> Janet {
+    // SAFETY: as for a tuple.
+    unsafe { c::janet_wrap_array(c::janet_array_n(values.as_ptr().cast(), values.len() as i32)).into() }
+}
+
 /// A positive number, or nothing for nil.
 pub fn optional_rate(what: &str, value: Janet) -> Result<Option<f64>, String> {
     match value.unwrap() {

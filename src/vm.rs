@@ -71,6 +71,7 @@ pub struct Keys {
     pub path: c::Janet,
     pub query: c::Janet,
     pub query_string: c::Janet,
+    pub request_number: c::Janet,
     pub route: c::Janet,
     pub status: c::Janet,
 }
@@ -97,6 +98,7 @@ impl Keys {
             path: key("path"),
             query: key("query"),
             query_string: key("query-string"),
+            request_number: key("request-number"),
             route: key("route"),
             status: key("status"),
         }
@@ -361,6 +363,9 @@ impl Sink<OwnedFd, *mut Listener> for Deliver {
                 return Next::Lost;
             }
             (*fiber).supervisor_channel = (*listener.fiber.get()).supervisor_channel;
+            // Each connection has one of its own, so that what a handler sets reaches no other.
+            (*fiber).env = c::janet_table(0);
+            (*(*fiber).env).proto = listener.prototype();
             listener.begin(fiber);
             c::janet_schedule(fiber, c::janet_wrap_nil());
         }

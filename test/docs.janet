@@ -107,6 +107,8 @@
    "kqnet/accept-loop" (options-of kqnet/accept-loop nil nil)
    "kqnet/server" (options-of kqnet/server "127.0.0.1" 0)
    "kqnet/drain" (options-of kqnet/drain nil nil)
+   "http/ending" (options-of http/ending nil)
+   "http/gone?" (options-of http/gone? nil)
    "http/server" (options-of http/server nil)
    "http/serve-forever" (options-of http/serve-forever nil)})
 
@@ -147,7 +149,8 @@
 (t/test "the README's table tells of each option at the functions that have it"
   (def functions
     {"listen" "kqnet/listen" "accept-loop" "kqnet/accept-loop" "server" "kqnet/server" "drain" "kqnet/drain"
-     "http" "http/server" "serve-forever" "http/serve-forever"})
+     "http" "http/server" "serve-forever" "http/serve-forever"
+     "ending" "http/ending" "gone?" "http/gone?"})
   (def told
     (seq [[options owners] :in table-rows owner :in (string/split ", " owners) option :in options]
       [(functions owner) option]))

@@ -89,7 +89,7 @@
                     ([[_ status reason]] {:body (string status " " reason)})))
    "/patient" (fn [req] (try {:body (http/read-body req)} ([_] {:body "no body came"})))
 
-   "/nil" (fn [_] nil)
+   "/empty-response" (fn [_] {})
    "/none" (respond :status 200)
    "/struct" (body "struct")
    "/table" (fn [_] @{:status 201 :headers {"X-A" "b"} :body "table"})
@@ -141,6 +141,7 @@
                                     (ev/sleep 0)
                                     (yield (string "data: " i "\n\n"))))})
    "/fiber-length" (fn [_] {:headers {"Content-Length" "11"} :body (pieces "hello" " world")})
+   "/connection-options" (respond :headers {"Connection" ["foo, close" "bar"]})
    "/fiber-empty" (fn [_] {:headers {"Content-Length" "0"} :body (pieces)})
    "/slow-fiber" (fn [_] {:body (coro (yield "a") (ev/sleep 0.2) (yield "b"))})
    "/through" (fn [req] {:body (http/body-chunks req)})
@@ -163,6 +164,7 @@
    "/fail-first" (fn [_] {:body (coro (meant))})
    "/number-piece" (body ["hello" 5])
    "/too-short" (respond :headers {"Content-Length" "11"} :body ["hello"])
+   "/not-empty" (respond :headers {"Content-Length" "0"} :body ["" "hello"])
    "/too-long" (respond :headers {"Content-Length" "7"} :body ["hello" " world"])
 
    "/bad/value" (respond :headers {"X-A" "b\r\nX-C: d"})
@@ -186,6 +188,9 @@
    "/bad/status-101" (respond :status 101 :headers {"Connection" "Upgrade" "Upgrade" "echo"})
    "/bad/status-1000" (respond :status 1000)
    "/bad/status-negative" (respond :status -200)
+   "/bad/nil" (fn [_] nil)
+   "/bad/keys" (fn [_] {:Status 200 :boby "x"})
+   "/bad/routes" (fn [_] {"/" "home"})
    "/bad/string" (fn [_] "a response")
    "/bad/number" (fn [_] 200)
    "/bad/tuple" (fn [_] [200 {} "hello"])
@@ -213,6 +218,7 @@
                                 (:close conn)))
                        {:detached true})
    "/websocket" (respond :status 101 :headers {"Connection" "Upgrade" "Upgrade" "echo"} :detached echo-on)
+   "example.org:80" (fn [_] {:detached (fn [conn _] (net/write conn "tunnel"))})
    "/tunnel" (fn [_] {:body (pieces "hello") :detached (fn [conn _] (net/write conn "tunnel"))})
    "/detached-fail" (respond :status 101 :headers {"Connection" "Upgrade"} :detached meant)})
 
@@ -285,7 +291,7 @@
     (= answer :end) true
     (bytes? answer) false
     (= :refused (first answer)) true
-    (or (has-value? answer :close) (has-value? answer :cut))))
+    (some |(has-value? answer $) [:close :cut :ends])))
 
 (def- date
   "A date as RFC 9110, 5.6.7 has it."

@@ -43,6 +43,7 @@
     {:body (string/join (seq [name :in (sort (keys cookies))] (string name "=" (cookies name))) " ")})
   (with [server (serve (http/cookies show))]
     (t/same [200 "a=1 b=two"] (brief (h/fetch server "GET" "/" ["Cookie: a=1; b=two"])))
+    (t/same [200 "a=1 b=two c=3"] (brief (h/fetch server "GET" "/" ["Cookie: a=1" "X-A: b" "Cookie: b=two; c=3"])))
     (t/same [200 ""] (brief (h/fetch server "GET" "/")))))
 
 (defn- with-log
@@ -92,17 +93,17 @@
     (case route
       "/fiber" {:status 201 :body (coro (yield "a"))}
       "/file" {:headers {"Content-Length" "3"} :body (coro (yield "abc"))}
-      "/nil" nil
+      "/empty" {}
       "/204" {:status 204}
       (hello nil)))
   (t/same [["127.0.0.1" "GET /a?b=c HTTP/1.1" "200" "5"]
-           ["127.0.0.1" "GET /fiber HTTP/1.1" "201" "-"]
+           ["127.0.0.1" "GET /fiber HTTP/1.1" "201" "1"]
            ["127.0.0.1" "GET /file HTTP/1.1" "200" "3"]
            ["127.0.0.1" "HEAD / HTTP/1.1" "200" "-"]
-           ["127.0.0.1" "BREW /nil HTTP/1.1" "200" "-"]
+           ["127.0.0.1" "BREW /empty HTTP/1.1" "200" "-"]
            ["127.0.0.1" "GET /204 HTTP/1.1" "204" "-"]]
           (fields (log-of [:format :common]
-                          [["GET" "/a?b=c"] ["GET" "/fiber"] ["GET" "/file"] ["HEAD" "/"] ["BREW" "/nil"] ["GET" "/204"]]
+                          [["GET" "/a?b=c"] ["GET" "/fiber"] ["GET" "/file"] ["HEAD" "/"] ["BREW" "/empty"] ["GET" "/204"]]
                           handler))))
 
 (t/test "logger :combined"
@@ -119,8 +120,10 @@
     (log-of [:format :combined]
             [["GET" `/"a\` `User-Agent: a" "b\" 200` `Referer: \`]
              ["GET" `/\" "x\"` "User-Agent: \xC2\x85\x1B[0m"]]))
-  (t/same 1 (length lines) "the second has a control byte and is refused")
-  (t/same [["127.0.0.1" `GET /\"a\\ HTTP/1.1` "200" "5" `\\` `a\" \"b\\\" 200`]] (fields lines)))
+  (t/same [["127.0.0.1" `GET /\"a\\ HTTP/1.1` "200" "5" `\\` `a\" \"b\\\" 200`]
+           # It has a space in its target.
+           ["127.0.0.1" `GET /\\\" \"x\\\" HTTP/1.1` "400" "23" "-" "-"]]
+          (fields lines)))
 
 (t/test "logger: the version of a client of HTTP/1.0"
   (def lines
@@ -153,7 +156,7 @@
       :value (number (* (? (set "+-")) :d+ (? (* "." :d+)) (? (* (set "eE") (? (set "+-")) :d+))))
       :sample (group (* (constant :sample) :name :labels " " :value "\n"))
       :help (group (* "# HELP " (constant :help) :name " " '(to "\n") "\n"))
-      :type (group (* "# TYPE " (constant :type) :name " " '(+ "counter" "gauge") "\n"))
+      :type (group (* "# TYPE " (constant :type) :name " " '(+ "counter" "gauge" "histogram") "\n"))
       :main (* (any (+ :help :type :sample)) -1)}))
 
 (defn- parse-metrics
@@ -170,7 +173,10 @@
                      (set last-type name)
                      (put found name @{}))
       [:sample name labels value] (do
-                                    (t/same last-type name "the type before its samples")
+                                    (def suffix (if (string/has-prefix? last-type name) (string/slice name (length last-type))))
+                                    (t/check (has-value? ["" "_bucket" "_sum" "_count"] suffix)
+                                             (string "the type before its samples, not before " name))
+                                    (unless (found name) (put found name @{}))
                                     (def labels (from-pairs labels))
                                     (def labels (table/to-struct labels))
                                     (t/check (nil? ((found name) labels))
@@ -199,6 +205,58 @@
     (each [_ name kind] (filter |(= :type (first $)) (peg/match metrics-grammar (response :body)))
       (t/same (= kind "counter") (string/has-suffix? "_total" name) name))))
 
+(t/test "metrics: requests by method and status, refused ones, bytes and times"
+  (defn handler [req]
+    (case (req :route)
+      "/raise" (error "meant")
+      "/404" {:status 404}
+      "/read" {:body (http/read-body req)}
+      (hello nil)))
+  (with [server (serve (http/metrics handler) :on-error (fn [& _]) :max-body 100)]
+    (def here (string "127.0.0.1:" (t/port server)))
+    (defn labels [& pairs] (struct "listener" here ;pairs))
+    (repeat 3 (h/fetch server "GET" "/"))
+    (h/fetch server "HEAD" "/")
+    (h/fetch server "GET" "/404")
+    (h/fetch server "GET" "/raise")
+    (h/fetch server "POST" "/read" [] "12345678")
+    (h/fetch server "POST" "/read" [] (string/repeat "x" 101))
+    # A client cannot make up labels.
+    (for i 0 50 (h/fetch server (string "BREW" i) "/"))
+    (repeat 2 (t/ask server "GET /\r\n\r\n"))
+    (:close (t/send server "GET /half"))
+    (:close (t/send server "POST /read HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nabc"))
+    (t/wait-until "the end of the connections" |(zero? ((kqnet/stats server) :active)))
+    (def figures (parse-metrics ((h/fetch server "GET" "/metrics") :body)))
+    (defn of-here [name] (tabseq [[labels value] :pairs (figures name) :when (= here (labels "listener"))] labels value))
+    (t/same {(labels "method" "GET" "status" "2xx") 3
+             (labels "method" "HEAD" "status" "2xx") 1
+             (labels "method" "GET" "status" "4xx") 1
+             (labels "method" "GET" "status" "5xx") 1
+             (labels "method" "POST" "status" "2xx") 1
+             (labels "method" "POST" "status" "4xx") 1
+             (labels "method" "POST" "status" "none") 1
+             (labels "method" "other" "status" "2xx") 50
+             (labels "method" "unknown" "status" "4xx") 2}
+            (table/to-struct (of-here "kqnet_http_requests_total")))
+    (t/same {(labels "status" "413" "reason" "request body is too large") 1
+             (labels "status" "400" "reason" "request line is not method, target and version") 2}
+            (table/to-struct (of-here "kqnet_http_refused_total")))
+    (t/same 1 (get-in figures ["kqnet_http_in_flight" (labels)]) "the request that asks")
+    (t/same (+ 8 3) (get-in figures ["kqnet_http_received_bytes_total" (labels)]))
+    (def texts (+ (length "Internal Server Error\n") (length "request body is too large\n")
+                  (* 2 (length "request line is not method, target and version\n"))))
+    (t/same (+ (* 53 5) 8 texts) (get-in figures ["kqnet_http_sent_bytes_total" (labels)]))
+    (def name "kqnet_http_request_duration_seconds")
+    (def buckets (seq [[labels value] :pairs (of-here (string name "_bucket"))]
+                   [(if (= "+Inf" (labels "le")) math/inf (scan-number (labels "le"))) value]))
+    (def counts (map last (sort buckets)))
+    (t/same [0.001 math/inf] [(first (first (sort buckets))) (first (last (sort buckets)))])
+    (t/check (<= ;counts) "buckets that add up")
+    (t/same (last counts) (get-in figures [(string name "_count") (labels)]))
+    (t/same 59 (last counts) "all whose head could be read")
+    (t/check (pos? (get-in figures [(string name "_sum") (labels)])) "a time")))
+
 (t/test "metrics: at another path; other requests go to the next handler"
   (with [server (serve (http/metrics hello "/status/kqnet"))]
     (t/same [200 "hello"] (brief (h/fetch server "GET" "/metrics")))
@@ -221,6 +279,137 @@
     (def figures (parse-metrics ((h/fetch server "GET" "/metrics") :body)))
     (t/check (find |(string/find path $) (map |(get $ "listener" "") (keys (figures "kqnet_active"))))
              "the path as it is")))
+
+# What can be a handler.
+
+(t/test "what cannot be a handler is refused, in words that say what was meant, and nothing listens"
+  (def before (t/descriptors))
+  (defn none [] {:body "x"})
+  (defn two [a b] {:body "x"})
+  (defn three [req] (error "x"))
+  (each [expected x]
+    [["the handler is nil: was it defined, and did the function that makes it return it?" nil]
+     ["the handler is a table of routes: did you mean (http/router {\"/\" " {"/" hello}]
+     ["the handler is a table of routes: did you mean (http/router @{:default " @{:default hello}]
+     ["the handler is neither a function nor a response with :status, :headers or :body, got {}" {}]
+     ["the handler is neither a function nor a response with :status, :headers or :body, got {:statsu 200}" {:statsu 200}]
+     ["the handler must be a function of the request, or a response, got :hello" :hello]
+     ["the handler must be a function of the request, or a response, got true" true]
+     ["the handler must be a function of the request, or a response, got (\"/\"" ["/" hello]]
+     ["no HTTP status has the number 299" 299]
+     ["the handler must take one argument, the request; <function none> does not" none]
+     ["the handler must take one argument, the request; <function two> does not" two]]
+    (each [who call] [["kqnet/http/server" |(http/server x host 0)]
+                      ["kqnet/http/serve-forever" |(http/serve-forever x host 0)]
+                      ["kqnet/http/middleware" |(http/middleware x)]
+                      ["kqnet/http/logger" |(http/logger x)]
+                      ["kqnet/http/metrics" |(http/metrics x)]
+                      # A keyword begins options, and nil is none.
+                      ;(if (or (nil? x) (keyword? x)) [] [["kqnet/http/static" |(http/static t/project x)]])
+                      [`kqnet/http/router: "/a"` (if (nil? x) |(error (string `kqnet/http/router: "/a": ` expected)) |(http/router {"/a" x}))]]
+      (def err (t/raised call))
+      (t/check (and (string? err) (string/has-prefix? (string who ": " expected) err))
+               (string/format "%s: %s, not %q" who expected err))))
+  (each routes [nil "/" [hello] hello]
+    (def err (t/raised |(http/router routes)))
+    (t/check (and (string? err) (string/has-prefix? "kqnet/http/router: the routes must be a table or struct" err)) err))
+  (each wrong [(fn [req] nil) (fn [] nil) (fn [req err fib more] nil)]
+    (def err (t/raised |(serve hello :on-error wrong)))
+    (t/check (string/has-prefix? "kqnet/http/server: :on-error must take three arguments, the request, the error and the fiber; " err) err))
+  (t/settles before t/descriptors "descriptors"))
+
+(t/test "what spork's middleware makes a handler of is one"
+  (each [expected x]
+    [[[200 "hello"] hello]
+     [[200 "hello"] (fn [&] {:body "hello"})]
+     [[200 "hello"] (fn [req &opt x] {:body "hello"})]
+     [[404 "Not Found"] 404]
+     [[200 "text"] "text"]
+     [[200 "text"] @"text"]
+     [[201 ""] {:status 201}]
+     [[200 "text"] @{:body "text"}]
+     [[200 ""] {:headers {"X-A" "b"}}]]
+    (with [server (serve x)]
+      (t/same expected (brief (h/fetch server "GET" "/")))))
+  (with [server (serve struct?)]
+    (t/same 500 ((h/fetch server "GET" "/") :status) "a function in C is called; its response is none")))
+
+(t/test "routes that are added later are found"
+  (def routes @{})
+  (with [server (serve (http/router routes))]
+    (t/same 404 ((h/fetch server "GET" "/a") :status))
+    (put routes "/a" "later")
+    (t/same [200 "later"] (brief (h/fetch server "GET" "/a")))))
+
+(t/test "a handler whose response is none: 500, and one line on stderr that says why"
+  (def program
+    '[(import kqnet/http)
+      (defn handler [req]
+        (case (req :path)
+          "/nil" nil
+          "/keys" {:boby "x" :stauts 200}
+          "/routes" {"/" "home"}
+          "/status" {:status "200"}
+          "/value" {:headers {"X-A" "a\nb"}}
+          {:body "fine"}))
+      (def server (http/server handler "127.0.0.1" 0))
+      (print (last (net/localname server)))
+      (flush)])
+  (with [process (t/start-forms program)]
+    (def port (:port process))
+    (each path ["/nil" "/keys" "/routes" "/status" "/value"]
+      (t/same 500 ((h/fetch port "GET" path) :status) path))
+    (t/same [200 "fine"] (brief (h/fetch port "GET" "/")))
+    (def text (t/wait-until "its lines" |(if (= 5 (length (string/find-all "\n" (process :err)))) (string (process :err)))))
+    (t/same ["kqnet/http: GET /nil: the handler returned nil, which is no response"
+             "kqnet/http: GET /keys: the handler returned what is no response, with none of :status, :headers and :body, but :boby :stauts"
+             `kqnet/http: GET /routes: the handler returned what is no response, with none of :status, :headers and :body, but "/"`
+             "kqnet/http: GET /status: a response's :status must be a number of three digits, got \"200\""
+             "kqnet/http: GET /value: value of header \"X-A\" has a control byte"
+             ""]
+            (string/split "\n" text))))
+
+# Bodies.
+
+(t/test "read-body writes to a sink: a buffer, a file, a stream, a function"
+  (def path (t/scratch "sink"))
+  (def body (string/repeat "0123456789" 30000))
+  (def sinks @{})
+  (defn handler [req]
+    (def kind (string/slice (req :route) 1))
+    (def pieces @[])
+    (def sink (case kind
+                "buffer" @"before "
+                "file" (file/open path :w)
+                "function" (fn [piece] (array/push pieces (string piece)))
+                "wrong" 5))
+    (def result (http/read-body req sink))
+    (when (= kind "file") (:close sink))
+    {:body (string (cond
+                     (nil? result) "none"
+                     (not= result sink) "another"
+                     (case kind "buffer" sink "file" (slurp path) "function" (string/join pieces)))
+                   " " (type (req :body)))})
+  (with [server (serve handler)]
+    (each headers [nil ["Transfer-Encoding: chunked"]]
+      (defn post [kind]
+        (if headers
+          (with [conn (t/connect server)]
+            (:write conn (string (h/request "POST" (string "/" kind) [;headers "Connection: close"])
+                                 (string/format "%x\r\n" (length body)) body "\r\n0\r\n\r\n"))
+            (last (string/split "\r\n\r\n" (t/receive conn) 0 2)))
+          ((h/fetch server "POST" (string "/" kind) [] body) :body)))
+      (t/same (string "before " body " nil") (post "buffer"))
+      (t/same (string body " nil") (post "file"))
+      (t/same (string body " nil") (post "function")))
+    (t/same "none nil" ((h/fetch server "GET" "/buffer") :body) "without a body")
+    (t/same 500 ((h/fetch server "POST" "/wrong" [] "x") :status)))
+  (os/rm path)
+  # What was read already, and what the client has got.
+  (with [server (serve (fn [req] (http/read-body req) {:body (http/read-body req @"again: ")}))]
+    (t/same "again: abc" ((h/fetch server "POST" "/" [] "abc") :body))
+    (def response (http/request "POST" (string "http://127.0.0.1:" (t/port server) "/") :body "abc"))
+    (t/same "got again: abc" (string (http/read-body response @"got ")))))
 
 # Options.
 
@@ -506,7 +695,8 @@
     (t/same 0 (counts :cut))
     (t/same taken (+ (counts :answered) (counts :last)) "all that were taken are answered")
     (t/check (pos? (counts :last)) "some ran when the signal came")
-    (t/same "" (string (server :err)))))
+    (t/check (peg/match '(* (? (* "draining, " :d+ " left; again to stop\n")) -1) (server :err))
+             (string "no more than a line on stderr, not " (server :err)))))
 
 (defn- start-stuck
   "A server whose handlers never answer."

@@ -13,11 +13,13 @@
   ``Returns what is known of a listener, for as long as somebody holds it, a table of:
 
   * :draining - true once no more connections are accepted.
-  * :on-drain - a function to call then, or nil.``
+  * :on-drain - a function to call then, or nil.
+  * :running - a function that counts what a drain has to wait for, or nil where that is every handler.
+  * :lingering - the tasks whose work is done, and whose clients still take the last answer.``
   [listener]
   (def known (native/flights))
   (or (in known listener)
-      (let [new @{}]
+      (let [new @{:lingering @{}}]
         (put known listener new)
         new)))
 
@@ -35,6 +37,12 @@
   [listener &opt me]
   (default me (fiber/root))
   (filter |(not= me $) (native/tasks listener)))
+
+(defn running
+  "How many handlers of a listener have something left to do."
+  [listener]
+  (def {:running running} (of listener))
+  (if running (running) (length (others listener))))
 
 (def cancelled
   "The error that a handler is cancelled with."
@@ -62,6 +70,9 @@
   (def deadline (+ (os/clock :monotonic) (or seconds math/inf)))
   (while (and (next (others listener me)) (< (os/clock :monotonic) deadline))
     (ev/sleep 0.01))
-  (def left (others listener me))
+  # They have answered, and end at the deadline.
+  (def lingering (in flight :lingering))
+  (cancel-all (keys lingering))
+  (def left (filter |(not (in lingering $)) (others listener me)))
   (when cancel (cancel-all left))
   (length left))

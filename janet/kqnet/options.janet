@@ -36,6 +36,7 @@
    :mode ["file permissions, an integer from 0 to 8r777" permissions?]
    :nodelay ["true or false" boolean?]
    :on-error ["a function" function?]
+   :or-ended ["true or false" boolean?]
    :prefix ["a path such as \"/assets\"" path?]
    :reuse-port ["true or false" boolean?]
    :seconds ["a number of seconds from 0 to 1e9, or math/inf" seconds?]

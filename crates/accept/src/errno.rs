@@ -51,6 +51,24 @@ impl Errno {
         }
     }
 
+    /// True where reading or writing failed because the peer, or the way to it, is gone. The texts of these differ between
+    /// systems.
+    pub fn is_lost_peer(self) -> bool {
+        matches!(
+            self.0,
+            libc::EPIPE
+                | libc::ECONNRESET
+                | libc::ECONNABORTED
+                | libc::ENOTCONN
+                | libc::ETIMEDOUT
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENETDOWN
+                | libc::ENETRESET
+                | libc::ENETUNREACH
+        )
+    }
+
     /// True where the process or the system has no descriptor or no memory left.
     pub fn is_exhaustion(self) -> bool {
         matches!(self.0, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
@@ -106,3 +124,17 @@ impl fmt::Debug for Errno {
 }
 
 impl std::error::Error for Errno {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_is_lost_by_number() {
+        let lost = [libc::EPIPE, libc::ECONNRESET, libc::ETIMEDOUT, libc::ENOTCONN, libc::ECONNABORTED];
+        let unreachable = [libc::EHOSTUNREACH, libc::EHOSTDOWN, libc::ENETDOWN, libc::ENETRESET, libc::ENETUNREACH];
+        assert!(lost.into_iter().chain(unreachable).all(|number| Errno(number).is_lost_peer()));
+        let others = [libc::EBADF, libc::EAGAIN, libc::EINTR, libc::ENOBUFS, libc::ENOTSOCK, libc::EINVAL];
+        assert!(!others.into_iter().any(|number| Errno(number).is_lost_peer()));
+    }
+}

@@ -10,6 +10,7 @@ pub mod check;
 pub mod engine;
 pub mod errno;
 pub mod queue;
+pub mod signals;
 pub mod socket;
 mod sys;
 mod system;

@@ -500,6 +500,92 @@ pub fn send(fd: RawFd, bytes: &[u8]) -> Result<Option<usize>, Errno> {
     transferred(|| syscall!(send(fd, bytes.as_ptr().cast(), bytes.len(), FLAGS)))
 }
 
+/// How many bytes a connection may hold that were not sent yet before the system says that it takes no more.
+const MOST_UNSENT: libc::c_int = 128 * 1024;
+
+/// Has a listener's connections take little more than they can send. Otherwise the system takes megabytes for a client
+/// that reads slowly, and says that there is room again only when a third of them was taken.
+///
+/// # Errors
+/// Those of setsockopt(2): EOPNOTSUPP for a unix socket, say.
+pub fn limit_unsent(fd: RawFd) -> Result<(), Errno> {
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    {
+        let most = ptr::from_ref(&MOST_UNSENT).cast();
+        let length = size_of::<libc::c_int>() as libc::socklen_t;
+        syscall!(setsockopt(fd, libc::IPPROTO_TCP, TCP_NOTSENT_LOWAT, most, length))?;
+    }
+    let _ = (fd, MOST_UNSENT);
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+const TCP_NOTSENT_LOWAT: libc::c_int = 25;
+#[cfg(target_vendor = "apple")]
+const TCP_NOTSENT_LOWAT: libc::c_int = 0x201;
+
+/// How many of the bytes that were written the peer has not acknowledged. `None` where the system does not tell.
+pub fn unacknowledged(fd: RawFd) -> Option<u64> {
+    let mut count: libc::c_int = 0;
+    #[cfg(target_os = "linux")]
+    // SIOCOUTQ is another name of this number.
+    let result = syscall!(ioctl(fd, libc::TIOCOUTQ, ptr::from_mut(&mut count)));
+    #[cfg(target_vendor = "apple")]
+    let result = option(fd, libc::SO_NWRITE).map(|queued| {
+        count = queued;
+        0
+    });
+    #[cfg(any(target_os = "freebsd", target_os = "netbsd"))]
+    let result = syscall!(ioctl(fd, libc::FIONWRITE, ptr::from_mut(&mut count)));
+    #[cfg(not(any(target_os = "linux", target_vendor = "apple", target_os = "freebsd", target_os = "netbsd")))]
+    let result = Err::<libc::c_int, _>(Errno(libc::EOPNOTSUPP));
+    let _ = (fd, &mut count);
+    result.ok().and_then(|_| u64::try_from(count).ok())
+}
+
+/// What a connection knows of its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// It may send, and take.
+    Open,
+    /// It sends no more, and may still take.
+    Ended,
+    /// It is gone: the connection was reset, or the network lost it.
+    Lost,
+}
+
+/// What is known of the peer, without taking anything that it has sent.
+#[cfg(target_os = "linux")]
+pub fn peer(fd: RawFd) -> Peer {
+    // Other than recv(2), this shows a reset behind bytes that were not read yet, and leaves the error where it is.
+    let mut poll = libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 };
+    match syscall!(poll(&mut poll, 1, 0)) {
+        Ok(_) if poll.revents & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0 => Peer::Lost,
+        Ok(_) if poll.revents & libc::POLLRDHUP != 0 => Peer::Ended,
+        _ => Peer::Open,
+    }
+}
+
+/// What is known of the peer, without taking anything that it has sent: not more than that there is something to read,
+/// if there is.
+#[cfg(not(target_os = "linux"))]
+pub fn peer(fd: RawFd) -> Peer {
+    let mut byte = 0u8;
+    match transferred(|| syscall!(recv(fd, ptr::from_mut(&mut byte).cast(), 1, libc::MSG_PEEK))) {
+        Ok(Some(0)) => Peer::Ended,
+        Ok(_) => Peer::Open,
+        Err(_) => Peer::Lost,
+    }
+}
+
+/// Tells the peer that nothing more comes.
+///
+/// # Errors
+/// Those of shutdown(2): ENOTCONN where the peer is gone.
+pub fn end_sending(fd: RawFd) -> Result<(), Errno> {
+    syscall!(shutdown(fd, libc::SHUT_WR)).map(drop)
+}
+
 fn transferred(mut call: impl FnMut() -> Result<isize, Errno>) -> Result<Option<usize>, Errno> {
     loop {
         match call() {

@@ -328,7 +328,7 @@ impl<'b> Head<'b> {
                     }
                 }
                 7 if name.eq_ignore_ascii_case("upgrade") => names_protocol |= elements(value).any(|e| !e.is_empty()),
-                10 if name.eq_ignore_ascii_case("connection") => connection.add(value),
+                10 if name.eq_ignore_ascii_case("connection") => connection.add(value, &mut |_| {}),
                 14 if name.eq_ignore_ascii_case("content-length") => {
                     lengths += 1;
                     content_length = decimal(value);
@@ -383,19 +383,18 @@ pub(crate) struct Connection {
     pub(crate) close: bool,
     pub(crate) keep_alive: bool,
     pub(crate) upgrade: bool,
-    /// Options beside `close` and `keep-alive`.
-    pub(crate) others: bool,
 }
 
 impl Connection {
-    pub(crate) fn add(&mut self, value: &[u8]) {
+    /// Takes a header's value. Options beside `close` and `keep-alive` are given to `other`.
+    pub(crate) fn add(&mut self, value: &[u8], other: &mut dyn FnMut(&[u8])) {
         for option in elements(value).filter(|option| !option.is_empty()) {
             if option.eq_ignore_ascii_case(b"close") {
                 self.close = true;
             } else if option.eq_ignore_ascii_case(b"keep-alive") {
                 self.keep_alive = true;
             } else {
-                self.others = true;
+                other(option);
                 self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
             }
         }

@@ -32,6 +32,11 @@ impl Exchange {
         Self::new(b"", Version::Http11, false)
     }
 
+    /// Whether a response with this status makes the connection a tunnel for every proxy on its way (RFC 9110, 9.3.6).
+    pub fn opens_tunnel(&self, status: u16) -> bool {
+        self.is_connect && (200..300).contains(&status)
+    }
+
     /// The same, but the connection closes after it: the server drains, or the request was the last allowed.
     pub fn closing(self) -> Self {
         Self { keep_alive: false, ..self }
@@ -86,11 +91,10 @@ pub fn plan(exchange: &Exchange, status: u16, body: Body) -> Plan {
     };
     let (content_length, delivery) = match status {
         100..=199 | 204 | 304 => (None, Delivery::None),
-        200..=299 if exchange.is_connect => (None, Delivery::None),
+        _ if exchange.opens_tunnel(status) => (None, Delivery::None),
         205 => (Some(0), Delivery::None),
         _ if exchange.is_head => (known, Delivery::None),
         _ => match known {
-            Some(0) => (known, Delivery::None),
             Some(_) => (known, Delivery::Plain),
             None if exchange.version == Version::Http11 => (None, Delivery::Chunked),
             None => (None, Delivery::UntilClose),
@@ -130,7 +134,7 @@ impl std::error::Error for HeadError {}
 ///
 /// What frames the body is the server's to say: a Transfer-Encoding of the handler is dropped, and a Content-Length too
 /// where the body it tells of is not at hand (to HEAD, or 304). A Date of the handler is kept. Its Connection can ask to
-/// close and can name other options, but not keep a connection that has to close.
+/// close and can name other options, but not keep a connection that has to close; there is one line of them.
 #[derive(Debug)]
 pub struct HeadWriter<'o> {
     out: &'o mut Vec<u8>,
@@ -140,6 +144,8 @@ pub struct HeadWriter<'o> {
     declared_length: Option<u64>,
     has_date: bool,
     closes: bool,
+    /// The handler's options of Connection, but for those that are the server's to say.
+    options: Vec<u8>,
 }
 
 impl<'o> HeadWriter<'o> {
@@ -157,7 +163,16 @@ impl<'o> HeadWriter<'o> {
         out.push(b' ');
         out.extend_from_slice(reason(status).as_bytes());
         out.extend_from_slice(b"\r\n");
-        Ok(Self { out, start, is_finished: false, status, declared_length: None, has_date: false, closes: false })
+        Ok(Self {
+            out,
+            start,
+            is_finished: false,
+            status,
+            declared_length: None,
+            has_date: false,
+            closes: false,
+            options: Vec::new(),
+        })
     }
 
     /// Adds a header.
@@ -175,11 +190,9 @@ impl<'o> HeadWriter<'o> {
             4 if name.eq_ignore_ascii_case(b"date") => self.has_date = true,
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 let mut connection = Connection::default();
-                connection.add(value);
+                connection.add(value, &mut |option| push_option(&mut self.options, option));
                 self.closes |= connection.close;
-                if !connection.others {
-                    return Ok(());
-                }
+                return Ok(());
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 self.declared_length = decimal(value);
@@ -216,9 +229,13 @@ impl<'o> HeadWriter<'o> {
         let is_interim = self.status < 200;
         match (keep_alive, exchange.version) {
             _ if is_interim => {}
-            (false, _) => self.line(b"Connection", b"close"),
-            (true, Version::Http10) => self.line(b"Connection", b"keep-alive"),
+            (false, _) => push_option(&mut self.options, b"close"),
+            (true, Version::Http10) => push_option(&mut self.options, b"keep-alive"),
             (true, Version::Http11) => {}
+        }
+        let options = std::mem::take(&mut self.options);
+        if !options.is_empty() {
+            self.line(b"Connection", &options);
         }
         if let (Some(now), false, false) = (now, self.has_date, is_interim) {
             self.line(b"Date", &date::format(now));
@@ -234,6 +251,14 @@ impl<'o> HeadWriter<'o> {
         self.out.extend_from_slice(value);
         self.out.extend_from_slice(b"\r\n");
     }
+}
+
+/// Adds an option to a list of them.
+fn push_option(options: &mut Vec<u8>, option: &[u8]) {
+    if !options.is_empty() {
+        options.extend_from_slice(b", ");
+    }
+    options.extend_from_slice(option);
 }
 
 impl Drop for HeadWriter<'_> {

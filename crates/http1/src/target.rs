@@ -33,15 +33,15 @@ pub enum Target<'b> {
 impl<'b> Target<'b> {
     /// Takes the target of a request with `method` apart.
     ///
-    /// Taken is any visible ASCII but `#`: more than RFC 3986 has, because browsers and curl send `|`, `[`, `{`, `"`
-    /// unencoded, and no reader takes these for the end of a target. A `#` would begin a fragment, which is never sent:
-    /// readers differ on whether the path ends there. Bytes from 0x80 are refused: no browser sends them, and what
-    /// characters they are would be a guess.
+    /// Taken is any byte but controls, space and `#`: more than RFC 3986 has, because browsers and curl send `|`, `[`,
+    /// `{`, `"` unencoded, curl also what is not ASCII, and no reader takes these for the end of a target. The bytes are
+    /// passed on as they are, as nginx, Go and Node do. A `#` would begin a fragment, which is never sent: readers differ
+    /// on whether the path ends there.
     ///
     /// # Errors
     /// [`Reject::TARGET`] if it has another byte, or another form than its method has.
     pub fn parse(method: &[u8], target: &'b [u8]) -> Result<Self, Reject> {
-        if !target.iter().all(|&b| b.is_ascii_graphic() && b != b'#') {
+        if !target.iter().all(|&b| b > b' ' && b != 0x7f && b != b'#') {
             return Err(Reject::TARGET);
         }
         match (method, target) {
@@ -147,13 +147,14 @@ fn is_host(host: &[u8]) -> bool {
     !host.is_empty()
 }
 
-/// The pairs of a query string, as the `query-string-grammar` of `spork/http` reads them.
+/// The pairs of a query string, as the `query-string-grammar` of `spork/http` reads them, but to the end.
 ///
 /// - Pairs are separated by `&` or `;`, a key from its value by the first `=`.
 /// - `+` is a space, `%` and two hexadecimal digits are a byte; any other `%` stands for itself.
 /// - A key without `=` has no value, where `spork/http` puts `true`.
-/// - A pair with an empty key ends it: what follows is not read, not even what follows `&&`. It is never an error, so
-///   the request table always gets a `:query` if its target has a `?`.
+/// - Where nothing is between two separators, there is no pair. A key may be empty, as it may in the URL standard and in
+///   Go. The grammar of `spork/http` ends at both, and loses what follows.
+/// - It is never an error, so the request table always gets a `:query` if its target has a `?`.
 pub fn query(query: &[u8]) -> Query<'_> {
     Query { rest: query }
 }
@@ -168,18 +169,15 @@ impl<'q> Iterator for Query<'q> {
     type Item = (Cow<'q, [u8]>, Option<Cow<'q, [u8]>>);
 
     fn next(&mut self) -> Option<Self::Item> {
+        let start = self.rest.iter().position(|b| !b"&;".contains(b))?;
+        self.rest = &self.rest[start..];
         let end = self.rest.iter().position(|b| b"&;".contains(b)).unwrap_or(self.rest.len());
-        let pair = &self.rest[..end];
-        self.rest = self.rest.get(end + 1..).unwrap_or_default();
-        let (key, value) = match pair.iter().position(|&b| b == b'=') {
-            Some(equals) => (&pair[..equals], Some(&pair[equals + 1..])),
-            None => (pair, None),
-        };
-        if key.is_empty() {
-            self.rest = b"";
-            return None;
-        }
-        Some((decode(key), value.map(decode)))
+        let (pair, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        Some(match pair.iter().position(|&b| b == b'=') {
+            Some(equals) => (decode(&pair[..equals]), Some(decode(&pair[equals + 1..]))),
+            None => (decode(pair), None),
+        })
     }
 }
 

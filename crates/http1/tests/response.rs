@@ -35,7 +35,8 @@ fn the_framing_follows_method_status_version_and_body() {
     #[rustfmt::skip]
     let cases = [
         ("GET", V11, 200, Body::Known(5), planned(Some(5), Delivery::Plain)),
-        ("GET", V11, 200, Body::Known(0), planned(Some(0), Delivery::None)),
+        ("GET", V11, 200, Body::Known(0), planned(Some(0), Delivery::Plain)),
+        ("HEAD", V11, 200, Body::Known(0), planned(Some(0), Delivery::None)),
         ("GET", V11, 200, Body::Streamed, planned(None, Delivery::Chunked)),
         ("GET", V10, 200, Body::Known(5), planned(Some(5), Delivery::Plain)),
         ("GET", V10, 200, Body::Streamed, planned(None, Delivery::UntilClose)),
@@ -90,15 +91,28 @@ fn the_connection_is_kept_if_everyone_agrees() {
     let insisted = case(get.closing(), &[("Connection", "keep-alive")], Body::Known(1));
     assert_eq!(insisted, closed("HTTP/1.1 200 OK|Content-Length: 1|Connection: close"));
     let other = case(get, &[("Connection", "upgrade, close"), ("Upgrade", "h2c")], Body::Known(1));
-    let text = "HTTP/1.1 200 OK|Connection: upgrade, close|Upgrade: h2c|Content-Length: 1|Connection: close";
-    assert_eq!(other, closed(text));
+    assert_eq!(other, closed("HTTP/1.1 200 OK|Upgrade: h2c|Content-Length: 1|Connection: upgrade, close"));
+    // One line, whatever the handler has, and however it spells it.
+    let several = [("Connection", "foo,, Close , bar"), ("connection", "keep-alive, baz")];
+    assert_eq!(
+        case(get, &several, Body::Known(1)),
+        closed("HTTP/1.1 200 OK|Content-Length: 1|Connection: foo, bar, baz, close")
+    );
+    assert_eq!(
+        case(get_10, &[("Connection", "foo")], Body::Known(1)),
+        kept("HTTP/1.1 200 OK|Content-Length: 1|Connection: foo, keep-alive")
+    );
+    assert_eq!(
+        case(get, &[("Connection", "foo")], Body::Known(1)),
+        kept("HTTP/1.1 200 OK|Content-Length: 1|Connection: foo")
+    );
 }
 
 #[test]
 fn a_switch_of_protocols_keeps_its_headers() {
     let headers = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
     let (text, _) = head(exchange("GET", V11, true), 101, &headers, Body::Known(0));
-    assert_eq!(text, "HTTP/1.1 101 Switching Protocols|Connection: Upgrade|Upgrade: websocket");
+    assert_eq!(text, "HTTP/1.1 101 Switching Protocols|Upgrade: websocket|Connection: Upgrade");
 }
 
 #[test]

@@ -9,18 +9,31 @@
 
 (def- read-size (* 16 4096))
 
-(defn- reject
+(def- over
+  "The error for a request whose connection has ended."
+  "this request is over: its connection has ended")
+
+(defn reject
   "The error for a request that is refused while its handler runs."
   [[status reason]]
   [:kqnet/reject status reason])
 
-(def gone
-  "The error for a client that is gone before its body has come."
-  [:kqnet/gone "the client closed the connection within the body"])
+(defn gone
+  "The error for a client that is gone."
+  [what]
+  [:kqnet/gone what])
 
-(def- losses
-  "What reading raises where the client is gone. Anything else comes from whoever cancels the handler."
-  ["Connection reset by peer" "Connection timed out" "stream err" "stream hup"])
+(defn gone?
+  "Whether an error says that the client is gone."
+  [err]
+  (and (tuple? err) (= :kqnet/gone (first err))))
+
+(defn write
+  "Writes bytes, however long the client takes for them within :write-timeout."
+  [http bytes]
+  (var at 0)
+  (while (set at (native/http-write http bytes at))
+    (when (= at :gone) (error (gone "the client is gone")))))
 
 (defn- checked
   "What `native/http-body` says of a body: true when it is complete. Raises an error where it is refused."
@@ -29,20 +42,11 @@
 
 (defn- await-body
   "Waits for more of a body."
-  [{:connection conn :buffer buf} http]
-  (native/http-phase http :body)
-  (try
-    (do
-      (when (native/http-continue http)
-        (net/write conn "HTTP/1.1 100 Continue\r\n\r\n"))
-      (unless (native/http-read http buf read-size) (error gone)))
-    ([err fib]
-      (native/http-phase http :handler)
-      (cond
-        (= err :body-timeout) (error (reject [408 "request body did not arrive in time"]))
-        (has-value? losses err) (error gone)
-        (propagate err fib))))
-  (native/http-phase http :handler))
+  [{:buffer buf :request-number number} http]
+  (when (native/http-continue http number)
+    (write http "HTTP/1.1 100 Continue\r\n\r\n"))
+  (unless (= true (native/http-read http buf read-size number))
+    (error (gone "the client closed the connection within the body"))))
 
 (defn- has-body?
   [{:headers headers}]
@@ -53,31 +57,60 @@
   [{:headers headers}]
   (min 1048576 (scan-number (in headers "content-length" "0"))))
 
-(defn read-body
-  ``Given a request, reads its body, and returns it as a buffer, or nil if it has none. Content-Length
-  and chunked bodies are decoded, up to the server's :max-body: over it, the client gets 413. A
-  client that waits for it is sent 100 Continue first. Also takes what `read-response` returns.``
-  [req]
-  (def http (native/http-of (in req :connection)))
-  (cond
-    (nil? http) (spork/read-body req)
-    (in req :body) (in req :body)
-    (has-body? req) (let [out (buffer/new (expected-size req))]
-                      (while (not (checked (native/http-body http (in req :buffer) out)))
-                        (await-body req http))
-                      (put req :body out)
-                      out)))
-
 (defn body-chunks
   ``Returns a fiber that yields the body of a request in buffers as it comes, for bodies that are
   not to be held in memory. Same limits and errors as `read-body`.``
   [req]
-  (def http (native/http-of (in req :connection)))
+  (def http (or (native/http-of (in req :connection)) (error over)))
   (coro
     (when (has-body? req)
       (forever
         (def out @"")
-        (def verdict (native/http-body http (in req :buffer) out))
+        (def verdict (native/http-body http (in req :buffer) out (in req :request-number)))
         (unless (empty? out) (yield out))
         (when (checked verdict) (break))
         (await-body req http)))))
+
+(defn- writer
+  "A function that writes bytes to a sink."
+  [sink]
+  (cond
+    (buffer? sink) (fn [bytes] (buffer/push sink bytes))
+    (or (function? sink) (cfunction? sink)) sink
+    (get sink :write) (fn [bytes] (:write sink bytes))
+    (errorf "kqnet/http/read-body: a sink is a file, a stream, a buffer or a function, got %q" sink)))
+
+(defn- read-whole
+  [req http]
+  (cond
+    (in req :body) (in req :body)
+    (and (nil? http) (in req :request-number) (not (native/open? (in req :connection)))) (error over)
+    (nil? http) (spork/read-body req)
+    (has-body? req) (let [out (buffer/new (expected-size req))]
+                      (while (not (checked (native/http-body http (in req :buffer) out (in req :request-number))))
+                        (await-body req http))
+                      (put req :body out)
+                      out)))
+
+(defn read-body
+  ``Given a request, reads its body, and returns it as a buffer, or nil if it has none. Content-Length
+  and chunked bodies are decoded, up to the server's :max-body: over it, the client gets 413. A
+  client that waits for it is sent 100 Continue first. Raises an error once the response was sent:
+  a task that outlives its handler reads nothing. Also takes what `read-response` returns.
+
+  With a `sink`, each piece of the body is written to it as it comes instead, and the sink is
+  returned: a file, a stream or whatever else has a method :write, a buffer, or a function that is
+  called with each piece.``
+  [req &opt sink]
+  (def http (native/http-of (in req :connection)))
+  (cond
+    (nil? sink) (read-whole req http)
+    (let [write (writer sink)]
+      (if (and http (nil? (in req :body)))
+        (when (has-body? req)
+          (each piece (body-chunks req) (write piece))
+          sink)
+        # It was read already, or is that of a response, which spork reads whole.
+        (when-let [body (read-whole req http)]
+          (write body)
+          sink)))))

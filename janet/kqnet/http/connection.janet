@@ -7,6 +7,7 @@
 (import ../_native :as native)
 (import ../flight)
 (import ./body)
+(import ./log)
 (import ./response)
 
 (def- read-size
@@ -17,6 +18,13 @@
 # the flight of its listener. It is looked into several times for each request, and `in` is quicker
 # than a call of a table.
 
+(defn- check-switch
+  "Raises an error for a response that switches to a protocol that was not asked for (RFC 9110, 15.2.2)."
+  [{:headers headers :http-version version} response]
+  (when (and (= 101 (in response :status))
+             (or (= version "1.0") (nil? (in headers "upgrade"))))
+    (error "a response of status 101 answers a request with Upgrade only")))
+
 (defn- answer
   "Has a request handled and its response sent. Returns true where the connection is not the server's any more."
   [connection state handler req]
@@ -24,15 +32,17 @@
   (put state :request req)
   (def response (handler req))
   (def detached (if (dictionary? response) (in response :detached)))
+  (when detached
+    (check-switch req response)
+    (native/http-detach http))
   (unless (= true detached)
-    (response/send connection state response)
+    # What the program writes after a response that is complete must not be taken for another one.
+    (response/send connection state response detached)
     (when detached
-      (native/http-phase http :handler)
+      (log/answered connection state)
       (detached conn in-buf)))
-  # Not nil, which would remove the keys, to be added again by the next request.
+  # Not nil, which would remove the key, to be added again by the next request.
   (put state :request false)
-  (put state :begun false)
-  (when (in state :body) (put state :body nil))
   (when detached
     (put state :detached (= true detached))
     true))
@@ -45,40 +55,51 @@
     (def req (native/http-parse http buf (in flight :draining)))
     (case (type req)
       :table (when (answer connection state handler req) (break))
-      :nil (unless (native/http-read http buf read-size) (break))
-      :tuple (do (response/refuse connection ;req) (break))
+      :nil (unless (= true (native/http-read http buf read-size)) (break))
+      # How the request before was answered.
+      :array (log/tell req)
+      :tuple (let [[status reason what] req]
+               (put state :refused what)
+               (response/refuse connection state status reason)
+               (break))
       (do
         # The client may have sent more than was answered.
         (unless (and (= req :close) (empty? buf)) (response/linger connection))
         (break)))))
 
 (defn- report
-  [{:method method :path path} err fib]
-  (debug/stacktrace fib (if (bytes? err) err (string/format "%q" err))
-                    (string "kqnet/http: " method " " path ": ")))
+  "Says on stderr what went wrong. Where that cannot be written, the client gets its answer all the same."
+  [[_ http] err fib &opt req]
+  (def what (string "kqnet/http: " (if req (string (in req :method) " " (in req :path) ": ") "")))
+  (protect
+    (if (native/http-invalid? http)
+      # The handler has returned: its stack is gone, and the server's says nothing.
+      (eprint what err)
+      (debug/stacktrace fib (if (bytes? err) err (string/format "%q" err)) what))))
 
 (defn- failed
   "A handler has raised an error: answers 500, or what `on-error` says, or cuts a response that has begun."
   [connection state on-error err fib]
   (def req (state :request))
+  (def begun (native/http-begun (in connection 1)))
   (defn answer-500 [&]
-    (unless (state :begun) (response/refuse connection 500 "Internal Server Error")))
+    (unless begun (response/refuse connection state 500 "Internal Server Error")))
   (cond
-    (= err flight/cancelled) (unless (state :begun) (response/refuse connection 503 "Service Unavailable"))
+    (= err flight/cancelled) (unless begun (response/refuse connection state 503 "Service Unavailable"))
     on-error (try
                (let [response (on-error req err fib)]
                  (cond
-                   (state :begun) nil
+                   begun nil
                    (nil? response) (answer-500)
                    (do
                      (response/send [;(slice connection 0 4) {:draining true}] state response)
                      (response/linger connection))))
                ([err fib]
-                 (when (= :handler (native/http-phase (in connection 1)))
-                   (report req err fib)
+                 (unless (body/gone? err)
+                   (report connection err fib req)
                    (answer-500))))
     (do
-      (report req err fib)
+      (report connection err fib req)
       (answer-500))))
 
 (defn- settle
@@ -87,21 +108,27 @@
   (def body (state :body))
   (when (and (fiber? body) (has-value? [:new :pending] (fiber/status body)))
     (protect (cancel body "the client is gone")))
-  (def in-request (and (state :request) (not (state :begun))))
-  (case (if (= err :body-timeout) :body (native/http-phase (in connection 1)))
-    # In a handler whose body is read in another task.
-    :body (when (and in-request (= err :body-timeout))
-            (response/refuse connection 408 "request body did not arrive in time"))
-    :handler (cond
-               (= err body/gone) nil
-               (and (tuple? err) (= :kqnet/reject (first err)))
-               (when in-request (response/refuse connection (in err 1) (in err 2)))
-               (state :request) (failed connection state on-error err fib)
-               (debug/stacktrace fib err "kqnet/http: "))
-    :head (when (= err :head-timeout)
-            (response/refuse connection 408 "request head did not arrive in time"))
-    # Otherwise it is the connection that failed: the client is gone, or takes nothing.
-    nil))
+  (def in-request (and (state :request) (not (native/http-begun (in connection 1)))))
+  (case (native/http-phase (in connection 1))
+    :idle (unless (or (= err :idle-timeout) (= err flight/cancelled)) (report connection err fib))
+    :head (cond
+            (= err :head-timeout) (do
+                                    (put state :refused true)
+                                    (response/refuse connection state 408 "request head did not arrive in time"))
+            (= err flight/cancelled) nil
+            (report connection err fib))
+    :linger nil
+    # The handler runs, or its response is sent.
+    (cond
+      (body/gone? err) nil
+      (and (tuple? err) (= :kqnet/reject (first err)))
+      (when in-request (response/refuse connection state (in err 1) (in err 2)))
+      (state :request) (do
+                         # What the handler has set is there for :on-error.
+                         (fiber/setenv (fiber/current) (fiber/getenv fib))
+                         (failed connection state on-error err fib))
+      (= err flight/cancelled) nil
+      (report connection err fib))))
 
 (def- garbage
   "Bytes of garbage for each open connection that the collector may let lie."
@@ -129,9 +156,17 @@
   (def flight (flight/of listener))
   (def open @{})
   (def pace-collections (collection-pacer))
-  (put flight :on-drain (fn [] (eachk http open (native/http-end-idle http))))
+  (put flight :loggers (log/loggers handler))
+  (put flight :config config)
+  (put flight :on-drain
+       (fn []
+         (eachk http open
+           (native/http-end-idle http)
+           (when-let [ending (native/http-ending http)] (ev/chan-close ending)))))
+  (put flight :running
+       (fn [] (count |(not (has-value? [:idle :linger] (native/http-phase $))) (keys open))))
   (fn http-connection [conn]
-    (def http (native/http-open conn config))
+    (def http (native/http-open conn config flight))
     (put open http true)
     (pace-collections (length open))
     (def connection [conn http (buffer/new read-size) @"" flight])
@@ -141,6 +176,7 @@
     (unless (= :dead (fiber/status body))
       # Writing the answer may fail, as the client may be gone.
       (protect (settle connection state on-error result body)))
+    (log/answered connection state)
     (native/http-close http)
     (unless (state :detached) (:close conn))
     (put open http nil)

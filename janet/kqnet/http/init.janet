@@ -7,6 +7,8 @@
 
 (import spork/http :prefix "" :export true)
 (import ./body :prefix "" :export true :only [read-body body-chunks])
+(import ./ending :prefix "" :export true :only [ending draining? gone?])
+(import ./handler :prefix "" :export true :only [middleware router])
 (import ./server :prefix "" :export true :only [server serve-forever])
 (import ./log :prefix "" :export true :only [logger])
 (import ./metrics :prefix "" :export true :only [metrics])

@@ -3,8 +3,36 @@
 ###
 ### The log of what was answered.
 ###
+### A logger is middleware, which sees a request on its way in only. So it leaves a note at the
+### connection, an observer, which is told when the answer has been sent. Requests that the server
+### refuses reach no middleware: they are told to the loggers of the handler that the server was given.
+###
 
-(import spork/http :as spork)
+(import ../_native :as native)
+(import ./handler)
+
+(def- longest-line
+  "Bytes of a request line that could not be read to be logged."
+  1024)
+
+(defn loggers
+  "The loggers that a handler is wrapped in: an array of functions that take what was answered."
+  [handler]
+  (get (native/flights) handler []))
+
+(defn wrap
+  "Makes `outer`, a handler that was made of the handler `inner`, one with the loggers of `inner`, after `others`."
+  [outer inner & others]
+  (def all @[;others ;(loggers inner)])
+  (if (empty? all)
+    outer
+    (do
+      # The table is weak, and the handler has what is in it.
+      (defn logged [req] all (outer req))
+      (put (native/flights) logged all)
+      logged)))
+
+# Fields.
 
 (defn- remote-host
   [conn]
@@ -15,50 +43,166 @@
 
 (def- months ["Jan" "Feb" "Mar" "Apr" "May" "Jun" "Jul" "Aug" "Sep" "Oct" "Nov" "Dec"])
 
-(defn- log-time
-  []
-  (def {:year year :month month :month-day day :hours h :minutes m :seconds s} (os/date))
+(defn- format-time
+  [seconds]
+  (def {:year year :month month :month-day day :hours h :minutes m :seconds s} (os/date seconds))
   (string/format "%02d/%s/%d:%02d:%02d:%02d +0000" (inc day) (in months month) year h m s))
 
-(defn escaped
-  "A text for between quotes."
+(var- last-second nil)
+(var- last-text nil)
+
+(defn- log-time
+  "The time, whose text is made once a second."
+  []
+  (def now (os/time))
+  (unless (= now last-second)
+    (set last-second now)
+    (set last-text (format-time now)))
+  last-text)
+
+(def- safe (peg/compile '(* (any (range " !" "#[" "]~")) -1)))
+
+(def- unsafe
+  (peg/compile
+    ~{:escaped (+ (/ '(set `"\`) ,|(string `\` $))
+                  (/ '(+ (range "\0\x1F") (range "\x7F\xFF")) ,|(string/format "\\x%02X" (in $ 0))))
+      :main (% (any (+ '(some (range " !" "#[" "]~")) :escaped)))}))
+
+(defn- escaped
+  "A text for between quotes, as nginx writes it: in printable ASCII."
   [text]
-  (string/replace-all `"` `\"` (string/replace-all `\` `\\` text)))
+  (if (peg/match safe text) text (first (peg/match unsafe text))))
 
 (defn- log-field
   "A header's value, fit for a field in quotes."
-  [req name]
-  (def value (in (in req :headers) name "-"))
+  [{:request req} name]
+  (def value (get-in req [:headers name] "-"))
   (escaped (if (array? value) (first value) value)))
 
-(defn- log-size
-  "How many bytes of a body go out, as far as that is known."
-  [req response]
-  (def body (get response :body))
+# Formats.
+
+(defn- plain-format
+  [{:method method :status status :path path :seconds seconds}]
+  (string (or method "-") " " (or status "-") " " (if path (escaped path) "-")
+          " elapsed " (string/format "%.3f" (* 1000 seconds)) "ms"))
+
+(defn- request-line
+  [{:method method :path path :version version :line line}]
   (cond
-    (= "HEAD" (in req :method)) "-"
-    (bytes? body) (length body)
-    (get-in response [:headers "Content-Length"] "-")))
+    (nil? line) (string method " " path " HTTP/" version)
+    (empty? line) "-"
+    line))
+
+(defn- common-format
+  [answer]
+  (def {:remote remote :status status :bytes bytes} answer)
+  (string remote " - - [" (log-time) `] "` (escaped (request-line answer)) `" `
+          (or status "-") " " (if (or (nil? bytes) (zero? bytes)) "-" (string/format "%.0f" bytes))))
+
+(defn- combined-format
+  [answer]
+  (string (common-format answer) ` "` (log-field answer "referer") `" "` (log-field answer "user-agent") `"`))
+
+(defn- timed-format
+  [answer]
+  (string (combined-format answer) " " (string/format "%.3f" (answer :seconds))))
+
+(def- formats {:common common-format :combined combined-format :timed timed-format})
+
+# Telling.
+
+(defn- of-line
+  "What a log line says of a request that could not be read, by the bytes of it that came."
+  [conn buf]
+  (def text (string/triml buf "\r\n"))
+  (def end (or (peg/find '(set "\r\n") text) (length text)))
+  (def line (string/slice text 0 (min end longest-line)))
+  (def [method path] (or (peg/match '(* '(some (range "AZ" "az" "--")) " " '(some (if-not " " 1))) line) []))
+  @{:line line :remote (remote-host conn) :method method :path path})
+
+(defn- told
+  "What a format gets: of the request, which may have been changed since, and of the answer."
+  [req method path remote status bytes seconds]
+  @{:request req :method method :path path :version (in req :http-version "1.1") :remote remote
+    :status status :bytes bytes :seconds seconds})
+
+(defn tell
+  "Tells the observers of a request how it was answered."
+  [[status bytes seconds observers]]
+  (each [write req method path remote] observers
+    (write (told req method path remote status bytes seconds))))
+
+(defn answered
+  ``Ends the account of the request that was answered last, and has it logged, once. To be called
+  wherever an answer ends, by whatever.``
+  [[conn http buf _ flight] state]
+  (when-let [answer (native/http-answered http)]
+    (def [status bytes seconds observers] answer)
+    (cond
+      observers (tell answer)
+      # The handler had it, and its loggers did not see it.
+      (state :request) nil
+      (let [req (state :refused)]
+        (each write (in flight :loggers)
+          (write
+            (if (table? req)
+              (told req (in req :method) (in req :path) (remote-host conn) status bytes seconds)
+              (merge (of-line conn (if req buf "")) {:status status :bytes bytes :seconds seconds}))))))))
+
+(defn- writer
+  "Makes a function that writes the line of an answer, and raises no error."
+  [f line]
+  (var failing false)
+  (fn write-log [answer]
+    (try
+      (do
+        (xprint f (line answer))
+        (when (= :core/file (type f)) (file/flush f))
+        (set failing false))
+      ([err]
+        (unless failing
+          (set failing true)
+          (protect (eprintf "kqnet/http/logger: cannot write the log: %V" err)))))))
 
 (defn logger
-  ``Creates a logging middleware, which prints a line for each response of `nextmw`. By name:
+  ``Creates a logging middleware around `nextmw`, a handler. It prints a line for each answer to a request that
+  reaches it, once it was sent, with the status that was sent: also 500 for a handler that raised an error. The
+  one that is given to `server` also prints those that the server gives by itself, such as 400, 408,
+  413 or 431; it may be within `metrics` and `static`, but in no other middleware. By name:
 
   * :format - nil for the line that `spork/http` prints (method, status, path, elapsed time),
-    :common for the Common Log Format, :combined for that with referrer and user agent.
-  * :out - a file to print to. Default: (dyn *out*), else stdout.``
+    :common for the Common Log Format, :combined for that with referrer and user agent, :timed for
+    that and the seconds that it took, or a function that makes the line. It gets a table of
+    :request (nil for a request that could not be read), :method, :path, :version, :remote (the
+    client's address), :status (nil if nothing was sent), :bytes (of the body that were sent),
+    :seconds, and, of a request that could not be read, :line (the first line of what came).
+  * :out - a file to print to. Default: (dyn *out*), else stdout.
+
+  A line that cannot be written is lost, which is said once on stderr, and nothing else.``
   [nextmw &named format out]
-  (unless (has-value? [nil :common :combined] format)
-    (errorf "kqnet/http/logger: :format must be :common or :combined, got %q" format))
-  (def f (or out (dyn :out) stdout))
-  (if (nil? format)
-    (with-dyns [:out f] (spork/logger nextmw))
-    (fn logger-mw [req]
-      (def response (nextmw req))
-      (xprint f (remote-host (in req :connection)) " - - [" (log-time) `] "`
-              (in req :method) " " (escaped (in req :path)) " HTTP/" (get req :http-version "1.1") `" `
-              (get response :status 200) " " (log-size req response)
-              (if (= format :combined)
-                (string ` "` (log-field req "referer") `" "` (log-field req "user-agent") `"`)
-                ""))
-      (when (= :core/file (type f)) (file/flush f))
-      response)))
+  (unless (or (nil? format) (function? format) (in formats format))
+    (errorf "kqnet/http/logger: :format must be :common, :combined, :timed or a function, got %q" format))
+  (when (function? format)
+    (native/check-function "kqnet/http/logger: :format" "one argument, the answer" format 1))
+  (def nextmw (handler/check "kqnet/http/logger" nextmw))
+  (def write (writer (or out (dyn :out) stdout)
+                     (if (function? format) format (get formats format plain-format))))
+  (defn logger-mw [req]
+    (def {:method method :path path :connection conn} req)
+    (if-let [http (native/http-of conn)]
+      # Asked for now: of a client that has left nobody can say it.
+      (let [remote (if format (or (native/http-peer http) (native/http-peer http (remote-host conn))))
+            observers (native/http-observe http (in req :request-number) @[])]
+        # A request may come by more than once, or, in another task, when it is over.
+        (unless (or (nil? observers)
+                    (and (next observers) (find |(= write (first $)) observers)))
+          (array/push observers [write req method path remote]))
+        (nextmw req))
+      # On a server other than that of kqnet.
+      (let [start (os/clock :monotonic)
+            response (nextmw req)
+            {:status status :body body} (if (dictionary? response) response {})]
+        (write (told req method path (remote-host conn) (or status 200) (if (bytes? body) (length body))
+                     (- (os/clock :monotonic) start)))
+        response)))
+  (wrap logger-mw nextmw write))

@@ -5,21 +5,60 @@
 ###
 
 (import ../init :as kqnet)
+(import ../_native :as native)
+(import ./handler)
 (import ./log)
+
+(defn- label-value
+  "A label's value for between quotes."
+  [text]
+  (->> text (string/replace-all `\` `\\`) (string/replace-all `"` `\"`) (string/replace-all "\n" `\n`)))
+
+(defn- number [x] (string/format "%.17g" x))
+
+(defn- samples
+  "Prints the samples of a metric, each given as labels and value."
+  [out name lines]
+  # One line for listeners with the same address, one of which is closed.
+  (def sums @{})
+  (def order @[])
+  (each [labels value] lines
+    (unless (in sums labels) (array/push order labels))
+    (put sums labels (+ value (get sums labels 0))))
+  (each labels order
+    (def pairs (seq [[k v] :in (partition 2 labels)] (string k `="` (label-value v) `"`)))
+    (buffer/push out "kqnet_" name "{" (string/join pairs ",") "} " (number (sums labels)) "\n")))
+
+(defn- heading
+  [out name kind help]
+  (buffer/push out "# HELP kqnet_" name " " help "\n# TYPE kqnet_" name " " kind "\n"))
 
 (defn- metric
   [out name kind help lines]
-  (buffer/push out "# HELP kqnet_" name " " help "\n# TYPE kqnet_" name " " kind "\n")
-  # One line for listeners with the same address, one of which is closed.
-  (def sums @{})
-  (each [labels value] lines (put sums labels (+ value (get sums labels 0))))
-  (each labels (sort (keys sums))
-    (def pairs (seq [[k v] :in (partition 2 labels)]
-                 (string k `="` (string/replace-all "\n" `\n` (log/escaped v)) `"`)))
-    (buffer/push out "kqnet_" name "{" (string/join pairs ",") "} " (string/format "%.17g" (sums labels)) "\n")))
+  (heading out name kind help)
+  (samples out name (sort lines)))
+
+(defn- durations
+  "The histogram of the time that requests take."
+  [out tallies]
+  (def name "http_request_duration_seconds")
+  (heading out name "histogram" "Time from the end of a request's head to the end of its answer.")
+  (def buckets @[])
+  (def sums @[])
+  (def counts @[])
+  (each [address {:bounds bounds :buckets each-bucket :seconds seconds}] tallies
+    (var count 0)
+    (eachp [i in-bucket] each-bucket
+      (+= count in-bucket)
+      (array/push buckets [["listener" address "le" (if (< i (length bounds)) (string (in bounds i)) "+Inf")] count]))
+    (array/push sums [["listener" address] seconds])
+    (array/push counts [["listener" address] count]))
+  (samples out (string name "_bucket") buckets)
+  (samples out (string name "_sum") sums)
+  (samples out (string name "_count") counts))
 
 (defn- exposition
-  "The figures of all listeners in the Prometheus text format."
+  "The statistics of all listeners in the Prometheus text format."
   []
   (def out @"")
   (def all (kqnet/stats))
@@ -37,16 +76,46 @@
   (metric out "accept_errors_total" "counter" "Failures of accept."
           (seq [s :in all [name count] :pairs (s :errors)]
             [["listener" (s :address) "error" (string name)] count]))
+  (def flights (native/flights))
+  (def tallies
+    (seq [listener :in (native/listeners)
+          :let [config (get-in flights [listener :config])]
+          :when config]
+      [((kqnet/stats listener) :address) (native/http-tally config)]))
+  (defn each-server [f] (seq [[address t] :in tallies] [["listener" address] (f t)]))
+  (metric out "http_requests_total" "counter" "Requests that were answered, or whose client left before."
+          (seq [[address t] :in tallies [method class count] :in (t :requests)]
+            [["listener" address "method" method "status" class] count]))
+  (metric out "http_refused_total" "counter" "Requests that the server refused."
+          (seq [[address t] :in tallies [status reason count] :in (t :refused)]
+            [["listener" address "status" status "reason" reason] count]))
+  (metric out "http_in_flight" "gauge" "Requests that are being answered." (each-server |($ :in-flight)))
+  (metric out "http_sent_bytes_total" "counter" "Bytes of responses' bodies." (each-server |($ :sent)))
+  (metric out "http_received_bytes_total" "counter" "Bytes of requests' bodies." (each-server |($ :received)))
+  (durations out tallies)
   out)
 
 (defn metrics
-  ``Creates a middleware that serves the figures of all listeners of this VM (see `kqnet/stats`) in the
-  Prometheus text format, at `path` (default "/metrics"), and leaves other requests to `nextmw`.``
+  ``Creates a middleware that serves statistics in the Prometheus text format, at `path` (default
+  "/metrics"), and leaves other requests to `nextmw`. They are those of all listeners of this VM
+  (see `kqnet/stats`), and for those of `http/server`:
+
+  * kqnet_http_requests_total - by method ("other" for unusual ones, "unknown" for requests that
+    could not be read) and status ("2xx", or "none" where the client left before the answer).
+  * kqnet_http_refused_total - requests that the server refused, by status and reason.
+  * kqnet_http_in_flight - requests that are being answered.
+  * kqnet_http_sent_bytes_total, kqnet_http_received_bytes_total - of bodies.
+  * kqnet_http_request_duration_seconds - a histogram from 1 ms to 10 s.``
   [nextmw &opt path]
   (default path "/metrics")
-  (fn metrics-mw [req]
-    (if (= path (in req :route))
-      {:status 200
-       :headers {"Content-Type" "text/plain; version=0.0.4; charset=utf-8"}
-       :body (exposition)}
-      (nextmw req))))
+  (unless (string? path)
+    (errorf "kqnet/http/metrics: the path must be a string, got %q" path))
+  (def nextmw (handler/check "kqnet/http/metrics" nextmw))
+  (log/wrap
+    (fn metrics-mw [req]
+      (if (= path (in req :route))
+        {:status 200
+         :headers {"Content-Type" "text/plain; version=0.0.4; charset=utf-8"}
+         :body (exposition)}
+        (nextmw req)))
+    nextmw))

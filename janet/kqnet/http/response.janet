@@ -5,33 +5,18 @@
 ###
 
 (import ../_native :as native)
-
-(def- write-size
-  "How much a client has to take within :write-timeout."
-  65536)
+(import ./body)
+(import ./log)
 
 (def- keep-size
   "A buffer for what goes out may keep so many bytes while its connection is idle."
   2048)
 
-(defn- write-parts
-  "Writes bytes that may be many, so that a client need not take all of them within one :write-timeout."
-  [conn http bytes]
-  (def size (length bytes))
-  (if (<= size write-size)
-    (net/write conn bytes)
-    (let [part (buffer/new write-size)]
-      (var at 0)
-      (while (< at size)
-        (native/http-phase http :write)
-        # What is waited for is copied; what else can be sent then is not.
-        (def end (min size (+ at write-size)))
-        (net/write conn (buffer/blit (buffer/clear part) bytes 0 at end))
-        (set at (or (native/http-send http bytes end) size))))))
+(def- write body/write)
 
 (defn- send-pieces
   "Writes each piece of a body as it comes: as a chunk, or as it is, `limit` bytes in all."
-  [conn http body chunked limit out]
+  [http body chunked limit out]
   (var left limit)
   (each piece body
     (assert (bytes? piece) (string/format "a piece of a response's body must be bytes, got %q" piece))
@@ -39,60 +24,63 @@
       (when left
         (-= left (length piece))
         (assert (>= left 0) "a response's body is longer than its Content-Length"))
-      (native/http-phase http :write)
       (if chunked
         (do
           (buffer/clear out)
           (buffer/format out "%x\r\n" (length piece))
+          (native/http-piece http (length out) (length piece))
           (buffer/push out piece "\r\n")
-          (write-parts conn http out))
-        (write-parts conn http piece))
-      (native/http-phase http :handler)))
+          (write http out))
+        (do
+          (native/http-piece http 0 (length piece))
+          (write http piece)))))
   (when left
     (assert (zero? left) "a response's body is shorter than its Content-Length"))
   (when chunked
-    (native/http-phase http :write)
-    (net/write conn "0\r\n\r\n")))
-
-(defn- write-out
-  "Writes a buffer."
-  [conn http out]
-  (when-let [sent (native/http-send http out 0)]
-    (net/write conn (buffer/slice out sent))))
+    (write http "0\r\n\r\n"))
+  # So that it is not kept, however little there is in it now.
+  (buffer/clear out)
+  (buffer/trim out))
 
 (defn send
-  "Writes a response. `state` says how far it is."
-  [[conn http in-buf out flight] state response]
+  "Writes a response. `state` has its body while that is sent in pieces."
+  [[_ http in-buf out flight] state response &opt closing]
   (buffer/clear out)
-  (def rest (native/http-respond http response out in-buf (in flight :draining)))
-  (put state :begun true)
-  (write-out conn http out)
-  (case rest
-    :none nil
-    :bytes (write-parts conn http (in response :body))
-    (let [body (in response :body)]
-      (put state :body body)
-      (native/http-phase http :handler)
-      (send-pieces conn http body (= rest :chunked) (if (number? rest) rest) out)))
+  (def rest (native/http-respond http response out in-buf (or closing (in flight :draining))))
+  (if (= rest :none)
+    (write http out)
+    (do
+      (when (tuple? rest) (error (body/reject rest)))
+      (write http out)
+      (def body (in response :body))
+      (if (= rest :bytes)
+        (do
+          (native/http-piece http 0 (length body))
+          (write http body))
+        (do
+          (put state :body body)
+          (send-pieces http body (= rest :chunked) (if (number? rest) rest) out)
+          (put state :body nil)))))
   # What a large body needed is not kept for as long as the connection is.
-  (when (or (in state :body) (> (length out) keep-size))
+  (when (> (length out) keep-size)
     (buffer/clear out)
     (buffer/trim out)))
 
 (defn linger
-  "Lets the client take the last answer: closing with unread bytes would reset the connection."
-  [[conn http buf]]
-  (native/http-phase http :linger)
-  (net/shutdown conn :w)
-  (var left 1048576)
-  (while (and (pos? left) (net/read conn 16384 (buffer/clear buf)))
-    (-= left (length buf))))
+  ``Lets the client take the last answer: closing with unread bytes would reset the connection. A
+  client that goes on sending has 30 seconds for it, and one that is silent 5, or less in a drain.``
+  [[_ http _ _ flight]]
+  (def me (fiber/root))
+  (put (in flight :lingering) me true)
+  (defer (put (in flight :lingering) me nil)
+    (while (= true (native/http-linger http (in flight :draining))))))
 
 (defn refuse
   "Answers a request that is refused, whose connection must close."
-  [connection status reason]
-  (def [conn http _ out] connection)
+  [connection state status reason]
+  (def [_ http _ out] connection)
   (buffer/clear out)
   (native/http-refuse http status reason out)
-  (net/write conn out)
+  (write http out)
+  (log/answered connection state)
   (linger connection))

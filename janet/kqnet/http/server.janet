@@ -4,11 +4,13 @@
 ### Starting HTTP servers, and running one until the process is told to end.
 ###
 
-(import spork/http :as spork)
 (import ../_native :as native)
 (import ../init :as kqnet)
+(import ../flight)
 (import ../options)
 (import ./connection)
+(import ./handler)
+(import ./log)
 
 (def- http-options
   [:max-head :max-headers :max-body :max-requests
@@ -35,7 +37,7 @@
 
 (defn- start
   "Listens and serves in a new fiber. Returns the listener."
-  [handler opts]
+  [who handler opts]
   (def {:max-head max-head :max-headers max-headers :max-body max-body :max-requests max-requests
         :head-timeout head :body-timeout body :idle-timeout idle :write-timeout write
         :host host :port port :listener given :on-error on-error
@@ -44,12 +46,16 @@
     (merge defaults {:host "0.0.0.0" :port 8000} opts))
   (def config
     (native/http-config max-head (min max-head 8192) max-headers max-body max-requests head body idle write))
-  (def handler (spork/middleware handler))
+  (def handler (handler/check who handler))
+  (when on-error
+    (native/check-function (string who ": :on-error") "three arguments, the request, the error and the fiber" on-error 3))
+  # Makes the queue, so that its want is an error before anything listens.
   (native/check-handler handler)
   (def listener
     (if given
       (native/nodelay given)
       (native/listen host port :stream false backlog reuse-port (not= host :unix) mode)))
+  (native/http-limit-unsent listener)
   (def serve (connection/handler listener handler config on-error))
   (native/claim listener)
   (ev/go (fn http-server []
@@ -75,21 +81,27 @@
   * :head-timeout - seconds for a head to arrive in. Default 10; after it 408.
   * :body-timeout - seconds without a byte of the body. Default 30; after it 408.
   * :idle-timeout - seconds between requests. Default 60; then the connection is closed.
-  * :write-timeout - seconds for the client to take 64 KiB. Default 30; then it is closed.
+  * :write-timeout - seconds for the client to take 64 KiB. Default 30. One that takes so much in each
+    is never cut, however slow; what it took ahead, up to 1.5 MiB of a response, counts. One that
+    takes less is closed.
   * :on-error - a function of the request, the error and the fiber, called when the handler raises
     an error. What it returns is sent, or 500 for nil. Default: a trace on stderr, and 500.
   * :listener - a listener to serve, such as one of `kqnet/from-fd`, instead of host and port.
   * :backlog, :reuse-port, :mode - as for `kqnet/listen`.
   * :batch, :max-connections, :max-accept-rate - as for `kqnet/accept-loop`.
 
+  Each request runs in an environment of its own, whose prototype is that of whoever called this, and
+  has a :request-number, from 1 on for each connection, by which `read-body` knows that it is over.
+
   Besides what `spork/http` takes, a response may have an iterable :body with a Content-Length
   header, and :detached: true to leave the connection to the handler, or a function of the
   connection and the bytes already read, which is called when the response (of status 101, say) was
-  written, and after which the connection is closed.
+  written, and after which the connection is closed. A response of status 2xx to CONNECT needs it:
+  without, the client gets 501. One of status 101 needs a request with Upgrade, too.
 
   Raises an error for wrong options, and where it cannot listen.``
   [handler & args]
-  (start handler (parse-options "kqnet/http/server" [] args)))
+  (start "kqnet/http/server" handler (parse-options "kqnet/http/server" [] args)))
 
 (defn- address
   "The URL of a listener, for people."
@@ -100,14 +112,22 @@
     (string/find ":" host) (string "http://[" host "]:" port "/")
     (string "http://" host ":" port "/")))
 
+(defn- tell
+  "Writes a line to stderr. One that cannot be written is nobody's loss."
+  [text]
+  (if (dyn :err)
+    (protect (do (eprint text) (eflush)))
+    (native/say text)))
+
 (defn serve-forever
   ``Runs an HTTP server until the process is told to end. Takes `handler` and the other arguments of
   `server`, and by name :drain-timeout, in seconds (default 30). Prints the address to stdout once it listens. On
   SIGTERM or SIGINT it stops accepting, lets running requests end for so long, and returns how many
-  had not, which are cancelled, so that the program can end; a second signal ends the wait.``
+  had not, which are cancelled, so that the program can end; a second signal ends the wait. Where
+  requests run at the first signal, a line on stderr says how many.``
   [handler & args]
   (def opts (parse-options "kqnet/http/serve-forever" [:drain-timeout] args))
-  (def listener (start handler opts))
+  (def listener (start "kqnet/http/serve-forever" handler opts))
   (def signals (ev/chan 2))
   (each signal [:int :term]
     (os/sigaction signal (fn [] (ev/give signals signal)) true))
@@ -116,6 +136,8 @@
   (ev/take signals)
   (def drained (ev/chan 1))
   (ev/go (fn drain [] (ev/give drained (kqnet/drain listener (get opts :drain-timeout 30) :cancel true))))
+  (def running (flight/running listener))
+  (when (pos? running) (tell (string "draining, " running " left; again to stop")))
   (def [_ from left] (ev/select signals drained))
   (each signal [:int :term] (os/sigaction signal))
   (if (= from drained) left (kqnet/drain listener 0 :cancel true)))

@@ -4,9 +4,10 @@
 ### Serving the files of a folder.
 ###
 
-(import spork/http :as spork)
 (import ../_native :as native)
 (import ../options)
+(import ./handler)
+(import ./log)
 
 (def content-types
   "Content types by the end of a file's name."
@@ -96,7 +97,7 @@
   (unless (= :directory (os/stat root :mode))
     (errorf "kqnet/http/static: no folder %q" folder))
   (def prefix (string/trimr prefix "/"))
-  (def nextmw (if nextmw (spork/middleware nextmw)))
+  (def nextmw (if nextmw (handler/check "kqnet/http/static" nextmw)))
   (defn plain? [path] (or symlinks (not (through-link? root path))))
   (defn find-file
     "The path and stat of the file for a route, or :redirect for a folder that lacks its slash."
@@ -111,11 +112,12 @@
                      (when-let [path (if index (string path (if (empty? path) "" "/") index))
                                 stat (if (plain? path) (os/stat (string root "/" path)))]
                        (if (= :file (stat :mode)) [(string root "/" path) stat]))))))
-  (fn static-mw [req]
+  (defn static-mw [req]
     (def {:method method :route route :query-string query} req)
     (match (if (has-value? ["GET" "HEAD"] method) (find-file route))
       # With one slash in front: two would begin the name of a host.
       :redirect {:status 301
                  :headers {"Location" (string "/" (string/trim route "/") "/" (if query "?") query)}}
       [path stat] (serve-file req path stat)
-      _ (if nextmw (nextmw req) {:status 404 :body "Not Found"}))))
+      _ (if nextmw (nextmw req) {:status 404 :body "Not Found"})))
+  (if nextmw (log/wrap static-mw nextmw) static-mw))

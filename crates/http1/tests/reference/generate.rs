@@ -50,7 +50,19 @@ const METHOD: Pool = Pool(
     &["", "G T", "GE@T", "\u{1}", "PRI", "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEF", "ABCDEFGHIJKLMNOPQRSTUVWXYZABCDEFG"],
 );
 const TARGET: Pool = Pool(
-    &["/", "/a/b", "/a?b=c&d", "/%41?", "/a?b?c", "/a:b@c", "http://h/p?q", "http://h", "//x", "HTTPS://[::1]:8080?x"],
+    &[
+        "/",
+        "/a/b",
+        "/a?b=c&d",
+        "/%41?",
+        "/a?b?c",
+        "/a:b@c",
+        "http://h/p?q",
+        "http://h",
+        "//x",
+        "HTTPS://[::1]:8080?x",
+        "/é",
+    ],
     &[
         "*",
         "h:443",
@@ -58,7 +70,7 @@ const TARGET: Pool = Pool(
         "http://",
         "a",
         "/a#b",
-        "/é",
+        "/\u{7f}",
         "",
         "?x",
         "http:/x",

@@ -158,7 +158,7 @@ type Parts = (String, Option<String>, Option<String>);
 
 /// Path, query and authority.
 fn parse_target(method: &str, target: &str) -> Option<Parts> {
-    if target.is_empty() || target.chars().any(|c| c <= ' ' || c > '~' || c == '#') {
+    if target.is_empty() || target.chars().any(|c| c <= ' ' || c == '\x7f' || c == '#') {
         return None;
     }
     if method == "CONNECT" {

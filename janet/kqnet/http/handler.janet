@@ -1,0 +1,54 @@
+###
+### http/handler.janet
+###
+### What can be a handler: checked when it is given, with an error that says what was probably meant.
+###
+
+(import spork/http :as spork)
+(import ../_native :as native)
+
+(def- response-keys [:status :headers :body :detached])
+
+(defn- fail
+  [who & parts]
+  (error (string who ": " (string/format ;parts))))
+
+(defn- has-path? [x] (some |(or (= :default $) (and (string? $) (string/has-prefix? "/" $))) (keys x)))
+
+(defn check
+  ``Makes a handler, a function of the request, of what `middleware` takes. Raises an error in the
+  name of `who` for anything that can answer no request.``
+  [who x]
+  (case (type x)
+    :function (native/check-function (string who ": the handler") "one argument, the request" x 1)
+    :cfunction (fn [req] (x req))
+    :number (if (in spork/status-messages x)
+              (spork/middleware x)
+              (fail who "no HTTP status has the number %q" x))
+    :string (spork/middleware x)
+    :buffer (spork/middleware x)
+    :nil (fail who "the handler is nil: was it defined, and did the function that makes it return it?")
+    (cond
+      (not (dictionary? x))
+      (fail who "the handler must be a function of the request, or a response, got %q" x)
+      (some |(has-key? x $) response-keys) (spork/middleware x)
+      (has-path? x) (fail who "the handler is a table of routes: did you mean (http/router %q)?" x)
+      (fail who "the handler is neither a function nor a response with :status, :headers or :body, got %q" x))))
+
+(defn middleware
+  ``Makes a handler, a function of the request, of `x`: a function, the number of a status, a
+  string or buffer (the body), or a response. Raises an error for anything else, where that of
+  `spork/http` makes a handler whose response cannot be sent.``
+  [x]
+  (check "kqnet/http/middleware" x))
+
+(defn router
+  ``Makes a handler of routes: a dictionary from paths to what `middleware` takes, in which :default
+  is for all other paths, which get 404 without it. Raises an error for a route that is none. The
+  dictionary may be changed later, if it is a table.``
+  [routes]
+  (unless (dictionary? routes)
+    (fail "kqnet/http/router" "the routes must be a table or struct from paths to handlers, got %q" routes))
+  (eachp [path x] routes
+    (check (string/format "kqnet/http/router: %q" path) x))
+  (spork/router routes))

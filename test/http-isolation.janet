@@ -1,0 +1,278 @@
+###
+### http-isolation.janet
+###
+### Nothing of one request reaches another: environments, bodies of requests that are over, and
+### connections that a proxy would take for tunnels.
+###
+
+(import ./support :as t)
+(import ./support/http :as h)
+(import ./support/markdown)
+(import ./support/programs)
+(t/need-spork)
+(import kqnet)
+(import kqnet/http)
+
+(def- host "127.0.0.1")
+
+(defn- serve [handler & options] (http/server handler host 0 ;options))
+
+(defn- show [x] {:body (string/format "%q" x)})
+
+(defn- asks
+  "The bodies of answers to requests on one connection."
+  [where & paths]
+  (with [c (h/client where)]
+    (seq [path :in paths] ((:ask c "GET" path) :body))))
+
+# Environments.
+
+(t/test "what a request sets with setdyn, no other one sees"
+  (defn handler [{:path path}]
+    (when (= path "/alice") (setdyn :user "alice"))
+    (show (dyn :user)))
+  (with [server (serve handler)]
+    (t/same [`"alice"` "nil" `"alice"` "nil"] (asks server "/alice" "/" "/alice" "/"))
+    (with [c (h/client server)]
+      (:write (c :conn) (string (h/request "GET" "/alice") (h/request "GET" "/")))
+      (t/same [`"alice"` "nil"] (seq [_ :range [0 2]] ((:receive c "GET") :body)) "in one packet"))
+    (t/same nil (dyn :user))))
+
+(t/test "what a handler that raises has set, :on-error sees, and no other request"
+  (defn handler [{:path path}]
+    (when (= path "/fail")
+      (setdyn :user "alice")
+      (error "meant"))
+    (show (dyn :user)))
+  (with [server (serve handler :on-error (fn [&] (show (dyn :user))))]
+    (t/same [`"alice"`] (asks server "/fail"))
+    (t/same ["nil"] (asks server "/"))))
+
+(t/test "what the program has set, handlers see: by with-dyns, or later by setdyn"
+  (with [server (with-dyns [:name "within"] (serve (fn [_] (show (dyn :name)))))]
+    (t/same [`"within"` `"within"`] (asks server "/" "/")))
+  (with [server (serve (fn [_] (show (dyn :name))))]
+    (t/same ["nil"] (asks server "/"))
+    (setdyn :name "later")
+    (defer (setdyn :name nil)
+      (t/same [`"later"`] (asks server "/")))))
+
+(t/test "a task that a request has started keeps the environment of that request"
+  (def told (ev/chan 10))
+  (def go (ev/chan))
+  (defn handler [{:path path}]
+    (setdyn :user path)
+    (ev/go (fn []
+             (ev/take go)
+             (ev/give told (dyn :user))))
+    {:body "started"})
+  (with [server (serve handler)]
+    (asks server "/a" "/b")
+    (repeat 2 (ev/give go true))
+    (t/same ["/a" "/b"] (sort (seq [_ :range [0 2]] (ev/take told))))))
+
+(t/test "the body of a response, and what :detached calls, have the environment of their request"
+  (defn handler [{:path path}]
+    (setdyn :user path)
+    (if (= path "/raw")
+      {:status 101 :headers {"Upgrade" "raw"} :detached (fn [conn _] (net/write conn (dyn :user)))}
+      {:body (coro (yield (dyn :user)) (setdyn :user "changed") (yield (dyn :user)))}))
+  (with [server (serve handler)]
+    (t/same ["/achanged" "/bchanged"] (asks server "/a" "/b"))
+    (t/check (string/has-suffix? "\r\n\r\n/raw" (t/ask server (h/request "GET" "/raw" ["Upgrade: raw"]))) "raw")))
+
+(defn- use-core
+  "What needs the environment that core's functions look into."
+  [_]
+  (def found
+    [(peg/match '(number (some :d)) "42")
+     (eval '(+ 1 1))])
+  {:body (string/format "%j" found)})
+
+(t/test "grammars with :d, eval and require work in handlers"
+  (with [server (serve use-core)]
+    (t/same ["(@[42] 2)" "(@[42] 2)"] (asks server "/" "/")))
+  (with [server (serve (fn [_] (show (table? (require "spork/http")))))]
+    (t/same ["true" "true"] (asks server "/" "/"))))
+
+(t/test "they do in a server of a thread, too, whose first fiber has no environment"
+  (def port (ev/thread-chan 1))
+  (def ended (ev/chan 1))
+  (defn main [port]
+    (var server nil)
+    (set server (http/server (fn [req]
+                               (when (= "/end" (req :path)) (:close server))
+                               (use-core req))
+                             "127.0.0.1" 0))
+    (ev/give port (last (net/localname server))))
+  (ev/go (fn [] (ev/give ended (protect (ev/thread (fn [] (main port)))))))
+  (def where (ev/take port))
+  (t/same ["(@[42] 2)" "(@[42] 2)"] (asks where "/" "/end"))
+  (t/same true (first (ev/take ended))))
+
+(def- from-threads (ev/thread-chan 10))
+
+(t/test "a function that a handler gives to a thread does not take the environment along"
+  (defn handler [{:path path}]
+    # A thread can have no part in a channel of another, and giving it this one would raise an error.
+    (setdyn :channel (ev/chan))
+    (ev/thread (fn [] (ev/give from-threads path)))
+    {:body "done"})
+  (with [server (with-dyns [:channel (ev/chan)] (serve handler))]
+    (t/same ["done" "done"] (asks server "/a" "/b"))
+    (t/same ["/a" "/b"] [(ev/take from-threads) (ev/take from-threads)])))
+
+(t/test "an environment is not kept for as long as its connection is idle"
+  (def seen (table/weak-keys 4))
+  (defn handler [_]
+    (def big @"big")
+    (put seen big true)
+    (setdyn :big big)
+    {:body "hello"})
+  (with [server (serve handler)]
+    (with [c (h/client server)]
+      (:ask c "GET" "/")
+      (t/settles 0 |(length (keys seen)) "what the request had set")
+      (t/same "hello" ((:ask c "GET" "/") :body)))))
+
+(t/test "connections of kqnet/server and kqnet/accept-loop have environments of their own"
+  (defn handler [conn]
+    (defer (:close conn)
+      (def text (string (:read conn 100)))
+      (when (= text "alice") (setdyn :user text))
+      (:write conn (string/format "%q %q %q" (dyn :user) (dyn :program) (peg/match '(some :d) "42")))))
+  (defn check [listener]
+    (with [listener listener]
+      (t/same [`"alice" "set" @[]` `nil "set" @[]`] [(t/ask listener "alice") (t/ask listener "bob")])))
+  (with-dyns [:program "set"]
+    (check (kqnet/server host 0 handler))
+    (def listener (kqnet/listen host 0))
+    (ev/go (fn [] (kqnet/accept-loop listener handler)))
+    (check listener)))
+
+# Requests that are over.
+
+(defn- over?
+  "Whether a result of `protect` is the error of a request that is over."
+  [[ok err]]
+  (and (not ok) (string? err) (string/has-prefix? "this request is over" err)))
+
+(defn- post [path body] (h/request "POST" path [] body))
+
+(each [name read] [["read-body" http/read-body]
+                   ["body-chunks" (fn [req] (string ;(seq [piece :in (http/body-chunks req)] piece)))]]
+  (t/test (string name ": a task that outlives its handler gets an error, and no other request's body")
+    (def late (ev/chan))
+    (def results (ev/chan 10))
+    (defn handler [req]
+      (if (= "/late" (req :path))
+        (do
+          (ev/go (fn []
+                   (ev/take late)
+                   (ev/give results (protect (read req)))))
+          {:status 202})
+        (do
+          (when (= "/meanwhile" (req :path))
+            (ev/give late true)
+            (t/check (over? (ev/take results)) "an error"))
+          {:body (string (http/read-body req))})))
+    (with [server (serve handler)]
+      (with [c (h/client server)]
+        (t/same 202 ((:ask c "POST" "/late" [] "early") :status))
+        # While the next one runs; then between requests, and after the connection.
+        (t/same "mine" ((:ask c "POST" "/meanwhile" [] "mine") :body))
+        (t/same 202 ((:ask c "POST" "/late" [] "early") :status))
+        (ev/give late true)
+        (t/check (over? (ev/take results)) "an error between requests")
+        (t/same "mine" ((:ask c "POST" "/" [] "mine") :body))
+        (t/same 202 ((:ask c "POST" "/late" [] "early") :status)))
+      (t/wait-until "the end of the connection" |(zero? ((kqnet/stats server) :active)))
+      (ev/give late true)
+      (t/check (over? (ev/take results)) "an error after the connection"))))
+
+(t/test "a task that waits for a body when its handler returns gets an error, and the rest of the body is not the next request's"
+  (def results (ev/chan 10))
+  (defn handler [req]
+    (if (= "/late" (req :path))
+      (do
+        (ev/go (fn [] (ev/give results (protect (http/read-body req)))))
+        (repeat 3 (ev/sleep 0))
+        {:status 202})
+      {:body (string (http/read-body req))}))
+  (with [server (serve handler :idle-timeout 0.2)]
+    (with [c (h/client server)]
+      (:send c "POST" "/late" ["Content-Length: 5"])
+      (t/same 202 ((:receive c) :status))
+      (t/check (over? (ev/take results)) "an error")
+      (:write (c :conn) (string "early" (post "/" "mine")))
+      (t/same "mine" ((:receive c "POST") :body))
+      # The deadline of an idle connection holds still.
+      (t/same "" (:rest c)))))
+
+(t/test "a body that is sent while the request is read goes on until the response is sent"
+  (defn handler [req]
+    {:body (coro
+             (def pieces (ev/chan))
+             (ev/go (fn []
+                      (each piece (http/body-chunks req) (ev/give pieces (string piece)))
+                      (ev/chan-close pieces)))
+             (while (def piece (ev/take pieces)) (yield piece)))})
+  (with [server (serve handler)]
+    (with [c (h/client server)]
+      (:send c "POST" "/" ["Transfer-Encoding: chunked"])
+      (:head c)
+      (each piece ["hello" "world"]
+        (:write (c :conn) (string "5\r\n" piece "\r\n"))
+        (t/same (string "5\r\n" piece "\r\n") (:take c 10)))
+      (:write (c :conn) "0\r\n\r\n")
+      (t/same "0\r\n\r\n" (:rest c)))))
+
+(t/test "ending, draining? and gone? of a request that is over"
+  (var kept nil)
+  (with [server (serve (fn [req] (set kept req) {:body "hello"}))]
+    (with [c (h/client server)]
+      (:ask c "GET" "/")
+      (t/wait-until "the end of the request" |(over? (protect (http/ending kept))))
+      (t/same true (http/gone? kept))
+      (t/same false (http/draining? kept)))))
+
+# Tunnels.
+
+(defn- behind-haproxy
+  "Runs a function with the port of HAProxy, which denies /admin, before a server."
+  [server f]
+  (def [program] (programs/need "haproxy"))
+  (def config (t/scratch "haproxy.cfg"))
+  (defer (os/rm config)
+    (var result nil)
+    (repeat 5
+      (when result (break))
+      (def port (with [free (net/listen host 0)] (t/port free)))
+      (spit config
+            (string "defaults\n mode http\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n timeout tunnel 30s\n"
+                    "frontend f\n bind 127.0.0.1:" port "\n http-request deny if { path_beg /admin }\n default_backend b\n"
+                    "backend b\n server s 127.0.0.1:" (t/port server) "\n"))
+      (def proxy (t/start program "-db" "-f" config))
+      (def ready (t/wait-until "HAProxy" |(or (first (protect (:close (t/connect port)))) (if (proxy :status) :ended))))
+      (unless (= ready :ended) (set result port)))
+    (f (t/check result "HAProxy has started"))))
+
+(t/test "nothing comes through HAProxy that it denies, by way of CONNECT or of a response that claims to switch"
+  (def seen @[])
+  (defn handler [{:path path :method method}]
+    (array/push seen path)
+    (if (= path "/switch") {:status 101 :headers {"Connection" "Upgrade" "Upgrade" "x"}} {:body "secret"}))
+  (with [server (serve handler :on-error (fn [&] nil))]
+    (behind-haproxy server
+                    (fn [port]
+                      (each begin ["CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n"
+                                   (h/request "GET" "/switch" ["Connection: Upgrade" "Upgrade: x"])
+                                   (h/request "GET" "/switch")]
+                        (with [conn (t/send port begin)]
+                          # Only what comes after the first answer could be in a tunnel.
+                          (:read conn 4096)
+                          (protect (:write conn (h/request "GET" "/admin" ["Connection: close"])))
+                          (t/same nil (string/find "secret" (last (protect (t/receive conn)))))))))
+    (t/same nil (index-of "/admin" seen))))
+
+(t/finish)
