@@ -10,7 +10,7 @@ mod source;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use build::compiler;
+pub use build::{ARM64_COMPILER, ARM64_EMULATOR, ARM64_LIBRARIES, compiler};
 
 /// The versions of Janet that can be built, oldest first.
 pub const VERSIONS: [&str; 4] = ["1.36.0", "1.37.1", "1.41.2", "1.42.0"];
@@ -75,6 +75,8 @@ pub struct Host {
     pub nanbox: bool,
     /// Whether it is built with AddressSanitizer.
     pub asan: bool,
+    /// Whether it is built for Linux on arm64, and run by QEMU.
+    pub arm64: bool,
 }
 
 impl Default for Host {
@@ -86,6 +88,7 @@ impl Default for Host {
             kernel: None,
             nanbox: true,
             asan: false,
+            arm64: false,
         }
     }
 }
@@ -126,15 +129,25 @@ impl Host {
             match part {
                 "nonanbox" => host.nanbox = false,
                 "asan" => host.asan = true,
+                "arm64" => host.arm64 = true,
                 kernel => host.kernel = Some(Host::kernel_named(kernel)?),
             }
         }
         if host.kernel.is_some() != host.event_loop.is_emulated() || host.to_string() != name {
             return Err(format!(
-                "no host {name}: a name is VERSION-LOOP[-nonanbox][-asan], and -KERNEL where emulated"
+                "no host {name}: a name is VERSION-LOOP[-nonanbox][-asan][-arm64], and -KERNEL where emulated"
             ));
         }
+        host.check()?;
         Ok(host)
+    }
+
+    /// Refuses what cannot be combined.
+    pub fn check(&self) -> Result<()> {
+        if self.arm64 && (self.asan || self.event_loop.is_emulated() || !cfg!(target_os = "linux")) {
+            return Err(format!("no host {self}: arm64 is for Linux's own event loops, without a sanitizer"));
+        }
+        Ok(())
     }
 
     /// What is the same for hosts that differ only in what is chosen at their start; a folder's name.
@@ -145,6 +158,9 @@ impl Host {
         }
         if self.asan {
             name += "-asan";
+        }
+        if self.arm64 {
+            name += "-arm64";
         }
         name
     }
@@ -206,7 +222,7 @@ mod tests {
         for event_loop in Loop::ALL.iter().copied() {
             for (nanbox, asan) in [(true, false), (false, false), (true, true)] {
                 let kernel = event_loop.is_emulated().then_some("netbsd7");
-                let host = Host { version: "1.37.1", event_loop, kernel, nanbox, asan };
+                let host = Host { version: "1.37.1", event_loop, kernel, nanbox, asan, arm64: false };
                 assert_eq!(Host::named(&host.to_string()), Ok(host));
             }
         }
@@ -220,5 +236,13 @@ mod tests {
             assert!(Host::named(name).is_err(), "{name}");
         }
         assert_eq!(Host::named("1.37.1-kqueue").is_err(), cfg!(target_os = "linux"));
+    }
+
+    #[test]
+    fn arm64_is_for_the_loops_of_linux() {
+        assert_eq!(Host::named("1.37.1-poll-arm64").is_ok(), cfg!(target_os = "linux"));
+        for name in ["1.37.1-kqueue-arm64-xnu", "1.37.1-epoll-asan-arm64", "1.37.1-epoll-arm64-nonanbox"] {
+            assert!(Host::named(name).is_err(), "{name}");
+        }
     }
 }

@@ -15,6 +15,8 @@ pub enum Files {
     Main,
     /// None of them: the host is there for the bursts of `cargo xtask burst` only.
     Bursts,
+    /// Those that go through every kind of value and structure that is shared with Janet, and depend on no speed.
+    Arm64,
     /// Those in which memory is handed back and forth most, for a sanitizer.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     Memory,
@@ -28,6 +30,19 @@ impl Files {
             Files::Quick => stem != "browser",
             Files::Main => ["behaviours", "bursts", "doctor", "exhaustion", "handlers", "limits"].contains(&stem),
             Files::Bursts => false,
+            Files::Arm64 => [
+                "behaviours",
+                "drain",
+                "errors",
+                "handlers",
+                "http-conversations",
+                "http-server",
+                "inherited",
+                "limits",
+                "stats",
+                "unix",
+            ]
+            .contains(&stem),
             Files::Memory => ["bursts", "handlers"].contains(&stem),
         }
     }
@@ -95,6 +110,14 @@ pub fn full() -> Result<Vec<(Host, Files)>> {
 /// Those of a quick one: the newest, and one that a stalled server can be seen on.
 pub fn quick() -> Result<Vec<(Host, Files)>> {
     Ok(vec![(Host::default(), Files::Quick), (Host::named(STALLING)?, Files::Bursts)])
+}
+
+/// Those for arm64: the last version whose values have 16 bytes there, and the newest.
+pub fn arm64() -> Result<Vec<(Host, Files)>> {
+    ["1.41.2-epoll-arm64", "1.42.0-epoll-arm64"]
+        .map(|name| Ok((Host::named(name)?, Files::Arm64)))
+        .into_iter()
+        .collect()
 }
 
 /// A host of the table by its name, with every file.
