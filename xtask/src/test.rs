@@ -102,6 +102,7 @@ pub fn arm64(filters: Vec<String>) -> Result<ExitCode> {
 
 fn run_steps(plan: &Plan, steps: &[Step]) -> Result<ExitCode> {
     process::end_groups_on_signals();
+    process::raise_descriptor_limit();
     tools::c_compiler()?;
     tools::libclang()?;
 
