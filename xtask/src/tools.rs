@@ -30,6 +30,9 @@ pub fn libclang() -> Result<()> {
 
 /// Sees to it that programs can be compiled for Linux on arm64, and run.
 pub fn arm64() -> Result<()> {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return Err("this needs Linux on x86_64".to_owned());
+    }
     let missing = || {
         [ARM64_COMPILER, ARM64_EMULATOR].into_iter().find(|program| !on_path(program)).or_else(|| {
             let header = Path::new(ARM64_LIBRARIES).join("include/stdio.h");
