@@ -307,7 +307,8 @@
     (t/check (pos? (pauses :rate)) "pauses for the rate")
     (t/same [0 0] [(pauses :full) (pauses :error)])))
 
-(each [rate count] [[20 8] [100 40] [1000 300] [7.5 4]]
+# Not so many clients that some of them find no room in a backlog of 128, as macOS has it.
+(each [rate count] [[20 8] [100 40] [1000 100] [7.5 4]]
   (t/test (string "no more than " rate " connections in a second, at any time")
     (comes-evenly rate |(kqnet/server host 0 $ :max-accept-rate rate) count)))
 
