@@ -9,7 +9,6 @@
 (import kqnet)
 
 (def- host "127.0.0.1")
-(def- mac? (= :macos (os/which)))
 
 (defn- echo
   [conn]
@@ -92,7 +91,7 @@
 
 (t/test "an address that is not of this machine is named"
   # For documentation, so nobody has it: RFC 5737.
-  (refused (string "cannot listen on 192.0.2.1:0: " (if mac? "can't" "cannot") " assign requested address")
+  (refused (string "cannot listen on 192.0.2.1:0: " (if t/linux? "cannot" "can't") " assign requested address")
            |(kqnet/listen "192.0.2.1" 0)))
 
 (t/test "a port out of range is shown"
@@ -213,10 +212,14 @@
     (neither "cannot accept: the stream is not a listener" out)))
 
 (t/test "a socket that has stopped listening"
+  # On FreeBSD it breaks off whoever comes next, and the socket listens as before.
+  (unless (has-value? [:linux :macos] (os/which)) (t/skip "a listener of this system survives being shut down"))
   (each listen [kqnet/listen net/listen]
     (with [l (listen host 0)]
-      (net/shutdown l)
-      (neither "cannot accept: the stream is not a listener: it is not listening" l))))
+      (if (= :nothing (t/raised |(net/shutdown l)))
+        (neither "cannot accept: the stream is not a listener: it is not listening" l)
+        # macOS shuts nothing down that is not connected.
+        (goes-on l)))))
 
 (t/test "a socket that stops listening meanwhile ends the wait, and is no listener then"
   # Of the kernels with kqueue only FreeBSD tells of it.

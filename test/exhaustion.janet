@@ -8,14 +8,13 @@
 (import ./support :as t)
 (import kqnet)
 
-(def- host (or (os/getenv "KQNET_HOST") ""))
 (def- back-off "Seconds between two attempts." 0.03)
 (def- few "A limit of descriptors." 40)
 (def- many "So many clients, where this process may have as many descriptors." (min 300 (- (t/descriptor-limit) 50)))
 
 (def- idle
-  "The share of a processor that a starved process may use. A sanitizer multiplies it."
-  (if (string/find "asan" host) 0.1 0.02))
+  "The share of a processor that a starved process may use. A sanitizer multiplies it, and so does an emulator."
+  (if t/slow? 0.1 0.02))
 
 (defn- start
   "Starts test/support/holding.janet with few descriptors."
@@ -94,11 +93,14 @@
               (string (server :err)))
       (t/same nil (server :status)))))
 
-(t/test (string "a unix socket's " many " clients that hold on are all answered with 40 descriptors")
+# Where no more of them may wait for a listener, a unix socket refuses the next client: 128 on macOS.
+(def- many-local (min many 100))
+
+(t/test (string "a unix socket's " many-local " clients that hold on are all answered with 40 descriptors")
   (def path (t/scratch "socket"))
   (with [server (start few "server" ":unix" (string/format "%j" path))]
     (t/same path (:line server))
-    (all-held path many)
+    (all-held path many-local)
     (t/same 1 (length (warnings server)) "warnings")
     (:signal server :term)
     (:wait server))

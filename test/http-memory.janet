@@ -6,7 +6,6 @@
 
 (import ./support :as t)
 (import ./support/http :as h)
-(t/need-spork)
 
 # Both ends of a connection take a descriptor, each in a process of its own. This one is started
 # again with as many as it may have.
@@ -15,6 +14,9 @@
     (os/execute ["sh" "-c" `ulimit -n "$(ulimit -H -n)" 2>/dev/null; exec "$0" "$@"` (dyn *executable*) ;(dyn *args*)]
                 :pe (merge (os/environ) {"KQNET_TEST_MORE" "1"})))
   (os/exit status))
+
+# Not in the process that only starts this one.
+(t/need-spork)
 
 (def- wanted (if (os/getenv "KQNET_TEST_QUICK") 2000 10000))
 

@@ -90,7 +90,7 @@
   "Forms that try descriptor 3 and see that nothing has changed."
   '[(def before (length (os/dir "/dev/fd")))
     (print (last (protect (kqnet/from-fd 3))))
-    (print (- (length (os/dir "/dev/fd")) before) " " (not (nil? (protect (os/stat "/dev/fd/3")))))])
+    (print (- (length (os/dir "/dev/fd")) before) " " (truthy? (os/stat "/dev/fd/3")))])
 
 (defn- refuses
   "Fails unless a descriptor is refused with this reason, and is as before."
@@ -113,8 +113,9 @@
         (refuses "it is not listening" conn)
         (:write client "ping")
         (t/same "ping" (string (:read conn 10)))))
-    (net/shutdown l)
-    (refuses "it is not listening" l)))
+    # Elsewhere it fails, or the socket listens on.
+    (when (and t/linux? (= :nothing (t/raised |(net/shutdown l))))
+      (refuses "it is not listening" l))))
 
 (t/test "a stream socket that nobody has made listen"
   (unless (zero? (os/execute ["sh" "-c" "command -v python3 >/dev/null"] :p))

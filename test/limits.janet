@@ -128,8 +128,8 @@
       (def after (figures))
       (def share (/ (- (after :cpu) (before :cpu)) (- (after :clock) (before :clock))))
       (print (string/format "      %.2f %% of a processor" (* 100 share)))
-      # A sanitizer multiplies it.
-      (t/check (< share (if (string/find "asan" (or (os/getenv "KQNET_HOST") "")) 0.1 0.02)) "an idle process")
+      # A sanitizer multiplies it, and so does an emulator.
+      (t/check (< share (if t/slow? 0.1 0.02)) "an idle process")
       (t/same 2 (get-in after [:stats :accepted]))
       (each conn held (:close conn)))))
 
@@ -307,7 +307,8 @@
     (t/check (pos? (pauses :rate)) "pauses for the rate")
     (t/same [0 0] [(pauses :full) (pauses :error)])))
 
-(each [rate count] [[20 8] [100 40] [1000 300] [7.5 4]]
+# Not so many clients that some of them find no room in a backlog of 128, as macOS has it.
+(each [rate count] [[20 8] [100 40] [1000 100] [7.5 4]]
   (t/test (string "no more than " rate " connections in a second, at any time")
     (comes-evenly rate |(kqnet/server host 0 $ :max-accept-rate rate) count)))
 

@@ -157,7 +157,9 @@
         (t/wait-until "a server at rest"
                       (fn []
                         (def figures (ask "figures"))
-                        (if (= (figures :begun) (figures :ended)) figures))))
+                        # From outside: the server may have no descriptor left to ask with.
+                        (if (= (figures :begun) (figures :ended))
+                          (merge figures {:resident (t/resident server)})))))
       (defn spell [length]
         (def end (+ length (os/clock :monotonic)))
         (def resetting
@@ -203,8 +205,9 @@
         (t/same (+ aborted (pauses :error)) (sum (values errors)) "no other errors")
         (t/check (<= batches accepted (* batches largest)) "batches that can hold what was accepted"))
       (t/same (map before [:descriptors :tasks]) (map after [:descriptors :tasks]) "descriptors and fibers")
-      # A sanitizer keeps what was freed for a while, and the emulation has memory of its own.
-      (unless (or (string/find "asan" (or host "")) (os/getenv "KQUEUE_EMU_KERNEL"))
+      # A sanitizer keeps what was freed for a while, the emulation has memory of its own, and other C libraries than
+      # Linux's give back what they like.
+      (unless (or (string/find "asan" (or host "")) (os/getenv "KQUEUE_EMU_KERNEL") (not t/linux?))
         (t/check (< (- (after :resident) (before :resident)) 3e6) "no more memory than after the first quarter"))
       (t/same [0 0 0] (ask "end") "handlers left by the drains")
       (t/same 0 (:wait server)))))

@@ -120,7 +120,11 @@
     (with-path path
       (make path)
       (each options [[] [:mode 8r666]]
-        (t/same (string/format in-use path) (t/raised |(kqnet/listen :unix path ;options)))
+        (def err (t/raised |(kqnet/listen :unix path ;options)))
+        # macOS looks where the link leads, and says that there can be no file.
+        (if (and (= kind :link-to-nothing) (= :macos (os/which)))
+          (t/check (string/has-prefix? (string "cannot listen on unix:" path ": ") err) err)
+          (t/same (string/format in-use path) err))
         (intact path))
       (t/same (if (= kind :file) 0) (if (= kind :file) (band 8r111 (permissions path)))))))
 

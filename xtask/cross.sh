@@ -39,27 +39,16 @@ have_host_tools() {
   command -v clang && command -v llvm-nm && command -v llvm-ar && command -v file && ls /usr/lib/llvm-*/lib/libclang*.so*
 } >/dev/null 2>&1
 
-# 1. Debian's rustc and its library source, of one version, in a folder: rustup's has no library for NetBSD or macOS.
-if [ ! -e rust/ok ] || ! have_host_tools; then
-  download apt-get update -q
-fi
+# 1. Debian's rustc and its library source: rustup's has no library for NetBSD or macOS.
 if ! have_host_tools; then
   [ "$(id -u)" = 0 ] || skip "type: sudo apt-get install clang llvm libclang-dev file"
+  download apt-get update -q
   download apt-get install -yq --no-install-recommends clang llvm libclang-dev file
 fi
-if [ ! -e rust/ok ]; then
-  rm -rf rust deb/*
-  std=$(apt-cache show --no-all-versions libstd-rust-web-dev 2>/dev/null \
-    | sed -n 's/^Depends: \(libstd-rust-web-[0-9.]*\).*/\1/p')
-  [ -n "$std" ] || skip "this Debian has no package libstd-rust-web-dev"
-  llvm=$(apt-cache show --no-all-versions "$std" | grep -o 'libllvm[0-9]*' | head -1)
-  packages=(rustc-web libstd-rust-web-dev "$std" "$llvm")
-  (cd deb && download apt-get -o APT::Sandbox::User=root -q download "${packages[@]}" rust-web-src)
-  for package in "${packages[@]}"; do dpkg-deb -x deb/"${package}"_*.deb rust; done
-  dpkg-deb --fsys-tarfile deb/rust-web-src_*.deb | tar -x -C rust --wildcards './usr/src/rustc-*/library' './usr/lib/*'
-  rm -f deb/*.deb
-  touch rust/ok
-fi
+status=0
+RUSTC=$(CROSS=$CROSS "$root/xtask/debian-rust.sh") || status=$?
+[ "$status" != 77 ] || skip "without Debian's rustc this is impossible"
+[ "$status" = 0 ] || exit "$status"
 
 # 2. zig, from its Python package: compiler and libc for the BSDs, headers and libSystem.tbd for macOS.
 if [ ! -e zig/ok ]; then
@@ -96,10 +85,6 @@ echo '{"Version":"14.0","MaximumDeploymentTarget":"14.0.99","CanonicalName":"mac
 
 # 4. Wrappers. A linker's name must not end in "ld": rustc would take it for a linker without a compiler driver.
 lld=$(rustc --print sysroot)/lib/rustlib/x86_64-unknown-linux-gnu/bin/gcc-ld/ld64.lld
-cat >bin/rustc <<W
-#!/bin/sh
-LD_LIBRARY_PATH=$CROSS/rust/usr/lib/x86_64-linux-gnu exec $CROSS/rust/usr/bin/rustc "\$@"
-W
 cat >bin/darwin-clang <<W
 #!/bin/sh
 exec clang --target=x86_64-apple-macos -mlinker-version=710 --ld-path=$lld "\$@"
@@ -125,7 +110,7 @@ chmod +x bin/*
 
 # 5. The environment of the builds.
 cargo=$(command -v cargo)
-export RUSTC=$CROSS/bin/rustc RUSTC_BOOTSTRAP=1 SDKROOT=$CROSS/sdk
+export RUSTC RUSTC_BOOTSTRAP=1 SDKROOT=$CROSS/sdk
 export CARGO_TARGET_DIR=$CROSS/target CARGO_PROFILE_RELEASE_STRIP=none
 for arch in aarch64 x86_64; do
   export "CC_${arch}_apple_darwin=clang" "AR_${arch}_apple_darwin=llvm-ar"

@@ -2,8 +2,8 @@
 ### support/server.janet
 ###
 ### A server for the tests that need one in a process of its own: janet server.janet WHOSE WAY.
-### Prints its port. Answers "figures" with its descriptors and resident memory, ends on "end", and
-### answers anything else with a fixed reply.
+### Prints its port. Answers "descriptors" with how many it has, ends on "end", and answers anything
+### else with a fixed reply.
 ###
 
 (import ./init :as t)
@@ -11,18 +11,18 @@
 
 (def- reply "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
 
-(defn- figures
+(defn- descriptors
   []
   (gccollect)
   # Less the connection that asks.
-  (string/format "%d %d" (dec (t/descriptors)) (t/resident)))
+  (string (dec (t/descriptors))))
 
 (defn- handler
   "Reads, writes a fixed reply, and closes."
   [conn]
   (def request (:read conn 1024))
   (def text (string request))
-  (:write conn (if (= "figures" text) (figures) reply))
+  (:write conn (if (= "descriptors" text) (descriptors) reply))
   (:close conn)
   (when (= "end" text) (os/exit 0)))
 

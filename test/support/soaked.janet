@@ -43,8 +43,7 @@
   (merge seen
          {:stats (map kqnet/stats listeners)
           :descriptors (t/descriptors)
-          :tasks (t/tasks)
-          :resident (t/resident)}))
+          :tasks (t/tasks)}))
 
 (defn main
   [_ &opt run]

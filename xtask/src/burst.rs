@@ -114,6 +114,7 @@ pub fn run(mut args: Parser) -> Result<ExitCode> {
     let host = host.finish()?;
     let server = server.ok_or("--server is needed: core or kqnet")?;
     process::end_groups_on_signals();
+    process::raise_descriptor_limit();
     tools::c_compiler()?;
     let built = host.build(&repo::target())?;
     let folder = match server {

@@ -2,6 +2,7 @@
 //!
 //! One file for each command. Standard output carries a command's result only; progress goes to standard error.
 
+mod arm64;
 mod bench;
 mod burst;
 mod cross;
@@ -32,6 +33,7 @@ usage: cargo xtask COMMAND
              --kernel K     whose kqueue an emulated loop has: {kernels}
              --no-nanbox    16-byte values, as arm64 has them up to 1.41
              --asan         with AddressSanitizer
+             --arm64        for Linux on arm64, run by QEMU
   serve    serve the demo site with kqnet on the newest Janet
              --port N       8000 unless given
   test     run every test
@@ -55,7 +57,9 @@ usage: cargo xtask COMMAND
              --spork F --halo2 F --circlet F   the folders of those that are to be measured too
              NAME...        only these: accept, http, memory, growth, kqueue
   cross    compile and link for macOS, FreeBSD and NetBSD, and check the symbols left to the host
-             TARGET...      only these targets";
+             TARGET...      only these targets
+  arm64    run the Janet tests on Linux for arm64, with QEMU
+             FILTER...      only files under test/ that have one of these in their names";
 
 fn main() -> ExitCode {
     match run() {
@@ -108,10 +112,13 @@ fn run() -> Result<ExitCode> {
         "burst" => burst::run(args),
         "bench" => bench::run(args),
         "cross" => cross::run(args),
+        "arm64" => arm64::run(args),
         "help" => {
             println!("{}", usage());
             Ok(ExitCode::SUCCESS)
         }
-        other => Err(format!("no command {other}: there are host, module, serve, test, burst, bench, cross, help")),
+        other => {
+            Err(format!("no command {other}: there are host, module, serve, test, burst, bench, cross, arm64, help"))
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use kqnet_hosts::{Built, Host, Result};
 
-use crate::repo;
+use crate::{arm64, repo};
 
 /// What becomes of the compiler's output.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,9 @@ fn compile(host: &Host, built: &Built, cargo_target: &Path, output: Output) -> R
             .env("CFLAGS", "-fsanitize=address -fno-omit-frame-pointer")
             .env("RUSTFLAGS", "-Zsanitizer=address -Cforce-frame-pointers=yes");
     }
+    if host.arm64 {
+        arm64::set_up(&mut cargo)?;
+    }
     let failure = format!("kqnet does not build for Janet {host}: see above");
     let cannot = |e: io::Error| format!("cannot run cargo: {e}");
     match output {
@@ -87,7 +90,14 @@ fn compile(host: &Host, built: &Built, cargo_target: &Path, output: Output) -> R
 const TRIPLE: &str = env!("XTASK_TRIPLE");
 
 fn artifacts(host: &Host, cargo_target: &Path) -> PathBuf {
-    if host.asan { cargo_target.join(TRIPLE).join("release") } else { cargo_target.join("release") }
+    let folder = if host.arm64 {
+        cargo_target.join(arm64::TRIPLE)
+    } else if host.asan {
+        cargo_target.join(TRIPLE)
+    } else {
+        cargo_target.to_owned()
+    };
+    folder.join("release")
 }
 
 /// Copies what cargo made for another host, if there is one: then only what depends on the header is compiled again.
@@ -97,7 +107,8 @@ fn start_from_another(modules: &Path, host: &Host, cargo_target: &Path) {
     for other in others {
         let name = other.file_name().to_string_lossy().into_owned();
         let from = other.path().join("build");
-        let usable = !host.asan && !name.ends_with("-asan") && other.path().join("path/kqnet/_native.so").is_file();
+        let alike = !host.asan && !name.ends_with("-asan") && host.arm64 == name.ends_with("-arm64");
+        let usable = alike && other.path().join("path/kqnet/_native.so").is_file();
         if !usable {
             continue;
         }

@@ -4,9 +4,9 @@ use kqnet_hosts::{Host, KERNELS, Result};
 use lexopt::{Arg, Parser, ValueExt};
 
 /// The options that [`HostOptions`] takes, for messages.
-pub const HOST_OPTIONS: &str = "--janet, --loop, --kernel, --no-nanbox, --asan";
+pub const HOST_OPTIONS: &str = "--janet, --loop, --kernel, --no-nanbox, --asan, --arm64";
 
-/// `--janet V --loop L --kernel K --no-nanbox --asan`.
+/// `--janet V --loop L --kernel K --no-nanbox --asan --arm64`.
 #[derive(Default)]
 pub struct HostOptions(Host);
 
@@ -32,6 +32,7 @@ impl HostOptions {
             "--kernel" => host.kernel = Some(Host::kernel_named(&text(args)?)?),
             "--no-nanbox" => host.nanbox = false,
             "--asan" => host.asan = true,
+            "--arm64" => host.arm64 = true,
             _ => return Ok(false),
         }
         Ok(true)
@@ -45,6 +46,7 @@ impl HostOptions {
         } else if host.kernel.is_some() {
             return Err("--kernel goes with the emulated loop only: --loop kqueue on Linux".to_owned());
         }
+        host.check()?;
         Ok(host)
     }
 }

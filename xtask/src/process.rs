@@ -16,6 +16,22 @@ pub fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
+/// Descriptors that a test, or a client that it plays, may need. macOS allows no program more than 10240 (OPEN_MAX).
+const DESCRIPTORS: libc::rlim_t = 4096;
+
+/// Lets this program and all that it starts have as many descriptors as the tests need, where the hard limit allows:
+/// the soft one is 256 on macOS unless somebody has raised it.
+pub fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a struct to write to.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 || limit.rlim_cur >= DESCRIPTORS {
+        return;
+    }
+    limit.rlim_cur = DESCRIPTORS.min(limit.rlim_max);
+    // SAFETY: `limit` is initialized. Where it fails, test/support says how many there are.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+}
+
 /// Makes an interruption end the groups too: they are not the terminal's foreground group and would live on.
 pub fn end_groups_on_signals() {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {

@@ -25,6 +25,9 @@ use count::Count;
 use matrix::Files;
 use workshop::Workshop;
 
+/// A part of a run, which does nothing where it was not asked for.
+type Step = fn(&Plan) -> Result<Count>;
+
 /// What the command line asks for.
 struct Plan {
     quick: bool,
@@ -36,16 +39,22 @@ struct Plan {
     workshop: RefCell<Workshop>,
 }
 
-impl Plan {
-    fn parse(mut args: Parser) -> Result<Self> {
-        let mut plan = Plan {
+impl Default for Plan {
+    fn default() -> Self {
+        Plan {
             quick: false,
             hosts: Vec::new(),
             jobs: thread::available_parallelism().map_or(1, usize::from),
             deadline: Duration::from_secs(600),
             filters: Vec::new(),
             workshop: RefCell::default(),
-        };
+        }
+    }
+}
+
+impl Plan {
+    fn parse(mut args: Parser) -> Result<Self> {
+        let mut plan = Plan::default();
         let mut all = false;
         while let Some(arg) = args.next().map_err(|e| e.to_string())? {
             match arg {
@@ -81,14 +90,27 @@ impl Plan {
 /// Runs what was asked for; fails when one test did, or none ran.
 pub fn run(args: Parser) -> Result<ExitCode> {
     let plan = Plan::parse(args)?;
+    let mut steps: Vec<Step> = rust::STEPS.to_vec();
+    steps.extend([c_api::tests as Step, counts::tests, burst::tests, janet::tests]);
+    run_steps(&plan, &steps)
+}
+
+/// Runs files of test/ on the hosts for arm64; those that have one of these in their names, or all of the choice.
+pub fn arm64(filters: Vec<String>) -> Result<ExitCode> {
+    let plan = Plan { hosts: matrix::arm64()?, filters, ..Plan::default() };
+    run_steps(&plan, &[janet::tests])
+}
+
+fn run_steps(plan: &Plan, steps: &[Step]) -> Result<ExitCode> {
     process::end_groups_on_signals();
+    process::raise_descriptor_limit();
     tools::c_compiler()?;
     tools::libclang()?;
 
     let start = Instant::now();
     let mut total = Count::default();
-    for step in rust::STEPS.iter().chain(&[c_api::tests, counts::tests, burst::tests, janet::tests]) {
-        total += step(&plan)?;
+    for step in steps {
+        total += step(plan)?;
     }
     if total == Count::default() {
         return Err(format!("no test has one of these in its name: {}", plan.filters.join(", ")));

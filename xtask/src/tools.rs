@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use kqnet_hosts::Result;
+use kqnet_hosts::{ARM64_COMPILER, ARM64_EMULATOR, ARM64_LIBRARIES, Result};
 
 use crate::process;
 
@@ -26,6 +26,22 @@ pub fn libclang() -> Result<()> {
     }
     install("libclang", &["libclang-dev"])?;
     if has_libclang() { Ok(()) } else { Err("there is still no libclang: set LIBCLANG_PATH to its folder".to_owned()) }
+}
+
+/// Sees to it that programs can be compiled for Linux on arm64, and run.
+pub fn arm64() -> Result<()> {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return Err("this needs Linux on x86_64".to_owned());
+    }
+    let missing = || {
+        [ARM64_COMPILER, ARM64_EMULATOR].into_iter().find(|program| !on_path(program)).or_else(|| {
+            let header = Path::new(ARM64_LIBRARIES).join("include/stdio.h");
+            (!header.is_file()).then_some("libc's headers for arm64")
+        })
+    };
+    let Some(what) = missing() else { return Ok(()) };
+    install(what, &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user"])?;
+    missing().map_or(Ok(()), |what| Err(format!("there is still no {what}")))
 }
 
 fn install(what: &str, packages: &[&str]) -> Result<()> {

@@ -14,6 +14,13 @@ const MAIN: &str = include_str!("host.c");
 /// The name of the emulation's library, in the folder lib.
 const EMULATION: &str = "libkqueue_emu.so";
 
+/// The C compiler for Linux on arm64.
+pub const ARM64_COMPILER: &str = "aarch64-linux-gnu-gcc";
+/// The program that runs what that compiler made.
+pub const ARM64_EMULATOR: &str = "qemu-aarch64";
+/// The folder that holds `lib` and `include` for Linux on arm64.
+pub const ARM64_LIBRARIES: &str = "/usr/aarch64-linux-gnu";
+
 /// Where the interpreter looks for installed modules, in its folder.
 const MODULES: &str = "lib/janet";
 
@@ -69,13 +76,19 @@ struct Recipe {
     flags: Vec<String>,
     /// The shared library of the emulated kqueue.
     emulation: Option<PathBuf>,
+    /// Whether it is for arm64.
+    arm64: bool,
 }
 
 impl Recipe {
     fn new(host: &Host, folder: &Path, target: &Path) -> Result<Self> {
         let source = source::fetch(host.version)?;
         let header = header(host, &source)?;
-        let cc = compiler().ok_or("no C compiler was found: set CC, or install gcc or clang")?;
+        let cc = if host.arm64 {
+            ARM64_COMPILER.to_owned()
+        } else {
+            compiler().ok_or("no C compiler was found: set CC, or install gcc or clang")?
+        };
         let mut flags: Vec<String> = ["-std=c99", "-g1", "-fPIC"].map(str::to_owned).to_vec();
         if host.asan {
             flags.extend(["-O1", "-fsanitize=address", "-fno-omit-frame-pointer"].map(str::to_owned));
@@ -88,7 +101,7 @@ impl Recipe {
         if emulation.is_some() {
             flags.push(format!("-I{}", emulation::headers().display()));
         }
-        Ok(Recipe { folder: folder.to_owned(), source, header, cc, flags, emulation })
+        Ok(Recipe { folder: folder.to_owned(), source, header, cc, flags, emulation, arm64: host.arm64 })
     }
 
     /// Changes when anything that the host is made from does.
@@ -96,6 +109,7 @@ impl Recipe {
         let mut hash = DefaultHasher::new();
         // The source's folder is named by version, and cargo checks what is in it.
         (&self.folder, &self.source, &self.header, MAIN, &self.cc, &self.flags).hash(&mut hash);
+        self.arm64.then(arm64_starter).hash(&mut hash);
         if self.emulation.is_some() {
             fs::read(emulation::headers().join("sys/event.h")).unwrap_or_default().hash(&mut hash);
         }
@@ -123,11 +137,14 @@ impl Recipe {
             .arg(&include)
             .args([work.join("janet.c"), work.join("host.c")])
             .arg("-o")
-            .arg(bin.join("janet"))
+            .arg(bin.join(if self.arm64 { "janet.arm64" } else { "janet" }))
             // A module takes Janet's functions from the program that loads it.
             .args(["-rdynamic", "-lm", "-lpthread"]);
         if cfg!(target_os = "linux") {
             command.arg("-ldl");
+        }
+        if self.arm64 {
+            write_script(&bin.join("janet"), &arm64_starter())?;
         }
         if self.emulation.is_some() {
             self.place_emulation(new)?;
@@ -156,6 +173,19 @@ impl Recipe {
         fs::write(&new, content).map_err(|e| failed("write", &new, e))?;
         fs::rename(&new, &place).map_err(|e| failed("rename", &new, e))
     }
+}
+
+/// The `janet` that has the emulator run the one for arm64. The interpreter is told this script's name as its own, so
+/// that programs which start it again start the script.
+fn arm64_starter() -> String {
+    format!("#!/bin/sh\nexec {ARM64_EMULATOR} -L {ARM64_LIBRARIES} -0 \"$0\" \"${{0%/*}}/janet.arm64\" \"$@\"\n")
+}
+
+/// Writes a program for the shell.
+pub fn write_script(path: &Path, script: &str) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let made = fs::write(path, script).and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)));
+    made.map_err(|e| failed("write", path, e))
 }
 
 /// Janet's header with the host's settings before it: bindings and C code made from it then match the host.

@@ -1,10 +1,10 @@
 //! The emulated kqueue that a host on Linux can be linked with.
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::build::write_script;
 use crate::{KERNELS, Result};
 
 /// The folder of `sys/event.h`.
@@ -33,11 +33,7 @@ pub fn write_starters(bin: &Path) -> Result<()> {
     for kernel in KERNELS {
         let path = bin.join(format!("janet-{kernel}"));
         let script = format!("#!/bin/sh\nKQUEUE_EMU_KERNEL={kernel} exec \"$(dirname \"$0\")/janet\" \"$@\"\n");
-        let made = fs::write(&path, script).and_then(|()| {
-            use std::os::unix::fs::PermissionsExt;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
-        });
-        made.map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+        write_script(&path, &script)?;
     }
     Ok(())
 }

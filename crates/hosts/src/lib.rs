@@ -10,7 +10,7 @@ mod source;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use build::compiler;
+pub use build::{ARM64_COMPILER, ARM64_EMULATOR, ARM64_LIBRARIES, compiler};
 pub use source::fetch as source;
 
 /// The versions of Janet that can be built, oldest first.
@@ -76,6 +76,8 @@ pub struct Host {
     pub nanbox: bool,
     /// Whether it is built with AddressSanitizer.
     pub asan: bool,
+    /// Whether it is built for Linux on arm64, and run by QEMU.
+    pub arm64: bool,
 }
 
 impl Default for Host {
@@ -87,6 +89,7 @@ impl Default for Host {
             kernel: None,
             nanbox: true,
             asan: false,
+            arm64: false,
         }
     }
 }
@@ -127,15 +130,25 @@ impl Host {
             match part {
                 "nonanbox" => host.nanbox = false,
                 "asan" => host.asan = true,
+                "arm64" => host.arm64 = true,
                 kernel => host.kernel = Some(Host::kernel_named(kernel)?),
             }
         }
         if host.kernel.is_some() != host.event_loop.is_emulated() || host.to_string() != name {
             return Err(format!(
-                "no host {name}: a name is VERSION-LOOP[-nonanbox][-asan], and -KERNEL where emulated"
+                "no host {name}: a name is VERSION-LOOP[-nonanbox][-asan][-arm64], and -KERNEL where emulated"
             ));
         }
+        host.check()?;
         Ok(host)
+    }
+
+    /// Refuses what cannot be combined.
+    pub fn check(&self) -> Result<()> {
+        if self.arm64 && (self.asan || self.event_loop.is_emulated() || !cfg!(target_os = "linux")) {
+            return Err(format!("no host {self}: arm64 is for Linux's own event loops, without a sanitizer"));
+        }
+        Ok(())
     }
 
     /// What is the same for hosts that differ only in what is chosen at their start; a folder's name.
@@ -146,6 +159,9 @@ impl Host {
         }
         if self.asan {
             name += "-asan";
+        }
+        if self.arm64 {
+            name += "-arm64";
         }
         name
     }
@@ -207,7 +223,7 @@ mod tests {
         for event_loop in Loop::ALL.iter().copied() {
             for (nanbox, asan) in [(true, false), (false, false), (true, true)] {
                 let kernel = event_loop.is_emulated().then_some("netbsd7");
-                let host = Host { version: "1.37.1", event_loop, kernel, nanbox, asan };
+                let host = Host { version: "1.37.1", event_loop, kernel, nanbox, asan, arm64: false };
                 assert_eq!(Host::named(&host.to_string()), Ok(host));
             }
         }
@@ -221,5 +237,13 @@ mod tests {
             assert!(Host::named(name).is_err(), "{name}");
         }
         assert_eq!(Host::named("1.37.1-kqueue").is_err(), cfg!(target_os = "linux"));
+    }
+
+    #[test]
+    fn arm64_is_for_the_loops_of_linux() {
+        assert_eq!(Host::named("1.37.1-poll-arm64").is_ok(), cfg!(target_os = "linux"));
+        for name in ["1.37.1-kqueue-arm64-xnu", "1.37.1-epoll-asan-arm64", "1.37.1-epoll-arm64-nonanbox"] {
+            assert!(Host::named(name).is_err(), "{name}");
+        }
     }
 }

@@ -15,6 +15,10 @@ pub enum Files {
     Main,
     /// None of them: the host is there for the bursts of `cargo xtask burst` only.
     Bursts,
+    /// Those that go through every kind of value and structure that is shared with Janet, and depend on no speed.
+    Arm64,
+    /// The same without those that start many programs, for which an emulator takes long.
+    Arm64Short,
     /// Those in which memory is handed back and forth most, for a sanitizer.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     Memory,
@@ -26,9 +30,15 @@ impl Files {
         match self {
             Files::Long | Files::All => true,
             Files::Quick => stem != "browser",
-            Files::Main => ["behaviours", "bursts", "doctor", "exhaustion", "handlers", "limits"].contains(&stem),
+            Files::Main => ["behaviours", "bursts", "doctor", "exhaustion", "forks", "handlers", "limits", "shared"]
+                .contains(&stem),
             Files::Bursts => false,
-            Files::Memory => ["bursts", "handlers"].contains(&stem),
+            Files::Arm64 => Files::Arm64Short.include(stem) || ["inherited", "unix"].contains(&stem),
+            Files::Arm64Short => {
+                ["behaviours", "drain", "errors", "handlers", "http-conversations", "http-server", "limits", "stats"]
+                    .contains(&stem)
+            }
+            Files::Memory => ["bursts", "forks", "handlers", "shared"].contains(&stem),
         }
     }
 }
@@ -95,6 +105,14 @@ pub fn full() -> Result<Vec<(Host, Files)>> {
 /// Those of a quick one: the newest, and one that a stalled server can be seen on.
 pub fn quick() -> Result<Vec<(Host, Files)>> {
     Ok(vec![(Host::default(), Files::Quick), (Host::named(STALLING)?, Files::Bursts)])
+}
+
+/// Those for arm64: the last version whose values have 16 bytes there, and the newest.
+pub fn arm64() -> Result<Vec<(Host, Files)>> {
+    [("1.41.2-epoll-arm64", Files::Arm64), ("1.42.0-epoll-arm64", Files::Arm64Short)]
+        .into_iter()
+        .map(|(name, files)| Ok((Host::named(name)?, files)))
+        .collect()
 }
 
 /// A host of the table by its name, with every file.

@@ -4,12 +4,12 @@ use std::process::Command;
 
 use kqnet_hosts::{Host, KERNELS, Result};
 
-use super::Plan;
 use super::count::Count;
+use super::{Plan, Step};
 use crate::repo;
 
 /// All of them, in the order in which they are run.
-pub const STEPS: [fn(&Plan) -> Result<Count>; 6] = [fmt, clippy, clippy_kqueue, tests, kernels, agreement];
+pub const STEPS: [Step; 6] = [fmt, clippy, clippy_kqueue, tests, kernels, agreement];
 
 /// What cargo tests: not the module and the bindings, which have no tests and need a header.
 const TESTED: &[&str] = &["--workspace", "--exclude", "kqnet", "--exclude", "evil-janet"];
