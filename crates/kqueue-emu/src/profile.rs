@@ -132,6 +132,8 @@ pub struct Profile {
     pub closed_is_ebadf: bool,
     /// An event's flags are without EV_ADD, EV_ENABLE and EV_DISABLE.
     pub hides_actions: bool,
+    /// poll(2) with no event asked for says POLLNVAL for a closed number.
+    pub poll_finds_closed: bool,
     /// How much a listener's backlog takes.
     pub backlog: Backlog,
 }
@@ -157,6 +159,7 @@ impl Profile {
         oneshot_evaluates: true,
         closed_is_ebadf: false,
         hides_actions: false,
+        poll_finds_closed: false,
         backlog: Backlog::TotalUpTo128,
     };
 
@@ -180,6 +183,7 @@ impl Profile {
         oneshot_evaluates: false,
         closed_is_ebadf: true,
         hides_actions: true,
+        poll_finds_closed: true,
         backlog: Backlog::CompleteOneAndAHalf,
     };
 
@@ -203,6 +207,7 @@ impl Profile {
         oneshot_evaluates: false,
         closed_is_ebadf: true,
         hides_actions: false,
+        poll_finds_closed: true,
         backlog: Backlog::TotalOneAndAHalf,
     };
 
@@ -230,6 +235,7 @@ impl Profile {
         oneshot_evaluates: true,
         closed_is_ebadf: true,
         hides_actions: false,
+        poll_finds_closed: true,
         backlog: Backlog::TotalThree,
     };
 }

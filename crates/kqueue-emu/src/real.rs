@@ -20,7 +20,8 @@ use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
 
 use libc::{
     EBADF, ECONNABORTED, EEXIST, EINVAL, ELOOP, EMFILE, ENFILE, ENOMEM, EPERM, EPOLL_CTL_ADD, EPOLL_CTL_DEL,
-    EPOLL_CTL_MOD, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EWOULDBLOCK, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP,
+    EPOLL_CTL_MOD, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EWOULDBLOCK, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT,
+    POLLPRI, POLLRDHUP, pollfd,
 };
 
 use crate::ffi;
@@ -153,23 +154,31 @@ pub(crate) fn kqueue() -> Result<i32, Errno> {
         let _ = ffi::close_fd(epoll);
         return Err(error);
     }
-    // At once: in a kernel a timer needs no descriptor, and when it is set there may be none left.
-    let timer = match ffi::timer_create().map(hide) {
-        Ok(timer) => timer,
+    // At once: in a kernel neither a timer nor a knote needs a descriptor, and when one is made there may be none left,
+    // or a program has counted those that are.
+    let (timer, writes) = match beside(epoll) {
+        Ok(made) => made,
         Err(error) => {
             let _ = ffi::close_fd(epoll);
             return Err(error);
         }
     };
-    if let Err(error) = ffi::epoll_ctl(epoll, EPOLL_CTL_ADD, timer, EPOLLIN as u32, TIMER) {
-        close_own(timer);
-        let _ = ffi::close_fd(epoll);
-        return Err(error);
-    }
     let queue = real.model.kqueue(profile);
     real.files.by_fd.insert(own(epoll), queue);
-    real.files.epolls.insert(queue, Epolls { epoll, writes: None, timer, kicked: false, armed: None });
+    real.files.epolls.insert(queue, Epolls { epoll, writes, timer, kicked: false, armed: None });
     Ok(epoll)
+}
+
+/// What stands in the epoll of a new queue: its timer, and the epoll of what is watched for writing.
+fn beside(epoll: i32) -> Result<(i32, i32), Errno> {
+    let timer = ffi::timer_create().map(hide)?;
+    let added = ffi::epoll_ctl(epoll, EPOLL_CTL_ADD, timer, EPOLLIN as u32, TIMER);
+    let writes = added.and_then(|()| ffi::epoll_create().map(hide)).inspect_err(|_| close_own(timer))?;
+    ffi::epoll_ctl(epoll, EPOLL_CTL_ADD, writes, EPOLLIN as u32, WRITES).inspect_err(|_| {
+        close_own(timer);
+        close_own(writes);
+    })?;
+    Ok((timer, writes))
 }
 
 pub(crate) fn kevent(kq: i32, changes: &[Kevent], events: &mut [Kevent], timeout: Option<u64>) -> Result<usize, Errno> {
@@ -255,6 +264,66 @@ pub(crate) fn accept(
     outcome
 }
 
+/// poll(2). XNU looks with filters, so it finds nothing where no event is asked for, not even that the number is closed; and
+/// where there is no filter, it says that the number is closed.
+pub(crate) fn poll(entries: &mut [pollfd], timeout: Option<u64>) -> Result<i32, Errno> {
+    if with(|_| ()).is_none() || kernel().profile().poll_finds_closed {
+        return ffi::poll_all(entries, timeout);
+    }
+    let is_asked = |entry: &pollfd| entry.events & (POLLIN | POLLPRI | POLLOUT) != 0;
+    let unfiltered: Vec<bool> = entries.iter().map(|entry| is_asked(entry) && has_no_filter(entry.fd)).collect();
+    let mut asked: Vec<pollfd> = entries.to_vec();
+    for (entry, unfiltered) in asked.iter_mut().zip(&unfiltered) {
+        if *unfiltered || !is_asked(entry) {
+            entry.fd = -1;
+        }
+    }
+    let timeout = if unfiltered.contains(&true) { Some(0) } else { timeout };
+    let found = ffi::poll_all(&mut asked, timeout)?;
+    let mut refused = 0;
+    for ((entry, asked), unfiltered) in entries.iter_mut().zip(&asked).zip(&unfiltered) {
+        entry.revents = if *unfiltered { POLLNVAL } else { asked.revents };
+        refused += i32::from(*unfiltered);
+    }
+    Ok(found + refused)
+}
+
+/// Directories, and /dev/null of the devices.
+fn has_no_filter(fd: i32) -> bool {
+    ffi::stat(fd).is_some_and(|stat| match stat.st_mode & libc::S_IFMT {
+        libc::S_IFDIR => true,
+        libc::S_IFCHR => stat.st_rdev == libc::makedev(1, 3),
+        _ => false,
+    })
+}
+
+/// The most descriptors that XNU allows by default, whatever the limit is.
+const MOST_NUMBERS: i32 = 10_240;
+
+/// The open descriptors of this process, with those of the emulation, since their numbers are taken.
+pub(crate) fn open_numbers() -> Vec<i32> {
+    // poll(2) takes no more entries than there may be descriptors.
+    let chunk = ffi::descriptor_limit().clamp(1, 1024);
+    let mut open = Vec::new();
+    for first in (0..MOST_NUMBERS).step_by(chunk as usize) {
+        let mut entries: Vec<pollfd> = (first..first + chunk).map(|fd| pollfd { fd, events: 0, revents: 0 }).collect();
+        if ffi::poll_all(&mut entries, Some(0)).is_ok() {
+            open.extend(entries.iter().filter(|entry| entry.revents & POLLNVAL == 0).map(|entry| entry.fd));
+        }
+    }
+    open
+}
+
+/// How many numbers XNU's table of descriptors would have: it begins with 25, and doubles.
+pub(crate) fn table_size() -> usize {
+    let needed = open_numbers().last().map_or(0, |last| *last as usize + 1);
+    let mut size = 25;
+    while size < needed {
+        size *= 2;
+    }
+    size.min(usize::try_from(ffi::descriptor_limit()).unwrap_or(0)).max(needed)
+}
+
 /// A connect(2) of `fd` has succeeded at once, as those of unix sockets do. The kernels post the socket then; Linux has no
 /// wake-up for the side that connects.
 pub(crate) fn connected(fd: i32) {
@@ -270,7 +339,7 @@ pub(crate) fn connected(fd: i32) {
 
 /// XNU's accept() with no descriptor left: it takes a connection first, if there is one, and then closes it.
 fn kill_one(fd: i32, error: Errno) -> (Result<i32, Errno>, bool) {
-    if ffi::poll(fd, POLLIN) & POLLIN == 0 {
+    if ffi::poll_one(fd, POLLIN) & POLLIN == 0 {
         return (Err(if ffi::is_nonblocking(fd) { Errno(EWOULDBLOCK) } else { error }), false);
     }
     let killed = with(|real| {
@@ -299,7 +368,7 @@ struct Real {
 #[derive(Debug)]
 struct Epolls {
     epoll: i32,
-    writes: Option<i32>,
+    writes: i32,
     timer: i32,
     kicked: bool,
     armed: Option<u64>,
@@ -401,8 +470,7 @@ impl Real {
         }
     }
 
-    fn harvest_writes(&mut self, writes: Option<i32>) {
-        let Some(writes) = writes else { return };
+    fn harvest_writes(&mut self, writes: i32) {
         let mut tokens = [0; 64];
         let count = ffi::epoll_take(writes, &mut tokens);
         for token in &tokens[..count] {
@@ -442,7 +510,7 @@ impl Real {
         if let Some(epolls) = self.files.epolls.remove(&queue) {
             // Wakes who waits in it, to find it closed.
             let _ = ffi::epoll_ctl(epolls.epoll, EPOLL_CTL_MOD, self.files.readable, EPOLLIN as u32, KICK);
-            epolls.writes.into_iter().chain([epolls.timer]).for_each(close_own);
+            [epolls.writes, epolls.timer].into_iter().for_each(close_own);
         }
         disown(fd);
         true
@@ -474,28 +542,16 @@ fn identity(fd: i32) -> Option<(Key, u32)> {
 
 impl Files {
     fn is_hidden(&self, fd: i32) -> bool {
-        let in_epolls = |epolls: &Epolls| epolls.writes == Some(fd) || epolls.timer == fd;
+        let in_epolls = |epolls: &Epolls| epolls.writes == fd || epolls.timer == fd;
         fd == self.readable || fd == self.spare || self.epolls.values().any(in_epolls)
     }
 
-    fn epoll_for(&mut self, queue: QueueId, direction: Direction) -> Result<i32, Errno> {
-        let epolls = self.epolls.get_mut(&queue).ok_or(Errno(EBADF))?;
-        match (direction, epolls.writes) {
-            (Direction::Read, _) => Ok(epolls.epoll),
-            (Direction::Write, Some(writes)) => Ok(writes),
-            (Direction::Write, None) => {
-                // In a kernel a knote needs no descriptor, so that there are none left is no reason to fail.
-                let above = ffi::descriptor_limit().saturating_add(64);
-                let raised = |_| ffi::with_descriptor_limit(above, ffi::epoll_create);
-                let writes = hide(ffi::epoll_create().or_else(raised)?);
-                if let Err(error) = ffi::epoll_ctl(epolls.epoll, EPOLL_CTL_ADD, writes, EPOLLIN as u32, WRITES) {
-                    close_own(writes);
-                    return Err(error);
-                }
-                epolls.writes = Some(writes);
-                Ok(writes)
-            }
-        }
+    fn epoll_for(&self, queue: QueueId, direction: Direction) -> Result<i32, Errno> {
+        let epolls = self.epolls.get(&queue).ok_or(Errno(EBADF))?;
+        Ok(match direction {
+            Direction::Read => epolls.epoll,
+            Direction::Write => epolls.writes,
+        })
     }
 }
 
@@ -598,11 +654,11 @@ impl Sources for Files {
                 Look::Stream { ready: left > 0, data: left, eof: false }
             }
             (_, Direction::Read) => {
-                let found = ffi::poll(fd, POLLIN);
+                let found = ffi::poll_one(fd, POLLIN);
                 Look::Stream { ready: found & POLLIN != 0, data: ffi::unread(fd), eof: found & POLLHUP != 0 }
             }
             (kind, Direction::Write) => {
-                let found = ffi::poll(fd, POLLOUT);
+                let found = ffi::poll_one(fd, POLLOUT);
                 let room = if kind == libc::S_IFIFO { ffi::pipe_size(fd).saturating_sub(ffi::unread(fd)) } else { 0 };
                 Look::Stream { ready: found & POLLOUT != 0, data: room, eof: found & POLLERR != 0 }
             }
@@ -611,7 +667,7 @@ impl Sources for Files {
 }
 
 fn look_at_socket(fd: i32, direction: Direction) -> Look {
-    let found = ffi::poll(fd, POLLIN | POLLOUT | POLLRDHUP);
+    let found = ffi::poll_one(fd, POLLIN | POLLOUT | POLLRDHUP);
     if ffi::socket_option(fd, libc::SO_ACCEPTCONN) == Some(1) {
         // Linux tells only TCP's number; a Unix listener counts as one. Half-open connections are not to be had: on
         // loopback a handshake is over before connect() returns.

@@ -222,6 +222,89 @@ fn watching_needs_no_descriptor_number() {
     }
 }
 
+/// What poll(2) finds.
+fn polled(fd: RawFd, events: i16) -> i16 {
+    let mut entry = libc::pollfd { fd, events, revents: 0 };
+    // SAFETY: one pollfd.
+    let count = unsafe { libc::poll(&mut entry, 1, 0) };
+    assert_eq!(count, i32::from(entry.revents != 0));
+    entry.revents
+}
+
+#[test]
+fn poll_finds_closed_numbers_but_on_xnu_only_where_an_event_is_asked_for() {
+    let _alone = alone();
+    for kernel in Kernel::ALL {
+        let queue = Queue::new(kernel);
+        let (reader, writer) = std::io::pipe().unwrap();
+        let closed = writer.as_raw_fd();
+        drop(writer);
+        let expected = if kernel == XNU { 0 } else { libc::POLLNVAL };
+        assert_eq!(polled(closed, 0), expected, "{kernel:?}");
+        assert_eq!(polled(closed, libc::POLLIN), libc::POLLNVAL, "{kernel:?}");
+        let expected = if kernel == XNU { 0 } else { libc::POLLHUP };
+        assert_eq!(polled(reader.as_raw_fd(), 0), expected, "{kernel:?}");
+        assert_eq!(polled(queue.as_raw_fd(), libc::POLLIN), 0, "{kernel:?}");
+    }
+}
+
+#[test]
+fn poll_calls_what_has_no_filter_closed_on_xnu_only() {
+    let _alone = alone();
+    for kernel in Kernel::ALL {
+        let _queue = Queue::new(kernel);
+        for path in ["/dev/null", "/"] {
+            let found = polled(std::fs::File::open(path).unwrap().as_raw_fd(), libc::POLLIN);
+            assert_eq!(found == libc::POLLNVAL, kernel == XNU, "{path} {kernel:?}");
+        }
+        let regular = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+        assert_eq!(polled(regular.as_raw_fd(), libc::POLLIN), libc::POLLIN, "{kernel:?}");
+    }
+}
+
+/// proc_pidinfo(3) about this process.
+fn process_info(flavor: i32, buffer: &mut [i32]) -> i32 {
+    let address = if buffer.is_empty() { std::ptr::null_mut() } else { buffer.as_mut_ptr().cast() };
+    // SAFETY: null, or a buffer of that size.
+    unsafe { kqueue_emu::proc_pidinfo(std::process::id() as i32, flavor, 0, address, (buffer.len() * 4) as i32) }
+}
+
+#[test]
+fn process_lists_its_descriptors_even_when_it_can_open_no_more() {
+    const LIST: i32 = 1;
+    let _alone = alone();
+    let queue = Queue::new(XNU);
+    let mut pairs = vec![0; 2 * 10_240];
+    let listed = without_descriptors(|| {
+        let count = process_info(LIST, &mut pairs) as usize / 8;
+        pairs[..2 * count].iter().step_by(2).copied().collect::<Vec<RawFd>>()
+    });
+    let open: Vec<RawFd> = (0..10_240).filter(|fd| fcntl(*fd, libc::F_GETFD).is_some()).collect();
+    assert_eq!(listed, open);
+    assert!(listed.contains(&queue.as_raw_fd()));
+    // A table is as long as its highest number, and longer.
+    assert!(process_info(LIST, &mut []) / 8 > *open.last().unwrap());
+    assert_eq!(process_info(LIST, &mut pairs[..8]), 32, "what fits");
+}
+
+#[test]
+fn process_knows_how_many_threads_it_has() {
+    let _alone = alone();
+    let threads = || {
+        let mut info = [0; 24];
+        assert_eq!(process_info(4, &mut info), 96);
+        info[21]
+    };
+    let before = threads();
+    assert!(before >= 1);
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || receiver.recv().is_err());
+    // Others of this program may end meanwhile, but this one waits.
+    assert!(threads() >= 2);
+    drop(sender);
+    assert!(thread.join().unwrap());
+}
+
 /// Runs `action` with no descriptor number left to open.
 fn without_descriptors<T>(action: impl FnOnce() -> T) -> T {
     let mut old = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
