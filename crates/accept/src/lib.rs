@@ -9,6 +9,7 @@ pub mod activation;
 pub mod engine;
 pub mod errno;
 pub mod queue;
+mod room;
 pub mod socket;
 mod sys;
 mod system;
