@@ -6,7 +6,7 @@ use crate::errno::Errno;
 
 /// Nothing.
 #[derive(Debug, Default)]
-pub struct Room;
+pub struct Room {}
 
 impl Room {
     /// Does nothing.
