@@ -235,6 +235,7 @@ enum Happening {
     Wait { listener: usize, waiter: Waiter },
     Leave { listener: usize },
     Close { listener: usize },
+    Shutdown { listener: usize },
     Listen,
     Room(usize),
     End,
@@ -255,7 +256,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (index.clone(), errno).prop_map(|(listener, errno)| Fail { listener, errno }),
         3 => (index.clone(), waiter).prop_map(|(listener, waiter)| Wait { listener, waiter }),
         1 => index.clone().prop_map(|listener| Leave { listener }),
-        1 => index.prop_map(|listener| Close { listener }),
+        1 => index.clone().prop_map(|listener| Close { listener }),
+        1 => index.prop_map(|listener| Shutdown { listener }),
         1 => Just(Listen),
         1 => (0..12usize).prop_map(Room),
         3 => Just(End),
@@ -309,6 +311,12 @@ fn happen(vm: &mut Vm, limits: Limits, happening: &Happening) {
         Happening::Close { listener } => {
             if let Some((fd, _)) = vm.nth(listener) {
                 vm.close(fd);
+            }
+        }
+        Happening::Shutdown { listener } => {
+            if let Some((fd, _)) = vm.nth(listener) {
+                // Refused on XNU.
+                let _ = vm.sim.borrow_mut().shutdown_read(fd);
             }
         }
         Happening::Listen => vm.listen(limits),

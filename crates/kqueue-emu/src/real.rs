@@ -673,7 +673,7 @@ fn look_at_socket(fd: i32, direction: Direction) -> Look {
         // loopback a handshake is over before connect() returns.
         let waiting = ffi::tcp_info(fd).map(|info| info.tcpi_unacked as usize);
         let complete = waiting.unwrap_or(usize::from(found & POLLIN != 0));
-        return Look::Listener { complete, half_open: 0, read_shut: false };
+        return Look::Listener { complete, half_open: 0, aborted: false };
     }
     // Linux calls a stream that was never connected hung up; the kernels that are emulated call it neither readable
     // nor writable. One whose connection is over has both directions shut as well.
