@@ -297,16 +297,17 @@ fn has_no_filter(fd: i32) -> bool {
     })
 }
 
-/// The most descriptors that XNU allows by default, whatever the limit is.
+/// The most descriptors that are looked for.
 const MOST_NUMBERS: i32 = 10_240;
 
-/// The open descriptors of this process, with those of the emulation, since their numbers are taken.
+/// The open descriptors of this process below its limit, with those of the emulation, since their numbers are taken.
 pub(crate) fn open_numbers() -> Vec<i32> {
-    // poll(2) takes no more entries than there may be descriptors.
-    let chunk = ffi::descriptor_limit().clamp(1, 1024);
+    let limit = ffi::descriptor_limit().min(MOST_NUMBERS);
     let mut open = Vec::new();
-    for first in (0..MOST_NUMBERS).step_by(chunk as usize) {
-        let mut entries: Vec<pollfd> = (first..first + chunk).map(|fd| pollfd { fd, events: 0, revents: 0 }).collect();
+    // poll(2) takes no more entries than there may be descriptors.
+    for first in (0..limit).step_by(1024) {
+        let mut entries: Vec<pollfd> =
+            (first..limit.min(first + 1024)).map(|fd| pollfd { fd, events: 0, revents: 0 }).collect();
         if ffi::poll_all(&mut entries, Some(0)).is_ok() {
             open.extend(entries.iter().filter(|entry| entry.revents & POLLNVAL == 0).map(|entry| entry.fd));
         }

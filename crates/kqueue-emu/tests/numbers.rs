@@ -275,12 +275,15 @@ fn process_lists_its_descriptors_even_when_it_can_open_no_more() {
     let _alone = alone();
     let queue = Queue::new(XNU);
     let mut pairs = vec![0; 2 * 10_240];
-    let listed = without_descriptors(|| {
+    let mut list = || {
         let count = process_info(LIST, &mut pairs) as usize / 8;
         pairs[..2 * count].iter().step_by(2).copied().collect::<Vec<RawFd>>()
-    });
+    };
+    let listed = list();
     let open: Vec<RawFd> = (0..10_240).filter(|fd| fcntl(*fd, libc::F_GETFD).is_some()).collect();
     assert_eq!(listed, open);
+    let free = (0..).find(|fd| !open.contains(fd)).unwrap();
+    assert_eq!(without_descriptors(list), (0..free).collect::<Vec<RawFd>>());
     assert!(listed.contains(&queue.as_raw_fd()));
     // A table is as long as its highest number, and longer.
     assert!(process_info(LIST, &mut []) / 8 > *open.last().unwrap());
