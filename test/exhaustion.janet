@@ -94,11 +94,14 @@
               (string (server :err)))
       (t/same nil (server :status)))))
 
-(t/test (string "a unix socket's " many " clients that hold on are all answered with 40 descriptors")
+# A unix socket's client does not wait for room in the backlog, which is 128 on macOS.
+(def- fits (min 100 many))
+
+(t/test (string "a unix socket's " fits " clients that hold on are all answered with 40 descriptors")
   (def path (t/scratch "socket"))
   (with [server (start few "server" ":unix" (string/format "%j" path))]
     (t/same path (:line server))
-    (all-held path many)
+    (all-held path fits)
     (t/same 1 (length (warnings server)) "warnings")
     (:signal server :term)
     (:wait server))

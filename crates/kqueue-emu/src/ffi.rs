@@ -1,7 +1,7 @@
 //! Everything unsafe: the system calls that the emulation makes, and the C symbols that it exports.
 //!
-//! The exported `close`, `dup2`, `dup3`, `close_range`, `connect`, `accept`, `accept4` and `poll` stand before libc's in any
-//! program that links this library, and make the system call themselves. Until the process has called `kqueue()` they do
+//! The exported `close`, `dup2`, `dup3`, `close_range`, `listen`, `connect`, `accept`, `accept4`, `shutdown` and `poll` stand before
+//! libc's in any program that links this library, and make the system call themselves. Until the process has called `kqueue()` they do
 //! nothing more. The system calls here never go through those names, which may be the exported ones.
 
 use std::ffi::{c_int, c_long, c_uint, c_void};
@@ -211,6 +211,16 @@ pub(crate) fn pipe_size(fd: c_int) -> usize {
     usize::try_from(unsafe { libc::fcntl(fd, libc::F_GETPIPE_SZ) }).unwrap_or(0)
 }
 
+/// Whether it is a socket of IPv6.
+pub(crate) fn is_ipv6(fd: c_int) -> bool {
+    socket_option(fd, libc::SO_DOMAIN) == Some(libc::AF_INET6)
+}
+
+/// Whether it is a unix socket.
+pub(crate) fn is_unix(fd: c_int) -> bool {
+    socket_option(fd, libc::SO_DOMAIN) == Some(libc::AF_UNIX)
+}
+
 /// An integer option of a socket.
 pub(crate) fn socket_option(fd: c_int, option: c_int) -> Option<c_int> {
     let mut value: c_int = 0;
@@ -338,6 +348,28 @@ pub unsafe extern "C" fn kevent(
     })
 }
 
+/// listen(2), with the backlog that the kernel makes of it.
+#[unsafe(no_mangle)]
+pub extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
+    guard(|| {
+        // SAFETY: no pointer.
+        check(unsafe { libc::syscall(libc::SYS_listen, fd, real::backlog(fd, backlog)) })
+    })
+}
+
+/// shutdown(2), which the kernels do not let stop a listener.
+#[unsafe(no_mangle)]
+pub extern "C" fn shutdown(fd: c_int, how: c_int) -> c_int {
+    guard(|| {
+        if real::shutting_down(fd)? {
+            // SAFETY: no pointer.
+            check(unsafe { libc::syscall(libc::SYS_shutdown, fd, how) })
+        } else {
+            Ok(0)
+        }
+    })
+}
+
 /// connect(2), of which the model has to know.
 ///
 /// # Safety
@@ -346,9 +378,8 @@ pub unsafe extern "C" fn kevent(
 pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
     guard(|| {
         // SAFETY: the caller answers for its pointer.
-        let done = check(unsafe { libc::syscall(libc::SYS_connect, fd, address, length) })?;
-        real::connected(fd);
-        Ok(done)
+        let done = check(unsafe { libc::syscall(libc::SYS_connect, fd, address, length) });
+        real::connected(fd, done)
     })
 }
 

@@ -19,15 +19,15 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
 
 use libc::{
-    EBADF, ECONNABORTED, EEXIST, EINVAL, ELOOP, EMFILE, ENFILE, ENOMEM, EPERM, EPOLL_CTL_ADD, EPOLL_CTL_DEL,
-    EPOLL_CTL_MOD, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EWOULDBLOCK, POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLOUT,
-    POLLPRI, POLLRDHUP, pollfd,
+    EAGAIN, EBADF, ECONNABORTED, ECONNREFUSED, EEXIST, EINVAL, ELOOP, EMFILE, ENFILE, ENOMEM, ENOTCONN, EPERM,
+    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EWOULDBLOCK, POLLERR, POLLHUP,
+    POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDHUP, pollfd,
 };
 
 use crate::ffi;
 use crate::kevent::{Errno, Kevent};
 use crate::model::{Direction, KnoteId, Look, Model, QueueId, SourceId, Sources, Target};
-use crate::profile::Kernel;
+use crate::profile::{Backlog, Kernel, Profile, Shutdown};
 
 /// Tokens of an epoll that are no knote's: those are above `u32::MAX`.
 const KICK: u64 = 0;
@@ -250,7 +250,9 @@ pub(crate) fn accept(
     if let Ok(conn) = outcome {
         if ffi::tcp_info(conn).is_some_and(|info| info.tcpi_state == TCP_CLOSE) {
             if profile.reset_is_handed_out {
-                clear();
+                if ffi::is_ipv6(conn) {
+                    clear();
+                }
             } else {
                 let _ = ffi::close_fd(conn);
                 outcome = Err(Errno(ECONNABORTED));
@@ -267,7 +269,7 @@ pub(crate) fn accept(
 /// poll(2). XNU looks with filters, so it finds nothing where no event is asked for, not even that the number is closed; and
 /// where there is no filter, it says that the number is closed.
 pub(crate) fn poll(entries: &mut [pollfd], timeout: Option<u64>) -> Result<i32, Errno> {
-    if with(|_| ()).is_none() || kernel().profile().poll_finds_closed {
+    if profile().is_none_or(|profile| profile.poll_finds_closed) {
         return ffi::poll_all(entries, timeout);
     }
     let is_asked = |entry: &pollfd| entry.events & (POLLIN | POLLPRI | POLLOUT) != 0;
@@ -325,9 +327,51 @@ pub(crate) fn table_size() -> usize {
     size.min(usize::try_from(ffi::descriptor_limit()).unwrap_or(0)).max(needed)
 }
 
-/// A connect(2) of `fd` has succeeded at once, as those of unix sockets do. The kernels post the socket then; Linux has no
-/// wake-up for the side that connects.
-pub(crate) fn connected(fd: i32) {
+/// The kernel whose semantics this process has, once it has made a queue.
+fn profile() -> Option<Profile> {
+    with(|_| kernel().profile())
+}
+
+/// What to give to Linux's listen(2), which lets one more connection wait than it is told. The cap is imitated for unix
+/// sockets only: a TCP client beyond it waits for seconds in Linux's own way, which says nothing about the other kernels.
+pub(crate) fn backlog(fd: i32, asked: i32) -> i32 {
+    const SOMAXCONN: i32 = 128;
+    let Some(profile) = profile() else { return asked };
+    // A negative one is the most, as it is for Linux.
+    let backlog = match u32::try_from(asked) {
+        Ok(0) if profile.backlog == Backlog::Total => SOMAXCONN,
+        Ok(asked) => asked.min(SOMAXCONN as u32) as i32,
+        Err(_) => SOMAXCONN,
+    };
+    match profile.backlog {
+        _ if !ffi::is_unix(fd) => asked.max(backlog),
+        Backlog::Total => backlog - 1,
+        Backlog::CompleteOneAndAHalf | Backlog::TotalOneAndAHalf => 3 * backlog / 2,
+        Backlog::TotalThree => 3 * backlog,
+    }
+}
+
+/// Before shutdown(2) of `fd`: whether Linux is to do it. There a listener stops listening. FreeBSD's abort of the next
+/// accept() is not imitated.
+pub(crate) fn shutting_down(fd: i32) -> Result<bool, Errno> {
+    match profile() {
+        Some(profile) if ffi::socket_option(fd, libc::SO_ACCEPTCONN) == Some(1) => match profile.shutdown {
+            Shutdown::Refused => Err(Errno(ENOTCONN)),
+            Shutdown::AbortsOne | Shutdown::Ignored => Ok(false),
+        },
+        _ => Ok(true),
+    }
+}
+
+/// What a connect(2) of `fd` gives. Where it has succeeded at once, as those of unix sockets do, the kernels post the socket;
+/// Linux has no wake-up for the side that connects. Where a unix socket's backlog is full, the kernels refuse the connection;
+/// Linux has it try again.
+pub(crate) fn connected(fd: i32, done: Result<i32, Errno>) -> Result<i32, Errno> {
+    match done {
+        Err(Errno(EAGAIN)) if profile().is_some() => return Err(Errno(ECONNREFUSED)),
+        Err(error) => return Err(error),
+        Ok(_) => {}
+    }
     with(|real| {
         if let Some(source) = identity(fd).and_then(|(key, _)| real.files.by_key.get(&key).copied()) {
             for direction in [Direction::Read, Direction::Write] {
@@ -336,6 +380,7 @@ pub(crate) fn connected(fd: i32) {
             real.sync();
         }
     });
+    done
 }
 
 /// XNU's accept() with no descriptor left: it takes a connection first, if there is one, and then closes it.
