@@ -15,7 +15,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
 
 use libc::{
@@ -66,6 +66,8 @@ static GENERATION: AtomicUsize = AtomicUsize::new(0);
 static STATES: [Mutex<Option<Real>>; 8] = [const { Mutex::new(None) }; 8];
 /// The process whose state it is; 0 before its first kqueue(). Not that of a child made by a bare clone().
 static OWNER: AtomicI32 = AtomicI32::new(0);
+/// This process, or one that it was forked from, has made a queue. It goes on to have the kernel's accept(2) and the like.
+static IS_USED: AtomicBool = AtomicBool::new(false);
 /// Every descriptor of the emulation, plus one. For the child of a fork, where no lock may be taken.
 static OWN: [AtomicI32; 512] = [const { AtomicI32::new(0) }; 512];
 
@@ -147,6 +149,7 @@ pub(crate) fn kqueue() -> Result<i32, Errno> {
         },
     };
     OWNER.store(ffi::pid(), Ordering::Relaxed);
+    IS_USED.store(true, Ordering::Relaxed);
     // A number that is known already was closed behind the emulation's back.
     real.close_queue(epoll);
     let added = ffi::epoll_ctl(epoll, EPOLL_CTL_ADD, real.files.readable, 0, KICK);
@@ -239,8 +242,8 @@ pub(crate) fn accept(
     clear: impl Fn(),
 ) -> Result<i32, Errno> {
     // What has arrived so far was posted before anything is taken.
-    let Some(key) = with(|real| real.harvest_listener(fd)) else { return take(flags.unwrap_or(0)) };
-    let profile = kernel().profile();
+    let key = with(|real| real.harvest_listener(fd)).flatten();
+    let Some(profile) = profile() else { return take(flags.unwrap_or(0)) };
     let inherits = profile.nonblock_inherited && ffi::is_nonblocking(fd);
     let flags = flags.unwrap_or(if inherits { libc::SOCK_NONBLOCK } else { 0 });
     let (mut outcome, mut dequeued) = match take(flags) {
@@ -327,9 +330,9 @@ pub(crate) fn table_size() -> usize {
     size.min(usize::try_from(ffi::descriptor_limit()).unwrap_or(0)).max(needed)
 }
 
-/// The kernel whose semantics this process has, once it has made a queue.
+/// The semantics that this process has, once it is one with queues.
 fn profile() -> Option<Profile> {
-    with(|_| kernel().profile())
+    IS_USED.load(Ordering::Relaxed).then(|| kernel().profile())
 }
 
 /// What to give to Linux's listen(2), which lets one more connection wait than it is told. The cap is imitated for unix

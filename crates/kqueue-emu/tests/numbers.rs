@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::{NOW, Queue, WAIT, fcntl, kevent, unix_connect, unix_listener, while_waiting};
+use common::{NOW, Queue, WAIT, fcntl, kevent, last_error, unix_connect, unix_listener, while_waiting};
 use kqueue_emu::kevent::*;
 use kqueue_emu::{Kernel, set_kernel};
 use libc::{EBADF, EMFILE, EWOULDBLOCK};
@@ -159,6 +159,98 @@ fn queue_does_not_survive_fork_nor_exec() {
     assert_eq!(status, 0);
     let _client = unix_connect(&listener);
     assert!(queue.fires(), "the parent's is as before");
+}
+
+/// Runs `action` in a forked child, and fails unless it returns true there.
+fn in_child(action: impl FnOnce() -> bool) {
+    // SAFETY: the action calls nothing that another thread's lock could stop, and the child ends with _exit.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        set_kernel(Some(XNU));
+        let status = i32::from(!action());
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(status) };
+    }
+    let mut status = -1;
+    // SAFETY: `status` is an int to write to.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_eq!(status, 0);
+}
+
+/// kevent() without memory from the heap: how many events there are.
+fn count_events(kq: RawFd, change: Option<Kevent>) -> Result<i32, Errno> {
+    let mut events = [Kevent::default(); 8];
+    let time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let changes = change.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: one change or none; eight events; a timespec that lives through the call.
+    let count = unsafe { kqueue_emu::kevent(kq, changes, i32::from(change.is_some()), events.as_mut_ptr(), 8, &time) };
+    if count < 0 { Err(last_error()) } else { Ok(count) }
+}
+
+#[test]
+fn nothing_that_a_forked_child_does_changes_the_parents_queues() {
+    let _alone = alone();
+    for kernel in Kernel::ALL {
+        let (outer, inner, listener) = (Queue::new(kernel), Queue::new(kernel), unix_listener());
+        let (reader, writer) = std::io::pipe().unwrap();
+        outer.change(&inner, EVFILT_READ, EV_ADD | EV_CLEAR).unwrap();
+        inner.change(&listener, EVFILT_READ, EV_ADD | EV_DISPATCH).unwrap();
+        inner.change(&writer, EVFILT_WRITE, EV_ADD | EV_CLEAR).unwrap();
+        inner.exchange(&[Kevent::new(1, EVFILT_TIMER, EV_ADD).with_data(1)], 0, NOW).unwrap();
+        let (number, watched) = (inner.as_raw_fd(), listener.as_raw_fd());
+        let on = |flags| Some(Kevent::new(watched as usize, EVFILT_READ, flags));
+        let dead = || {
+            [outer.as_raw_fd(), number].into_iter().all(|kq| {
+                let calls = [None, on(EV_ADD), on(EV_DELETE), on(EV_DISABLE)];
+                calls.into_iter().all(|change| count_events(kq, change) == Err(Errno(EBADF)))
+            })
+        };
+        in_child(dead);
+        in_child(|| {
+            // SAFETY: no pointer; in the child nothing of all this is used again.
+            unsafe {
+                for fd in [watched, number, writer.as_raw_fd()] {
+                    libc::close(fd);
+                }
+                // The numbers are free for other files, which are no queues.
+                libc::dup2(reader.as_raw_fd(), number) == number
+                    && dead()
+                    && libc::close(number) == 0
+                    && libc::close_range(3, u32::MAX, 0) == 0
+                    && dead()
+            }
+        });
+        in_child(|| {
+            // A queue of its own, most likely under the number of the parent's, on the same files.
+            let own = kqueue_emu::kqueue();
+            let added = count_events(own, on(EV_ADD)) == Ok(0) && count_events(own, on(EV_DELETE)) == Ok(0);
+            // SAFETY: no pointer; the descriptors are the child's.
+            added && unsafe { libc::close(own) == 0 && libc::close(watched) == 0 }
+        });
+        let _client = unix_connect(&listener);
+        let mut found = Vec::new();
+        while found.len() < 3 {
+            assert!(!outer.wait().is_empty(), "{kernel:?}");
+            found.extend(inner.events().iter().map(|event| event.filter));
+            found.sort_unstable();
+            found.dedup();
+        }
+        assert_eq!(found, [EVFILT_TIMER, EVFILT_WRITE, EVFILT_READ], "{kernel:?}");
+        inner.change(&listener, EVFILT_READ, EV_DELETE).unwrap();
+        inner.change(&writer, EVFILT_WRITE, EV_DELETE).unwrap();
+    }
+}
+
+#[test]
+fn forked_child_accepts_as_its_parent_does() {
+    let _alone = alone();
+    let (_queue, listener) = (Queue::new(XNU), unix_listener());
+    let _client = unix_connect(&listener);
+    in_child(|| {
+        // SAFETY: no address is asked for.
+        let conn = unsafe { libc::accept(listener.as_raw_fd(), std::ptr::null_mut(), std::ptr::null_mut()) };
+        conn >= 0 && fcntl(conn, libc::F_GETFL).is_some_and(|flags| flags & libc::O_NONBLOCK != 0)
+    });
 }
 
 #[test]
