@@ -24,16 +24,18 @@ const NUMBERS: usize = 10_240;
 /// How many descriptors are left alone if there are other threads: what they may open between the count and an `accept`.
 const MARGIN: usize = 16;
 
-/// As many connections as a batch takes by default; there is no use in knowing of more room.
+/// As many connections as a batch takes by default.
 const BATCH: usize = 64;
 
-/// If each of so many threads can have a batch, it does not matter how many threads there are.
+/// What is enough for so many threads needs no count of those that there are.
 const MANY_THREADS: usize = 16;
 
 /// How many connections can be accepted before room must be looked for again.
 #[derive(Debug, Default)]
 pub struct Room {
     known: usize,
+    /// It was counted since it was last forgotten.
+    is_counted: bool,
     /// Kept, since at the highest limits it is 80 KiB.
     open: Vec<os::proc_fdinfo>,
 }
@@ -41,7 +43,7 @@ pub struct Room {
 impl Room {
     /// Forgets what was known. Needed whenever code of others has run on this thread, since it may have opened files.
     pub fn forget(&mut self) {
-        self.known = 0;
+        (self.known, self.is_counted) = (0, false);
     }
 
     /// Takes the room for one connection.
@@ -61,12 +63,13 @@ impl Room {
 
     /// How many descriptors this thread may open. `None` where the system does not tell.
     fn count(&mut self) -> Option<usize> {
+        let was_counted = mem::replace(&mut self.is_counted, true);
         // SAFETY: it takes no argument. Unlike the limit of getrlimit(2) it is what the kernel compares with.
         let limit = usize::try_from(unsafe { libc::getdtablesize() }).ok()?.min(NUMBERS);
-        if is_plenty(limit) {
+        if share_of_many(limit) >= BATCH {
             // The table has as many numbers as it needed once. Those beyond are free, and this does not walk it.
             let beyond = limit.saturating_sub(list(&mut [])?);
-            if is_plenty(beyond) {
+            if share_of_many(beyond) >= BATCH {
                 return Some(BATCH);
             }
         }
@@ -74,9 +77,11 @@ impl Room {
         let count = list(&mut self.open)?;
         // The limit may have been lowered below what was open.
         let below = |info: &&os::proc_fdinfo| usize::try_from(info.proc_fd).is_ok_and(|fd| fd < limit);
-        let room = limit - self.open[..count].iter().filter(below).count();
-        if is_plenty(room) {
-            return Some(BATCH);
+        let room = limit - self.open.get(..count)?.iter().filter(below).count();
+        let share = share_of_many(room);
+        // Most batches are small, and end before they need more.
+        if share >= BATCH || share > 0 && !was_counted {
+            return Some(share);
         }
         match threads()? {
             1 => Some(room),
@@ -85,9 +90,9 @@ impl Room {
     }
 }
 
-/// Whether there is room for a batch on each of many threads.
-fn is_plenty(room: usize) -> bool {
-    room >= MARGIN + MANY_THREADS * BATCH
+/// What each of many threads may open.
+fn share_of_many(room: usize) -> usize {
+    room.saturating_sub(MARGIN) / MANY_THREADS
 }
 
 /// The open descriptors of this process: how many were written. With no space to write to, how much would do.
