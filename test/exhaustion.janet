@@ -164,6 +164,26 @@
     (t/wait-until "all answers" |(= 8 (length (answered clients))))
     (release clients)))
 
+(t/test "while another thread opens and closes files no client is lost"
+  (each limit [64 200]
+    (with [server (t/start-limited
+                    limit "-e"
+                    (t/source
+                      '[(import kqnet)
+                        (defn come-and-go [_]
+                          (forever
+                            (def files (seq [_ :range [0 8] :let [file (file/open "/dev/null")] :when file] file))
+                            (each file files (:close file))))
+                        (ev/thread come-and-go nil :n)
+                        (def listener
+                          (kqnet/server "127.0.0.1" 0 (fn [conn]
+                                                        (defer (:close conn)
+                                                          (:write conn "held\n")
+                                                          (while (:read conn 100))))))
+                        (print (last (net/localname listener)))
+                        (flush)]))]
+      (all-held (:port server) many))))
+
 (t/test "a limit of connections below that of descriptors keeps a server from starving"
   (with [server (start few "server" ":max-connections" "10")]
     (def port (:port server))

@@ -1,8 +1,12 @@
 /* Preloaded into a server on the emulated kqueue: counts the calls that would be system calls on a kernel with kqueue,
  * and writes them to $KQNET_CALLS when it ends. What the emulation itself calls does not count. */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <dlfcn.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -15,7 +19,7 @@ struct kevent;
 enum { KEVENT, ACCEPT, FCNTL, READ, WRITE, CLOSE, OTHER, KINDS };
 static const char *const names[KINDS] = {"kevent", "accept", "fcntl", "read", "write", "close", "other"};
 static long counts[KINDS];
-/* The emulation has a thread of its own; Janet's loop runs on the first. */
+/* Of the first thread, where Janet's loop runs. */
 static __thread int counting;
 
 __attribute__((constructor)) static void start(void) { counting = 1; }
@@ -71,6 +75,14 @@ ssize_t send(int fd, const void *data, size_t size, int flags) { PASS(WRITE, ssi
 int close(int fd) { PASS(CLOSE, int, close, fd); }
 
 int getrlimit(__rlimit_resource_t resource, struct rlimit *limit) { PASS(OTHER, int, getrlimit, resource, limit); }
+
+int getdtablesize(void) { PASS(OTHER, int, getdtablesize); }
+
+int poll(struct pollfd *entries, nfds_t count, int timeout) { PASS(OTHER, int, poll, entries, count, timeout); }
+
+int proc_pidinfo(int process, int flavor, uint64_t argument, void *buffer, int size) {
+    PASS(OTHER, int, proc_pidinfo, process, flavor, argument, buffer, size);
+}
 
 int setsockopt(int fd, int level, int name, const void *value, socklen_t length) {
     PASS(OTHER, int, setsockopt, fd, level, name, value, length);

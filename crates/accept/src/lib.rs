@@ -10,6 +10,7 @@ pub mod check;
 pub mod engine;
 pub mod errno;
 pub mod queue;
+mod room;
 pub mod signals;
 pub mod socket;
 mod sys;

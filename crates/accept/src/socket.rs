@@ -435,50 +435,6 @@ pub fn accept(listener: RawFd) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
-/// Whether there must be room for a connection before it is accepted.
-pub const ROOM_MUST_BE_KNOWN: bool = cfg!(any(target_vendor = "apple", feature = "emulated-kqueue"));
-
-/// How many of the highest numbers that a descriptor may have are looked at.
-const WINDOW: RawFd = 64;
-
-/// Counts free descriptors, as far as one call can: those with the highest numbers. There may be more.
-///
-/// # Errors
-/// Those of getrlimit(2) and poll(2).
-pub fn count_room() -> Result<usize, Errno> {
-    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
-    syscall!(getrlimit(libc::RLIMIT_NOFILE, limit.as_mut_ptr()))?;
-    // SAFETY: getrlimit has filled it.
-    let limit = unsafe { limit.assume_init() }.rlim_cur;
-    // What macOS allows whatever the limit is; a number beyond what is allowed would look free.
-    let end = RawFd::try_from(limit).map_or(10_240, |limit| limit.min(10_240));
-    let mut window: Vec<_> =
-        ((end - WINDOW).max(0)..end).map(|fd| libc::pollfd { fd, events: 0, revents: 0 }).collect();
-    syscall!(poll(window.as_mut_ptr(), window.len() as libc::nfds_t, 0))?;
-    Ok(window.iter().filter(|one| one.revents & libc::POLLNVAL != 0).count())
-}
-
-/// Finds out whether there is room for another descriptor, for systems where [`ROOM_MUST_BE_KNOWN`].
-///
-/// XNU takes a connection from the backlog before it looks for a descriptor, and closes the connection when there is
-/// none. The numbers that were handed out tell nothing: the lowest may be free, and be the last.
-///
-/// # Errors
-/// EMFILE where there is none and a connection waits, EAGAIN where there is neither.
-pub fn check_room(listener: RawFd) -> Result<(), Errno> {
-    match syscall!(fcntl(listener, libc::F_DUPFD_CLOEXEC, 0)) {
-        Ok(probe) => {
-            // SAFETY: the kernel has just given this descriptor to us alone; dropping it closes it.
-            drop(unsafe { OwnedFd::from_raw_fd(probe) });
-            Ok(())
-        }
-        Err(errno) => {
-            let mut poll = libc::pollfd { fd: listener, events: libc::POLLIN, revents: 0 };
-            Err(if syscall!(poll(&mut poll, 1, 0)) == Ok(0) { Errno(libc::EAGAIN) } else { errno })
-        }
-    }
-}
-
 /// Reads what a connection has, without blocking: nothing where nothing has come, 0 at the end.
 ///
 /// # Errors

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::engine::{Arm, Kernel, Token};
 use crate::errno::Errno;
 use crate::queue::Queue;
+use crate::room::Room;
 use crate::socket;
 
 /// The system that the program runs on.
@@ -13,8 +14,7 @@ use crate::socket;
 pub struct System {
     queue: Queue,
     start: Instant,
-    /// How many connections there is room for, as far as this batch knows.
-    room: usize,
+    room: Room,
 }
 
 impl System {
@@ -24,7 +24,7 @@ impl System {
     /// EMFILE, ENFILE, ENOMEM.
     pub fn new() -> Result<(Self, OwnedFd), Errno> {
         let (queue, fd) = Queue::new()?;
-        Ok((Self { queue, start: Instant::now(), room: 0 }, fd))
+        Ok((Self { queue, start: Instant::now(), room: Room::default() }, fd))
     }
 }
 
@@ -48,20 +48,11 @@ impl Kernel for System {
     }
 
     fn begin(&mut self) {
-        self.room = 0;
+        self.room.forget();
     }
 
     fn accept(&mut self, listener: RawFd) -> Result<OwnedFd, Errno> {
-        if socket::ROOM_MUST_BE_KNOWN {
-            if self.room == 0 {
-                // Half of it is left to other threads, which open descriptors too.
-                self.room = socket::count_room().unwrap_or(0) / 2;
-            }
-            match self.room.checked_sub(1) {
-                Some(left) => self.room = left,
-                None => socket::check_room(listener)?,
-            }
-        }
+        self.room.take(listener)?;
         socket::accept(listener)
     }
 

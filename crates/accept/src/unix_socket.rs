@@ -97,6 +97,10 @@ pub(crate) fn bind(fd: RawFd, address: &UnixAddress, mode: Option<u32>) -> Resul
     let path = as_path(address.path());
     // Kernels make the file first, and then connect the socket with it. Who asks in between finds a dead server's file.
     let _lock = lock_folder(path, LOCK_ATTEMPTS);
+    // XNU's bind(2) follows a link that leads nowhere, and makes the file there.
+    if path.is_symlink() {
+        return Err(Errno(libc::EADDRINUSE));
+    }
     match bind_with_mode(fd, address, mode) {
         Err(Errno(libc::EADDRINUSE)) => {
             let metadata = fs::symlink_metadata(path).ok().filter(|metadata| metadata.file_type().is_socket());

@@ -81,7 +81,7 @@ impl Kernel for SimKernel {
 
     fn accept(&mut self, listener: RawFd) -> Result<(Fd, Conn), Errno> {
         let mut sim = self.sim.borrow_mut();
-        // What socket::Headroom finds out before accepting.
+        // What System finds out before it accepts.
         if sim.headroom() == 0 {
             return Err(Errno(libc::EMFILE));
         }
@@ -264,6 +264,7 @@ enum Happening {
     Close { listener: usize },
     CloseByCore { listener: usize },
     Collect,
+    Shutdown { listener: usize },
     Listen,
     Room(usize),
     End,
@@ -285,8 +286,9 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => (index.clone(), waiter).prop_map(|(listener, waiter)| Wait { listener, waiter }),
         1 => index.clone().prop_map(|listener| Leave { listener }),
         1 => index.clone().prop_map(|listener| Close { listener }),
-        1 => index.prop_map(|listener| CloseByCore { listener }),
+        1 => index.clone().prop_map(|listener| CloseByCore { listener }),
         1 => Just(Collect),
+        1 => index.prop_map(|listener| Shutdown { listener }),
         1 => Just(Listen),
         1 => (0..12usize).prop_map(Room),
         3 => Just(End),
@@ -348,6 +350,12 @@ fn happen(vm: &mut Vm, limits: Limits, happening: &Happening) {
             }
         }
         Happening::Collect => vm.collect(),
+        Happening::Shutdown { listener } => {
+            if let Some((fd, ..)) = vm.nth(listener) {
+                // Refused on XNU.
+                let _ = vm.sim.borrow_mut().shutdown_read(fd);
+            }
+        }
         Happening::Listen => vm.listen(limits),
         Happening::Room(room) => {
             let mut sim = vm.sim.borrow_mut();
@@ -454,5 +462,29 @@ fn a_naive_policy_stalls_on_xnu_and_nowhere_else() {
     for kernel in System::ALL {
         let expected = if kernel == System::Xnu { 38 } else { 0 };
         assert_eq!(naive(kernel), expected, "{}", kernel.name());
+    }
+}
+
+#[test]
+fn a_want_of_files_in_the_system_is_counted_and_costs_a_connection_on_xnu_only() {
+    for kernel in System::ALL {
+        let mut vm = Vm::new(kernel.profile());
+        vm.listen(Limits::default());
+        let (fd, token) = vm.nth(0).expect("a listener");
+        vm.wait(fd, token, Waiter::Loop);
+        for _ in 0..3 {
+            vm.sim.borrow_mut().connect(fd).expect("the backlog has room");
+        }
+        vm.sim.borrow_mut().fail_accept(fd, kqueue_emu::kevent::Errno(libc::ENFILE));
+        vm.turns();
+        let stats = vm.engine.stats(token).expect("known");
+        assert_eq!(stats.errors, [(Errno(libc::ENFILE), 1)], "{kernel:?}");
+        assert_eq!(stats.paused_error.count, 1, "{kernel:?}");
+        vm.advance(60);
+        vm.turns();
+        let sim = vm.sim.borrow();
+        let killed = sim.conns().filter(|(_, state)| *state == State::Killed).count();
+        assert_eq!(killed, usize::from(kernel == System::Xnu), "{kernel:?}");
+        assert_eq!(vm.taker.taken.len(), 3 - killed, "{kernel:?}");
     }
 }

@@ -136,6 +136,8 @@ fn a_quiet_queue_is_not_readable_and_an_arrival_makes_it_so() {
     let _first = connect(&name, 1);
     assert!(readable(vm.queue.as_raw_fd(), 20_000));
     vm.run();
+    // NetBSD wakes once more, for the connection that was taken.
+    vm.run();
     assert!(!vm.is_readable());
     let _second = connect(&name, 1);
     vm.run_until(2);

@@ -149,8 +149,13 @@ impl Recipe {
         if self.emulation.is_some() {
             self.place_emulation(new)?;
             emulation::write_starters(&bin)?;
-            // A module finds kqueue() there too, so that it and its host share one instance.
-            command.arg("-L").arg(&lib).args(["-Wl,--no-as-needed", "-lkqueue_emu", "-Wl,-rpath,$ORIGIN/../lib"]);
+            // A module finds kqueue() there too, so that it and its host share one instance. By RPATH, not RUNPATH: cargo run
+            // sets LD_LIBRARY_PATH to where it may have left another build of the library.
+            command.arg("-L").arg(&lib).args([
+                "-Wl,--no-as-needed",
+                "-lkqueue_emu",
+                "-Wl,--disable-new-dtags,-rpath,$ORIGIN/../lib",
+            ]);
         }
         let out = command.output().map_err(|e| format!("cannot run the C compiler {}: {e}", self.cc))?;
         if !out.status.success() {

@@ -1,8 +1,8 @@
 //! Everything unsafe: the system calls that the emulation makes, and the C symbols that it exports.
 //!
-//! The exported `close`, `dup2`, `dup3`, `close_range`, `connect`, `accept` and `accept4` stand before libc's in any program that
-//! links this library, and make the system call themselves. Until the process has called `kqueue()` they do nothing
-//! more. The system calls here never go through those names, which may be the exported ones.
+//! The exported `close`, `dup2`, `dup3`, `close_range`, `listen`, `connect`, `accept`, `accept4`, `shutdown` and `poll` stand before
+//! libc's in any program that links this library, and make the system call themselves. Until the process has called `kqueue()` they do
+//! nothing more. The system calls here never go through those names, which may be the exported ones.
 
 use std::ffi::{c_int, c_long, c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -62,22 +62,40 @@ pub(crate) fn epoll_take(epoll: c_int, tokens: &mut [u64; 64]) -> usize {
     count
 }
 
+/// poll(2) itself, for so many nanoseconds or for ever.
+pub(crate) fn poll_all(entries: &mut [pollfd], nanoseconds: Option<u64>) -> Result<c_int, Errno> {
+    let timeout =
+        nanoseconds.map(|n| timespec { tv_sec: (n / 1_000_000_000) as i64, tv_nsec: (n % 1_000_000_000) as c_long });
+    let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: the entries are as many as said; `timeout` is null or a timespec that lives through the call; no signal
+    // mask.
+    check(unsafe { libc::ppoll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, timeout, ptr::null()) }.into())
+}
+
 /// poll(2) of one descriptor without waiting.
-pub(crate) fn poll(fd: c_int, events: i16) -> i16 {
-    let mut entry = pollfd { fd, events, revents: 0 };
-    // SAFETY: one pollfd.
-    unsafe { libc::poll(&mut entry, 1, 0) };
-    entry.revents
+pub(crate) fn poll_one(fd: c_int, events: i16) -> i16 {
+    let mut entry = [pollfd { fd, events, revents: 0 }];
+    // An error leaves the entry empty.
+    let _ = poll_all(&mut entry, Some(0));
+    entry[0].revents
 }
 
 /// Waits until `fd` is readable, for so many nanoseconds or for ever. Takes nothing from an epoll.
 pub(crate) fn wait_readable(fd: c_int, nanoseconds: Option<u64>) -> Result<(), Errno> {
-    let mut entry = pollfd { fd, events: libc::POLLIN, revents: 0 };
-    let timeout =
-        nanoseconds.map(|n| timespec { tv_sec: (n / 1_000_000_000) as i64, tv_nsec: (n % 1_000_000_000) as c_long });
-    let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
-    // SAFETY: one pollfd; `timeout` is null or a timespec that lives through the call; no signal mask.
-    check(unsafe { libc::ppoll(&mut entry, 1, timeout, ptr::null()) }.into()).map(drop)
+    poll_all(&mut [pollfd { fd, events: libc::POLLIN, revents: 0 }], nanoseconds).map(drop)
+}
+
+/// How many threads this process has. Needs no descriptor.
+pub(crate) fn threads() -> usize {
+    let mut stat = mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: a path that ends with NUL, and room for a stat to write to.
+    if unsafe { libc::stat(c"/proc/self/task".as_ptr(), stat.as_mut_ptr()) } < 0 {
+        return usize::MAX;
+    }
+    // SAFETY: stat has succeeded, so it has filled it in.
+    let stat = unsafe { stat.assume_init() };
+    // Beside one link for each of them the folder has its own two.
+    usize::try_from(stat.st_nlink).unwrap_or(usize::MAX).saturating_sub(2).max(1)
 }
 
 /// A descriptor that is always readable.
@@ -191,6 +209,16 @@ pub(crate) fn unsent(fd: c_int) -> usize {
 pub(crate) fn pipe_size(fd: c_int) -> usize {
     // SAFETY: no pointer.
     usize::try_from(unsafe { libc::fcntl(fd, libc::F_GETPIPE_SZ) }).unwrap_or(0)
+}
+
+/// Whether it is a socket of IPv6.
+pub(crate) fn is_ipv6(fd: c_int) -> bool {
+    socket_option(fd, libc::SO_DOMAIN) == Some(libc::AF_INET6)
+}
+
+/// Whether it is a unix socket.
+pub(crate) fn is_unix(fd: c_int) -> bool {
+    socket_option(fd, libc::SO_DOMAIN) == Some(libc::AF_UNIX)
 }
 
 /// An integer option of a socket.
@@ -320,6 +348,28 @@ pub unsafe extern "C" fn kevent(
     })
 }
 
+/// listen(2), with the backlog that the kernel makes of it.
+#[unsafe(no_mangle)]
+pub extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
+    guard(|| {
+        // SAFETY: no pointer.
+        check(unsafe { libc::syscall(libc::SYS_listen, fd, real::backlog(fd, backlog)) })
+    })
+}
+
+/// shutdown(2), which the kernels do not let stop a listener.
+#[unsafe(no_mangle)]
+pub extern "C" fn shutdown(fd: c_int, how: c_int) -> c_int {
+    guard(|| {
+        if real::shutting_down(fd)? {
+            // SAFETY: no pointer.
+            check(unsafe { libc::syscall(libc::SYS_shutdown, fd, how) })
+        } else {
+            Ok(0)
+        }
+    })
+}
+
 /// connect(2), of which the model has to know.
 ///
 /// # Safety
@@ -328,9 +378,8 @@ pub unsafe extern "C" fn kevent(
 pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, length: socklen_t) -> c_int {
     guard(|| {
         // SAFETY: the caller answers for its pointer.
-        let done = check(unsafe { libc::syscall(libc::SYS_connect, fd, address, length) })?;
-        real::connected(fd);
-        Ok(done)
+        let done = check(unsafe { libc::syscall(libc::SYS_connect, fd, address, length) });
+        real::connected(fd, done)
     })
 }
 
@@ -376,6 +425,79 @@ pub extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_in
         // SAFETY: no pointer.
         check(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) })
     })
+}
+
+/// poll(2), which on XNU finds less.
+///
+/// # Safety
+/// As poll(2): `entries` points to `count` pollfds.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn poll(entries: *mut pollfd, count: libc::nfds_t, milliseconds: c_int) -> c_int {
+    guard(|| {
+        if entries.is_null() && count > 0 {
+            return Err(Errno(EFAULT));
+        }
+        let entries: &mut [pollfd] = match count as usize {
+            0 => &mut [],
+            // SAFETY: not null, and the caller has passed so many.
+            count => unsafe { slice::from_raw_parts_mut(entries, count) },
+        };
+        real::poll(entries, u64::try_from(milliseconds).ok().map(|milliseconds| milliseconds * 1_000_000))
+    })
+}
+
+/// proc_pidinfo(3) of macOS: for this process, and of what it tells, PROC_PIDLISTFDS, and the number of threads in
+/// PROC_PIDTASKINFO.
+///
+/// # Safety
+/// `buffer` is null, or has room for `size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn proc_pidinfo(
+    id: c_int,
+    flavor: c_int,
+    _argument: u64,
+    buffer: *mut c_void,
+    size: c_int,
+) -> c_int {
+    let result = guard(|| {
+        if id != pid() {
+            return Err(Errno(libc::ESRCH));
+        }
+        let room = usize::try_from(size).map_err(|_| Errno(EINVAL))?;
+        match (flavor, buffer.is_null()) {
+            // Of a descriptor: its number, and what it is.
+            (PROC_PIDLISTFDS, true) => Ok((real::table_size() + 20) as c_int * 8),
+            (PROC_PIDLISTFDS, false) => {
+                let open = real::open_numbers();
+                let fit = open.len().min(room / 8);
+                for (index, fd) in open[..fit].iter().enumerate() {
+                    // SAFETY: so many pairs of integers fit in the buffer.
+                    unsafe { buffer.cast::<[c_int; 2]>().add(index).write_unaligned([*fd, 0]) };
+                }
+                Ok(fit as c_int * 8)
+            }
+            (PROC_PIDTASKINFO, false) if room >= size_of::<TaskInfo>() => {
+                let mut info = TaskInfo { sizes_and_times: [0; 6], counts: [0; 12] };
+                info.counts[9] = c_int::try_from(threads()).unwrap_or(c_int::MAX);
+                // SAFETY: there is room for one.
+                unsafe { buffer.cast::<TaskInfo>().write_unaligned(info) };
+                Ok(size_of::<TaskInfo>() as c_int)
+            }
+            _ => Err(Errno(EINVAL)),
+        }
+    });
+    // libproc's errors are no -1.
+    result.max(0)
+}
+
+const PROC_PIDLISTFDS: c_int = 1;
+const PROC_PIDTASKINFO: c_int = 4;
+
+/// `struct proc_taskinfo`; the tenth of its counts is that of threads.
+#[repr(C)]
+struct TaskInfo {
+    sizes_and_times: [u64; 6],
+    counts: [c_int; 12],
 }
 
 /// accept(2), with the O_NONBLOCK of the listener where the kernel inherits it.

@@ -64,8 +64,8 @@ pub enum Look {
         complete: usize,
         /// Connections whose handshake is under way.
         half_open: usize,
-        /// After `shutdown(SHUT_RD)`.
-        read_shut: bool,
+        /// The next `accept()` gives an error that is waiting, after `shutdown(SHUT_RD)`.
+        aborted: bool,
     },
     /// Anything else.
     Stream {
@@ -198,6 +198,8 @@ struct Queue {
     /// Knotes of other queues that watch this one.
     watchers: Vec<KnoteId>,
     task_scheduled: bool,
+    /// How high it stands above queues that it watches; 0 where it has nothing to do with others.
+    level: u32,
     dirty: bool,
 }
 
@@ -242,6 +244,7 @@ impl Model {
             ready: VecDeque::new(),
             watchers: Vec::new(),
             task_scheduled: false,
+            level: 0,
             dirty: false,
         }))
     }
@@ -280,6 +283,13 @@ impl Model {
         for change in changes {
             let mut change = *change;
             change.flags &= !EV_SYSFLAGS;
+            if profile.overrules {
+                for (overruling, overruled) in [(EV_DELETE, EV_ADD), (EV_DISABLE, EV_ENABLE)] {
+                    if change.flags & overruling != 0 {
+                        change.flags &= !overruled;
+                    }
+                }
+            }
             let error = self.register(queue, &change, now, sources).err();
             if error.is_none() && change.flags & EV_RECEIPT == 0 {
                 continue;
@@ -322,26 +332,45 @@ impl Model {
 
     /// A connection was taken from the backlog of `source`: posts its knotes, where the kernel does so.
     pub fn dequeued(&mut self, source: SourceId, sources: &mut impl Sources) {
-        self.post_where(source, Direction::Read, |profile| profile.accept_posts, sources);
+        let after = |profile: &Profile| profile.accept_posts && !profile.posts_before_removal;
+        self.post_where(source, Direction::Read, after, sources);
+        let klist = self.klists.get(source.0 as usize).cloned().unwrap_or_default();
+        for id in klist.into_iter().rev() {
+            let knote = self.knote(id);
+            if knote.filter == EVFILT_READ && self.profile(knote.queue).posts_before_removal {
+                self.post_with_one_more(id, sources);
+            }
+        }
+        self.run_tasks(sources);
     }
 
-    /// Expires the timers that are due.
+    /// Posts a listener's knote as if the connection that was just taken were still there.
+    fn post_with_one_more(&mut self, id: KnoteId, sources: &mut impl Sources) {
+        self.evaluate(id, sources);
+        if let Some(knote) = self.knotes.get_mut(id.0)
+            && !knote.stream_only
+        {
+            knote.data += 1;
+            self.activate(id, sources);
+        }
+    }
+
+    /// Expires the timers that are due, in the order in which they were.
     pub fn tick(&mut self, now: u64, sources: &mut impl Sources) {
-        for index in 0..self.timers.len() {
-            let id = self.timers[index];
-            let Some(knote) = self.knotes.get_mut(id.0) else { continue };
-            let Some(deadline) = knote.deadline.filter(|deadline| *deadline <= now) else { continue };
-            match (now - deadline).checked_div(knote.period) {
-                Some(missed) if knote.flags & EV_ONESHOT == 0 => {
-                    knote.fired += missed as usize + 1;
-                    knote.deadline = Some(deadline + (missed + 1) * knote.period);
-                }
-                _ => {
-                    knote.fired += 1;
-                    knote.deadline = None;
-                }
-            }
+        let deadline = |id: &KnoteId| self.knotes.get(id.0).and_then(|knote| knote.deadline);
+        let mut due: Vec<(u64, KnoteId)> =
+            self.timers.iter().filter_map(|id| Some((deadline(id).filter(|due| *due <= now)?, *id))).collect();
+        due.sort_by_key(|(deadline, _)| *deadline);
+        for (deadline, id) in due {
+            let Some(knote) = self.knotes.get(id.0) else { continue };
             let queue = knote.queue;
+            let profile = self.profile(queue);
+            let knote = self.knote_mut(id);
+            let once = knote.flags & EV_ONESHOT != 0;
+            // A deadline has a period, since a timer of 0 has none.
+            let missed = (now - deadline).checked_div(knote.period).unwrap_or(0);
+            knote.fired += if once && !profile.late_oneshot_counts { 1 } else { missed as usize + 1 };
+            knote.deadline = (!once).then(|| deadline + (missed + 1) * knote.period);
             self.mark_dirty(queue);
             self.post_now(id, sources);
         }
@@ -429,7 +458,8 @@ impl Model {
         let direction = match change.filter {
             EVFILT_READ => Some(Direction::Read),
             EVFILT_WRITE => Some(Direction::Write),
-            EVFILT_TIMER | EVFILT_USER => None,
+            EVFILT_TIMER => None,
+            EVFILT_USER if profile.user_events => None,
             _ => return Err(Errno(EINVAL)),
         };
         let mut found = self.find(queue, change.ident, change.filter);
@@ -495,7 +525,7 @@ impl Model {
         }
         match direction {
             None if change.filter == EVFILT_TIMER => {
-                set_timer(&mut knote, change, now)?;
+                set_timer(&mut knote, change, now, &profile)?;
                 knote.object = Object::Timer;
                 knote.flags |= EV_CLEAR;
             }
@@ -533,7 +563,11 @@ impl Model {
         let fd = i32::try_from(ident).map_err(|_| Errno(EBADF))?;
         let target = sources.identify(fd).ok_or(Errno(EBADF))?;
         match target {
-            Target::Queue(inner) if direction == Direction::Write || self.watches(inner, queue) => {
+            Target::Queue(inner)
+                if direction == Direction::Write
+                    || self.watches(inner, queue)
+                    || self.is_level_refused(queue, inner) =>
+            {
                 return Err(Errno(EINVAL));
             }
             Target::Queue(_) | Target::Source => {}
@@ -542,6 +576,7 @@ impl Model {
         let object = match target {
             Target::Queue(inner) => {
                 self.queue_mut(inner).watchers.push(id);
+                self.raise_level(queue, inner);
                 Object::Queue(inner)
             }
             Target::Source => {
@@ -565,6 +600,21 @@ impl Model {
         Ok(object)
     }
 
+    /// XNU's way to find cycles: it refuses what could be part of one.
+    fn is_level_refused(&self, outer: QueueId, inner: QueueId) -> bool {
+        let level = |queue: QueueId| self.queues.get(queue.0).map_or(0, |queue| queue.level);
+        self.profile(outer).nesting_has_levels && level(outer) > 0 && level(outer) < level(inner)
+    }
+
+    /// Levels stay when a queue is not watched any more.
+    fn raise_level(&mut self, outer: QueueId, inner: QueueId) {
+        let below = &mut self.queue_mut(inner).level;
+        let least = (*below + 1).max(2);
+        *below = (*below).max(1);
+        let above = &mut self.queue_mut(outer).level;
+        *above = (*above).max(least);
+    }
+
     /// Whether `outer` is `inner`, or watches it through any number of queues.
     fn watches(&self, outer: QueueId, inner: QueueId) -> bool {
         outer == inner
@@ -584,13 +634,17 @@ impl Model {
         let was_disabled = knote.disabled;
         if touches {
             match knote.object {
-                Object::Timer if adds => {
-                    set_timer(knote, change, now)?;
-                    knote.fired = 0;
+                Object::Timer if adds || profile.any_change_sets_timer => {
+                    set_timer(knote, change, now, &profile)?;
+                    if profile.setting_takes_expiry_back {
+                        knote.active = false;
+                        self.dequeue(id);
+                    }
                 }
                 Object::User => touch_user(knote, change),
                 _ => {}
             }
+            let knote = self.knote_mut(id);
             knote.udata = change.udata.addr();
             if adds && !profile.mode_sticks {
                 let modes = EV_CLEAR | EV_DISPATCH | EV_ONESHOT;
@@ -606,8 +660,8 @@ impl Model {
     fn settle(&mut self, id: KnoteId, change: &Kevent, touches: bool, was_disabled: bool, sources: &mut impl Sources) {
         let profile = self.profile(self.knote(id).queue);
         let disables = change.flags & EV_DISABLE != 0;
-        // XNU: disable overrules enable. FreeBSD: the other way. The rest does both, in this order.
-        let enables = change.flags & EV_ENABLE != 0 && !(disables && profile.disable_dequeues);
+        // FreeBSD: enable overrules disable. The rest does both, in this order.
+        let enables = change.flags & EV_ENABLE != 0;
         if profile.touch == Touch::WhenEnabled {
             let knote = self.knote_mut(id);
             knote.disabled = !enables && (disables || knote.disabled);
@@ -617,16 +671,16 @@ impl Model {
             self.enqueue_if_active(id, sources);
             return;
         }
+        if disables && profile.disable_dequeues {
+            // First, so that an outer queue sees nothing of what is found now.
+            self.knote_mut(id).disabled = true;
+            self.dequeue(id);
+        }
         if touches && self.evaluate(id, sources) {
             self.activate(id, sources);
         }
         let Some(knote) = self.knotes.get_mut(id.0) else { return };
-        if disables {
-            knote.disabled = true;
-            if profile.disable_dequeues {
-                self.dequeue(id);
-            }
-        }
+        knote.disabled |= disables;
         if enables {
             self.knote_mut(id).disabled = false;
             match profile.enable {
@@ -738,15 +792,14 @@ impl Model {
                     self.knote_mut(id).data = 0;
                     false
                 }
-                Look::Listener { complete, half_open, read_shut } => {
+                Look::Listener { complete, half_open, aborted } => {
                     let profile = self.profile(queue);
                     let knote = self.knote_mut(id);
                     knote.data = (complete + if profile.data_counts_half_open { half_open } else { 0 }) as isize;
-                    if read_shut && profile.listener_eof {
+                    if aborted {
                         knote.flags |= EV_EOF;
-                        return true;
                     }
-                    complete > 0
+                    complete > 0 || aborted
                 }
                 Look::Stream { ready, data, eof } => {
                     let knote = self.knote_mut(id);
@@ -909,23 +962,25 @@ impl Model {
     }
 }
 
-/// XNU's rules: a negative interval, like 0, fires once and at once.
-fn set_timer(knote: &mut Knote, change: &Kevent, now: u64) -> Result<(), Errno> {
-    let unit = match change.fflags {
+/// A negative interval, where it is taken, fires once and at once, as 0 does. NOTE_ABSOLUTE and NOTE_MACHTIME are not there.
+fn set_timer(knote: &mut Knote, change: &Kevent, now: u64, profile: &Profile) -> Result<(), Errno> {
+    const UNITS: u32 = NOTE_SECONDS | NOTE_USECONDS | NOTE_NSECONDS;
+    const ELSEWHERE: u32 = 0x0008 | 0x0100;
+    let known = if profile.unknown_notes_are_taken { UNITS | ELSEWHERE } else { u32::MAX };
+    let unit = match change.fflags & known {
         0 => 1_000_000,
         NOTE_SECONDS => 1_000_000_000,
         NOTE_USECONDS => 1_000,
         NOTE_NSECONDS => 1,
         _ => return Err(Errno(EINVAL)),
     };
-    knote.period = u64::try_from(change.data).unwrap_or(0).checked_mul(unit).ok_or(Errno(libc::ERANGE))?;
-    knote.deadline = None;
-    knote.fired = 0;
-    if knote.period == 0 {
-        knote.fired = 1;
-    } else {
-        knote.deadline = Some(now.saturating_add(knote.period));
+    if change.data < 0 && profile.negative_timer_refused || change.data == 0 && profile.zero_timer_refused {
+        return Err(Errno(EINVAL));
     }
+    knote.period = u64::try_from(change.data).unwrap_or(0).checked_mul(unit).ok_or(Errno(libc::ERANGE))?;
+    let at_once = knote.period == 0;
+    knote.fired = usize::from(at_once);
+    knote.deadline = (!at_once).then(|| now.saturating_add(knote.period));
     Ok(())
 }
 

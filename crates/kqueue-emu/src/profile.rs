@@ -78,17 +78,29 @@ pub enum NestedPost {
     AtOnce,
 }
 
-/// How many connections a listener's backlog takes.
+/// How many connections a listener's backlog takes. A backlog of more than 128 is one of 128.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backlog {
-    /// Complete and half-open ones, up to the backlog, which is 128 at most.
-    TotalUpTo128,
+    /// Complete and half-open ones, up to the backlog; if it is full, a half-open one is dropped for a new one. A backlog
+    /// of 0 is one of 128.
+    Total,
     /// Complete ones, until they are more than one and a half times the backlog.
     CompleteOneAndAHalf,
     /// Complete and half-open ones, until they are more than one and a half times the backlog.
     TotalOneAndAHalf,
     /// Complete and half-open ones, until they are more than three times the backlog.
     TotalThree,
+}
+
+/// What `shutdown(SHUT_RD)` of a listener does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Fails with ENOTCONN.
+    Refused,
+    /// Reports EV_EOF, and has the next `accept()` fail with ECONNABORTED; after that all is as before.
+    AbortsOne,
+    /// Nothing that an accept loop could see.
+    Ignored,
 }
 
 /// The semantics of a kernel. Start from a constant and change a field to ask what a rule is good for.
@@ -103,10 +115,12 @@ pub struct Profile {
     /// `accept()` posts the listener's knotes again after it has taken a connection. The cause of the lost wake-ups
     /// on macOS: its kernel does not.
     pub accept_posts: bool,
+    /// It does so before the connection is taken, so that taking the last one leaves a knote queued.
+    pub posts_before_removal: bool,
     /// A listener's `data` counts half-open connections too.
     pub data_counts_half_open: bool,
-    /// A listener after `shutdown(SHUT_RD)` reports EV_EOF.
-    pub listener_eof: bool,
+    /// What becomes of a listener that is shut down.
+    pub shutdown: Shutdown,
     /// EV_CLEAR and EV_DISPATCH together do not disable.
     pub clear_beats_dispatch: bool,
     /// EV_RECEIPT and errors keep the change's flags beside EV_ERROR; and a receipt with no slot left is dropped
@@ -120,10 +134,12 @@ pub struct Profile {
     pub emfile_closes: bool,
     /// A descriptor from `accept()` has the listener's O_NONBLOCK.
     pub nonblock_inherited: bool,
-    /// A connection that was reset in the backlog is handed out with no address, instead of ECONNABORTED.
+    /// A connection that was reset in the backlog is handed out, for IPv6 with no address, instead of ECONNABORTED.
     pub reset_is_handed_out: bool,
     /// Whether a socket is a listener is asked once, when its knote is attached.
     pub filter_chosen_at_attach: bool,
+    /// EV_DELETE overrules EV_ADD, and EV_DISABLE overrules EV_ENABLE; receipts and events are without those then.
+    pub overrules: bool,
     /// EV_DISABLE takes a posted knote from the queue at once, so that an outer queue does not count it any more.
     pub disable_dequeues: bool,
     /// EV_ONESHOT knotes too are evaluated again before they are reported.
@@ -132,6 +148,25 @@ pub struct Profile {
     pub closed_is_ebadf: bool,
     /// An event's flags are without EV_ADD, EV_ENABLE and EV_DISABLE.
     pub hides_actions: bool,
+    /// A queue has a level above those that it watches, and none watches one of a higher level than its own: refused with
+    /// EINVAL, cycle or not.
+    pub nesting_has_levels: bool,
+    /// EVFILT_USER is there.
+    pub user_events: bool,
+    /// A change without EV_ADD sets a timer again too.
+    pub any_change_sets_timer: bool,
+    /// The `data` of a one-shot timer that is reported late counts periods, as that of others does.
+    pub late_oneshot_counts: bool,
+    /// NOTE bits that mean nothing for a timer are taken, instead of EINVAL.
+    pub unknown_notes_are_taken: bool,
+    /// A negative timer is EINVAL.
+    pub negative_timer_refused: bool,
+    /// A timer of 0 is EINVAL.
+    pub zero_timer_refused: bool,
+    /// A timer that has fired and is added again takes its event back.
+    pub setting_takes_expiry_back: bool,
+    /// poll(2) with no event asked for says POLLNVAL for a closed number.
+    pub poll_finds_closed: bool,
     /// How much a listener's backlog takes.
     pub backlog: Backlog,
 }
@@ -143,8 +178,9 @@ impl Profile {
         touch: Touch::Always,
         enable: Enable::QueuesPosted,
         accept_posts: false,
+        posts_before_removal: false,
         data_counts_half_open: true,
-        listener_eof: false,
+        shutdown: Shutdown::Refused,
         clear_beats_dispatch: false,
         receipt_keeps_flags: true,
         nested_post: NestedPost::OnNonEmpty,
@@ -153,11 +189,21 @@ impl Profile {
         nonblock_inherited: true,
         reset_is_handed_out: true,
         filter_chosen_at_attach: false,
+        overrules: true,
         disable_dequeues: true,
         oneshot_evaluates: true,
         closed_is_ebadf: false,
         hides_actions: false,
-        backlog: Backlog::TotalUpTo128,
+        nesting_has_levels: true,
+        user_events: true,
+        any_change_sets_timer: true,
+        late_oneshot_counts: true,
+        unknown_notes_are_taken: true,
+        negative_timer_refused: false,
+        zero_timer_refused: false,
+        setting_takes_expiry_back: false,
+        poll_finds_closed: false,
+        backlog: Backlog::Total,
     };
 
     /// FreeBSD 13 and later.
@@ -166,8 +212,9 @@ impl Profile {
         touch: Touch::WhenEnabled,
         enable: Enable::QueuesPosted,
         accept_posts: true,
+        posts_before_removal: false,
         data_counts_half_open: false,
-        listener_eof: true,
+        shutdown: Shutdown::AbortsOne,
         clear_beats_dispatch: false,
         receipt_keeps_flags: false,
         nested_post: NestedPost::Task,
@@ -176,10 +223,20 @@ impl Profile {
         nonblock_inherited: true,
         reset_is_handed_out: false,
         filter_chosen_at_attach: false,
+        overrules: false,
         disable_dequeues: false,
         oneshot_evaluates: false,
         closed_is_ebadf: true,
         hides_actions: true,
+        nesting_has_levels: false,
+        user_events: true,
+        any_change_sets_timer: false,
+        late_oneshot_counts: false,
+        unknown_notes_are_taken: false,
+        negative_timer_refused: true,
+        zero_timer_refused: false,
+        setting_takes_expiry_back: true,
+        poll_finds_closed: true,
         backlog: Backlog::CompleteOneAndAHalf,
     };
 
@@ -189,8 +246,9 @@ impl Profile {
         touch: Touch::Always,
         enable: Enable::QueuesPosted,
         accept_posts: true,
+        posts_before_removal: true,
         data_counts_half_open: false,
-        listener_eof: false,
+        shutdown: Shutdown::Ignored,
         clear_beats_dispatch: true,
         receipt_keeps_flags: false,
         nested_post: NestedPost::AtOnce,
@@ -199,16 +257,27 @@ impl Profile {
         nonblock_inherited: true,
         reset_is_handed_out: false,
         filter_chosen_at_attach: true,
+        overrules: false,
         disable_dequeues: false,
         oneshot_evaluates: false,
         closed_is_ebadf: true,
         hides_actions: false,
+        nesting_has_levels: false,
+        user_events: true,
+        any_change_sets_timer: false,
+        late_oneshot_counts: false,
+        unknown_notes_are_taken: false,
+        negative_timer_refused: false,
+        zero_timer_refused: false,
+        setting_takes_expiry_back: false,
+        poll_finds_closed: true,
         backlog: Backlog::TotalOneAndAHalf,
     };
 
     /// NetBSD 7: a bare EV_ENABLE evaluates nothing, so a knote disabled by EV_DISPATCH with connections left over
     /// stays silent.
-    pub const NETBSD7: Self = Self { touch: Touch::OnAdd, ..Self::NETBSD };
+    pub const NETBSD7: Self =
+        Self { touch: Touch::OnAdd, user_events: false, zero_timer_refused: true, ..Self::NETBSD };
 
     /// OpenBSD 7.
     pub const OPENBSD: Self = Self {
@@ -216,8 +285,9 @@ impl Profile {
         touch: Touch::OnAdd,
         enable: Enable::EvaluatesIfDisabled,
         accept_posts: true,
+        posts_before_removal: false,
         data_counts_half_open: false,
-        listener_eof: false,
+        shutdown: Shutdown::Ignored,
         clear_beats_dispatch: false,
         receipt_keeps_flags: false,
         nested_post: NestedPost::Task,
@@ -226,10 +296,20 @@ impl Profile {
         nonblock_inherited: true,
         reset_is_handed_out: false,
         filter_chosen_at_attach: true,
+        overrules: false,
         disable_dequeues: false,
         oneshot_evaluates: true,
         closed_is_ebadf: true,
         hides_actions: false,
+        nesting_has_levels: false,
+        user_events: true,
+        any_change_sets_timer: false,
+        late_oneshot_counts: false,
+        unknown_notes_are_taken: false,
+        negative_timer_refused: false,
+        zero_timer_refused: false,
+        setting_takes_expiry_back: false,
+        poll_finds_closed: true,
         backlog: Backlog::TotalThree,
     };
 }

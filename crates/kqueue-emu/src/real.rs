@@ -15,18 +15,19 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, Once, OnceLock, PoisonError};
 
 use libc::{
-    EBADF, ECONNABORTED, EEXIST, EINVAL, ELOOP, EMFILE, ENFILE, ENOMEM, EPERM, EPOLL_CTL_ADD, EPOLL_CTL_DEL,
-    EPOLL_CTL_MOD, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EWOULDBLOCK, POLLERR, POLLHUP, POLLIN, POLLOUT, POLLRDHUP,
+    EAGAIN, EBADF, ECONNABORTED, ECONNREFUSED, EEXIST, EINVAL, ELOOP, EMFILE, ENFILE, ENOMEM, ENOTCONN, EPERM,
+    EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EWOULDBLOCK, POLLERR, POLLHUP,
+    POLLIN, POLLNVAL, POLLOUT, POLLPRI, POLLRDHUP, pollfd,
 };
 
 use crate::ffi;
 use crate::kevent::{Errno, Kevent};
 use crate::model::{Direction, KnoteId, Look, Model, QueueId, SourceId, Sources, Target};
-use crate::profile::Kernel;
+use crate::profile::{Backlog, Kernel, Profile, Shutdown};
 
 /// Tokens of an epoll that are no knote's: those are above `u32::MAX`.
 const KICK: u64 = 0;
@@ -65,6 +66,8 @@ static GENERATION: AtomicUsize = AtomicUsize::new(0);
 static STATES: [Mutex<Option<Real>>; 8] = [const { Mutex::new(None) }; 8];
 /// The process whose state it is; 0 before its first kqueue(). Not that of a child made by a bare clone().
 static OWNER: AtomicI32 = AtomicI32::new(0);
+/// This process, or one that it was forked from, has made a queue. It goes on to have the kernel's accept(2) and the like.
+static IS_USED: AtomicBool = AtomicBool::new(false);
 /// Every descriptor of the emulation, plus one. For the child of a fork, where no lock may be taken.
 static OWN: [AtomicI32; 512] = [const { AtomicI32::new(0) }; 512];
 
@@ -146,6 +149,7 @@ pub(crate) fn kqueue() -> Result<i32, Errno> {
         },
     };
     OWNER.store(ffi::pid(), Ordering::Relaxed);
+    IS_USED.store(true, Ordering::Relaxed);
     // A number that is known already was closed behind the emulation's back.
     real.close_queue(epoll);
     let added = ffi::epoll_ctl(epoll, EPOLL_CTL_ADD, real.files.readable, 0, KICK);
@@ -153,23 +157,31 @@ pub(crate) fn kqueue() -> Result<i32, Errno> {
         let _ = ffi::close_fd(epoll);
         return Err(error);
     }
-    // At once: in a kernel a timer needs no descriptor, and when it is set there may be none left.
-    let timer = match ffi::timer_create().map(hide) {
-        Ok(timer) => timer,
+    // At once: in a kernel neither a timer nor a knote needs a descriptor, and when one is made there may be none left,
+    // or a program has counted those that are.
+    let (timer, writes) = match beside(epoll) {
+        Ok(made) => made,
         Err(error) => {
             let _ = ffi::close_fd(epoll);
             return Err(error);
         }
     };
-    if let Err(error) = ffi::epoll_ctl(epoll, EPOLL_CTL_ADD, timer, EPOLLIN as u32, TIMER) {
-        close_own(timer);
-        let _ = ffi::close_fd(epoll);
-        return Err(error);
-    }
     let queue = real.model.kqueue(profile);
     real.files.by_fd.insert(own(epoll), queue);
-    real.files.epolls.insert(queue, Epolls { epoll, writes: None, timer, kicked: false, armed: None });
+    real.files.epolls.insert(queue, Epolls { epoll, writes, timer, kicked: false, armed: None });
     Ok(epoll)
+}
+
+/// What stands in the epoll of a new queue: its timer, and the epoll of what is watched for writing.
+fn beside(epoll: i32) -> Result<(i32, i32), Errno> {
+    let timer = ffi::timer_create().map(hide)?;
+    let added = ffi::epoll_ctl(epoll, EPOLL_CTL_ADD, timer, EPOLLIN as u32, TIMER);
+    let writes = added.and_then(|()| ffi::epoll_create().map(hide)).inspect_err(|_| close_own(timer))?;
+    ffi::epoll_ctl(epoll, EPOLL_CTL_ADD, writes, EPOLLIN as u32, WRITES).inspect_err(|_| {
+        close_own(timer);
+        close_own(writes);
+    })?;
+    Ok((timer, writes))
 }
 
 pub(crate) fn kevent(kq: i32, changes: &[Kevent], events: &mut [Kevent], timeout: Option<u64>) -> Result<usize, Errno> {
@@ -230,8 +242,8 @@ pub(crate) fn accept(
     clear: impl Fn(),
 ) -> Result<i32, Errno> {
     // What has arrived so far was posted before anything is taken.
-    let Some(key) = with(|real| real.harvest_listener(fd)) else { return take(flags.unwrap_or(0)) };
-    let profile = kernel().profile();
+    let key = with(|real| real.harvest_listener(fd)).flatten();
+    let Some(profile) = profile() else { return take(flags.unwrap_or(0)) };
     let inherits = profile.nonblock_inherited && ffi::is_nonblocking(fd);
     let flags = flags.unwrap_or(if inherits { libc::SOCK_NONBLOCK } else { 0 });
     let (mut outcome, mut dequeued) = match take(flags) {
@@ -241,7 +253,9 @@ pub(crate) fn accept(
     if let Ok(conn) = outcome {
         if ffi::tcp_info(conn).is_some_and(|info| info.tcpi_state == TCP_CLOSE) {
             if profile.reset_is_handed_out {
-                clear();
+                if ffi::is_ipv6(conn) {
+                    clear();
+                }
             } else {
                 let _ = ffi::close_fd(conn);
                 outcome = Err(Errno(ECONNABORTED));
@@ -255,9 +269,112 @@ pub(crate) fn accept(
     outcome
 }
 
-/// A connect(2) of `fd` has succeeded at once, as those of unix sockets do. The kernels post the socket then; Linux has no
-/// wake-up for the side that connects.
-pub(crate) fn connected(fd: i32) {
+/// poll(2). XNU looks with filters, so it finds nothing where no event is asked for, not even that the number is closed; and
+/// where there is no filter, it says that the number is closed.
+pub(crate) fn poll(entries: &mut [pollfd], timeout: Option<u64>) -> Result<i32, Errno> {
+    if profile().is_none_or(|profile| profile.poll_finds_closed) {
+        return ffi::poll_all(entries, timeout);
+    }
+    let is_asked = |entry: &pollfd| entry.events & (POLLIN | POLLPRI | POLLOUT) != 0;
+    let unfiltered: Vec<bool> = entries.iter().map(|entry| is_asked(entry) && has_no_filter(entry.fd)).collect();
+    let mut asked: Vec<pollfd> = entries.to_vec();
+    for (entry, unfiltered) in asked.iter_mut().zip(&unfiltered) {
+        if *unfiltered || !is_asked(entry) {
+            entry.fd = -1;
+        }
+    }
+    let timeout = if unfiltered.contains(&true) { Some(0) } else { timeout };
+    let found = ffi::poll_all(&mut asked, timeout)?;
+    let mut refused = 0;
+    for ((entry, asked), unfiltered) in entries.iter_mut().zip(&asked).zip(&unfiltered) {
+        entry.revents = if *unfiltered { POLLNVAL } else { asked.revents };
+        refused += i32::from(*unfiltered);
+    }
+    Ok(found + refused)
+}
+
+/// Directories, and /dev/null of the devices.
+fn has_no_filter(fd: i32) -> bool {
+    ffi::stat(fd).is_some_and(|stat| match stat.st_mode & libc::S_IFMT {
+        libc::S_IFDIR => true,
+        libc::S_IFCHR => stat.st_rdev == libc::makedev(1, 3),
+        _ => false,
+    })
+}
+
+/// The most descriptors that are looked for.
+const MOST_NUMBERS: i32 = 10_240;
+
+/// The open descriptors of this process below its limit, with those of the emulation, since their numbers are taken.
+pub(crate) fn open_numbers() -> Vec<i32> {
+    let limit = ffi::descriptor_limit().min(MOST_NUMBERS);
+    let mut open = Vec::new();
+    // poll(2) takes no more entries than there may be descriptors.
+    for first in (0..limit).step_by(1024) {
+        let mut entries: Vec<pollfd> =
+            (first..limit.min(first + 1024)).map(|fd| pollfd { fd, events: 0, revents: 0 }).collect();
+        if ffi::poll_all(&mut entries, Some(0)).is_ok() {
+            open.extend(entries.iter().filter(|entry| entry.revents & POLLNVAL == 0).map(|entry| entry.fd));
+        }
+    }
+    open
+}
+
+/// How many numbers XNU's table of descriptors would have: it begins with 25, and doubles.
+pub(crate) fn table_size() -> usize {
+    let needed = open_numbers().last().map_or(0, |last| *last as usize + 1);
+    let mut size = 25;
+    while size < needed {
+        size *= 2;
+    }
+    size.min(usize::try_from(ffi::descriptor_limit()).unwrap_or(0)).max(needed)
+}
+
+/// The semantics that this process has, once it is one with queues.
+fn profile() -> Option<Profile> {
+    IS_USED.load(Ordering::Relaxed).then(|| kernel().profile())
+}
+
+/// What to give to Linux's listen(2), which lets one more connection wait than it is told. The cap is imitated for unix
+/// sockets only: a TCP client beyond it waits for seconds in Linux's own way, which says nothing about the other kernels.
+pub(crate) fn backlog(fd: i32, asked: i32) -> i32 {
+    const SOMAXCONN: i32 = 128;
+    let Some(profile) = profile() else { return asked };
+    // A negative one is the most, as it is for Linux.
+    let backlog = match u32::try_from(asked) {
+        Ok(0) if profile.backlog == Backlog::Total => SOMAXCONN,
+        Ok(asked) => asked.min(SOMAXCONN as u32) as i32,
+        Err(_) => SOMAXCONN,
+    };
+    match profile.backlog {
+        _ if !ffi::is_unix(fd) => asked.max(backlog),
+        Backlog::Total => backlog - 1,
+        Backlog::CompleteOneAndAHalf | Backlog::TotalOneAndAHalf => 3 * backlog / 2,
+        Backlog::TotalThree => 3 * backlog,
+    }
+}
+
+/// Before shutdown(2) of `fd`: whether Linux is to do it. There a listener stops listening. FreeBSD's abort of the next
+/// accept() is not imitated.
+pub(crate) fn shutting_down(fd: i32) -> Result<bool, Errno> {
+    match profile() {
+        Some(profile) if ffi::socket_option(fd, libc::SO_ACCEPTCONN) == Some(1) => match profile.shutdown {
+            Shutdown::Refused => Err(Errno(ENOTCONN)),
+            Shutdown::AbortsOne | Shutdown::Ignored => Ok(false),
+        },
+        _ => Ok(true),
+    }
+}
+
+/// What a connect(2) of `fd` gives. Where it has succeeded at once, as those of unix sockets do, the kernels post the socket;
+/// Linux has no wake-up for the side that connects. Where a unix socket's backlog is full, the kernels refuse the connection;
+/// Linux has it try again.
+pub(crate) fn connected(fd: i32, done: Result<i32, Errno>) -> Result<i32, Errno> {
+    match done {
+        Err(Errno(EAGAIN)) if profile().is_some() => return Err(Errno(ECONNREFUSED)),
+        Err(error) => return Err(error),
+        Ok(_) => {}
+    }
     with(|real| {
         if let Some(source) = identity(fd).and_then(|(key, _)| real.files.by_key.get(&key).copied()) {
             for direction in [Direction::Read, Direction::Write] {
@@ -266,11 +383,12 @@ pub(crate) fn connected(fd: i32) {
             real.sync();
         }
     });
+    done
 }
 
 /// XNU's accept() with no descriptor left: it takes a connection first, if there is one, and then closes it.
 fn kill_one(fd: i32, error: Errno) -> (Result<i32, Errno>, bool) {
-    if ffi::poll(fd, POLLIN) & POLLIN == 0 {
+    if ffi::poll_one(fd, POLLIN) & POLLIN == 0 {
         return (Err(if ffi::is_nonblocking(fd) { Errno(EWOULDBLOCK) } else { error }), false);
     }
     let killed = with(|real| {
@@ -299,7 +417,7 @@ struct Real {
 #[derive(Debug)]
 struct Epolls {
     epoll: i32,
-    writes: Option<i32>,
+    writes: i32,
     timer: i32,
     kicked: bool,
     armed: Option<u64>,
@@ -401,8 +519,7 @@ impl Real {
         }
     }
 
-    fn harvest_writes(&mut self, writes: Option<i32>) {
-        let Some(writes) = writes else { return };
+    fn harvest_writes(&mut self, writes: i32) {
         let mut tokens = [0; 64];
         let count = ffi::epoll_take(writes, &mut tokens);
         for token in &tokens[..count] {
@@ -442,7 +559,7 @@ impl Real {
         if let Some(epolls) = self.files.epolls.remove(&queue) {
             // Wakes who waits in it, to find it closed.
             let _ = ffi::epoll_ctl(epolls.epoll, EPOLL_CTL_MOD, self.files.readable, EPOLLIN as u32, KICK);
-            epolls.writes.into_iter().chain([epolls.timer]).for_each(close_own);
+            [epolls.writes, epolls.timer].into_iter().for_each(close_own);
         }
         disown(fd);
         true
@@ -474,28 +591,16 @@ fn identity(fd: i32) -> Option<(Key, u32)> {
 
 impl Files {
     fn is_hidden(&self, fd: i32) -> bool {
-        let in_epolls = |epolls: &Epolls| epolls.writes == Some(fd) || epolls.timer == fd;
+        let in_epolls = |epolls: &Epolls| epolls.writes == fd || epolls.timer == fd;
         fd == self.readable || fd == self.spare || self.epolls.values().any(in_epolls)
     }
 
-    fn epoll_for(&mut self, queue: QueueId, direction: Direction) -> Result<i32, Errno> {
-        let epolls = self.epolls.get_mut(&queue).ok_or(Errno(EBADF))?;
-        match (direction, epolls.writes) {
-            (Direction::Read, _) => Ok(epolls.epoll),
-            (Direction::Write, Some(writes)) => Ok(writes),
-            (Direction::Write, None) => {
-                // In a kernel a knote needs no descriptor, so that there are none left is no reason to fail.
-                let above = ffi::descriptor_limit().saturating_add(64);
-                let raised = |_| ffi::with_descriptor_limit(above, ffi::epoll_create);
-                let writes = hide(ffi::epoll_create().or_else(raised)?);
-                if let Err(error) = ffi::epoll_ctl(epolls.epoll, EPOLL_CTL_ADD, writes, EPOLLIN as u32, WRITES) {
-                    close_own(writes);
-                    return Err(error);
-                }
-                epolls.writes = Some(writes);
-                Ok(writes)
-            }
-        }
+    fn epoll_for(&self, queue: QueueId, direction: Direction) -> Result<i32, Errno> {
+        let epolls = self.epolls.get(&queue).ok_or(Errno(EBADF))?;
+        Ok(match direction {
+            Direction::Read => epolls.epoll,
+            Direction::Write => epolls.writes,
+        })
     }
 }
 
@@ -598,11 +703,11 @@ impl Sources for Files {
                 Look::Stream { ready: left > 0, data: left, eof: false }
             }
             (_, Direction::Read) => {
-                let found = ffi::poll(fd, POLLIN);
+                let found = ffi::poll_one(fd, POLLIN);
                 Look::Stream { ready: found & POLLIN != 0, data: ffi::unread(fd), eof: found & POLLHUP != 0 }
             }
             (kind, Direction::Write) => {
-                let found = ffi::poll(fd, POLLOUT);
+                let found = ffi::poll_one(fd, POLLOUT);
                 let room = if kind == libc::S_IFIFO { ffi::pipe_size(fd).saturating_sub(ffi::unread(fd)) } else { 0 };
                 Look::Stream { ready: found & POLLOUT != 0, data: room, eof: found & POLLERR != 0 }
             }
@@ -611,13 +716,13 @@ impl Sources for Files {
 }
 
 fn look_at_socket(fd: i32, direction: Direction) -> Look {
-    let found = ffi::poll(fd, POLLIN | POLLOUT | POLLRDHUP);
+    let found = ffi::poll_one(fd, POLLIN | POLLOUT | POLLRDHUP);
     if ffi::socket_option(fd, libc::SO_ACCEPTCONN) == Some(1) {
         // Linux tells only TCP's number; a Unix listener counts as one. Half-open connections are not to be had: on
         // loopback a handshake is over before connect() returns.
         let waiting = ffi::tcp_info(fd).map(|info| info.tcpi_unacked as usize);
         let complete = waiting.unwrap_or(usize::from(found & POLLIN != 0));
-        return Look::Listener { complete, half_open: 0, read_shut: false };
+        return Look::Listener { complete, half_open: 0, aborted: false };
     }
     // Linux calls a stream that was never connected hung up; the kernels that are emulated call it neither readable
     // nor writable. One whose connection is over has both directions shut as well.

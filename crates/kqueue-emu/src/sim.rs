@@ -22,11 +22,14 @@
 
 use std::collections::VecDeque;
 
-use libc::{EBADF, ECONNABORTED, EINVAL, EMFILE, ENFILE, EWOULDBLOCK};
+use libc::{EBADF, ECONNABORTED, EINVAL, EMFILE, ENFILE, ENOTCONN, EWOULDBLOCK};
 
 use crate::kevent::{Errno, Kevent};
 use crate::model::{Direction, KnoteId, Look, Model, QueueId, SourceId, Sources, Target};
-use crate::profile::{Backlog, Profile};
+use crate::profile::{Backlog, Profile, Shutdown};
+
+/// The most that a backlog may be, as every one of the kernels has it by default.
+const SOMAXCONN: usize = 128;
 
 /// A descriptor number, handed out lowest first.
 pub type Fd = i32;
@@ -48,8 +51,10 @@ pub enum State {
     Closed,
     /// Reset by the client before it was accepted; still in the backlog if it was complete.
     Reset,
-    /// Taken from the backlog after a reset: by ECONNABORTED, or as a descriptor with no address.
+    /// Taken from the backlog after a reset: by ECONNABORTED, or as a descriptor.
     ResetTaken,
+    /// Half-open, and dropped for another when the backlog was full.
+    Dropped,
     /// The listener was closed with the connection in its backlog.
     Orphaned,
     /// Closed by an `accept()` that found no descriptor for it.
@@ -63,8 +68,8 @@ pub struct Accepted {
     pub fd: Fd,
     /// Which connection it is.
     pub conn: Conn,
-    /// The peer's address is known. False: the client has reset the connection, and addrlen is 0.
-    pub has_address: bool,
+    /// The client has reset the connection already.
+    pub was_reset: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +91,7 @@ struct Listener {
     limit: usize,
     complete: VecDeque<Conn>,
     half_open: usize,
-    read_shut: bool,
+    aborted: bool,
     failures: VecDeque<Errno>,
 }
 
@@ -197,7 +202,10 @@ impl Sim {
     /// `listen()` on a socket.
     pub fn start_listening(&mut self, fd: Fd, backlog: usize) -> Result<(), Errno> {
         let Some(Entry::Socket(socket)) = self.net.entry(fd) else { return Err(Errno(EBADF)) };
-        let limit = backlog;
+        let limit = match (backlog, self.net.profile.backlog) {
+            (0, Backlog::Total) => SOMAXCONN,
+            (backlog, _) => backlog.min(SOMAXCONN),
+        };
         match &mut self.net.sockets[socket as usize].0 {
             Socket::Listener(listener) => listener.limit = limit,
             other @ Socket::Unused => *other = Socket::Listener(Listener { limit, ..Listener::default() }),
@@ -236,8 +244,13 @@ impl Sim {
 
     /// `shutdown(fd, SHUT_RD)` of a listener.
     pub fn shutdown_read(&mut self, fd: Fd) -> Result<(), Errno> {
+        let rule = self.net.profile.shutdown;
         let (socket, listener) = self.net.listener(fd)?;
-        listener.read_shut = true;
+        match rule {
+            Shutdown::Refused => return Err(Errno(ENOTCONN)),
+            Shutdown::AbortsOne => listener.aborted = true,
+            Shutdown::Ignored => {}
+        }
         self.model.post_source(SourceId(socket), Direction::Read, &mut self.net);
         Ok(())
     }
@@ -256,7 +269,11 @@ impl Sim {
         let complete = state.complete.len();
         let total = complete + state.half_open;
         let full = match rule {
-            Backlog::TotalUpTo128 => total >= state.limit.min(128),
+            Backlog::Total if total >= state.limit && state.half_open > 0 => {
+                self.net.drop_half_open(socket);
+                false
+            }
+            Backlog::Total => total >= state.limit,
             Backlog::CompleteOneAndAHalf => complete > 3 * state.limit / 2,
             Backlog::TotalOneAndAHalf => total > 3 * state.limit / 2,
             Backlog::TotalThree => total > 3 * state.limit,
@@ -264,6 +281,7 @@ impl Sim {
         if full {
             return None;
         }
+        let (_, state) = self.net.listener(listener).ok()?;
         state.half_open += 1;
         let conn = Conn(self.net.conns.len() as u32);
         self.net.conns.push(Connection {
@@ -337,6 +355,9 @@ impl Sim {
         let profile = self.net.profile;
         let free = self.net.free_fd();
         let (socket, listener) = self.net.listener(fd)?;
+        if std::mem::take(&mut listener.aborted) {
+            return Err(Errno(ECONNABORTED));
+        }
         let shortage = match listener.failures.pop_front() {
             Some(error) if error == Errno(EMFILE) || error == Errno(ENFILE) => Some(error),
             Some(error) => return Err(error),
@@ -409,7 +430,7 @@ impl Sim {
         connection.socket = Some(socket);
         connection.state = if was_reset { State::ResetTaken } else { State::Accepted };
         connection.hung_up |= was_reset;
-        Ok(Accepted { fd, conn, has_address: !was_reset })
+        Ok(Accepted { fd, conn, was_reset })
     }
 
     fn post_conn(&mut self, conn: Conn) {
@@ -464,6 +485,17 @@ impl Net {
                 _ => Err(Errno(EINVAL)),
             },
             _ => Err(Errno(EBADF)),
+        }
+    }
+
+    /// Drops the oldest half-open connection of a listener.
+    fn drop_half_open(&mut self, socket: u32) {
+        let is_its = |conn: &&mut Connection| conn.listener == socket && conn.state == State::HalfOpen;
+        if let Some(conn) = self.conns.iter_mut().find(is_its) {
+            conn.state = State::Dropped;
+        }
+        if let Socket::Listener(listener) = &mut self.sockets[socket as usize].0 {
+            listener.half_open -= 1;
         }
     }
 
@@ -522,7 +554,7 @@ impl Sources for Net {
             Socket::Listener(listener) => Look::Listener {
                 complete: listener.complete.len(),
                 half_open: listener.half_open,
-                read_shut: listener.read_shut,
+                aborted: listener.aborted,
             },
             Socket::Stream(conn) => {
                 let conn = &self.conns[conn.0 as usize];

@@ -11,10 +11,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use common::{NOW, Queue, WAIT, fcntl, kevent, last_error, unix_connect, unix_listener, while_waiting};
+use common::{
+    NOW, Queue, WAIT, fcntl, kevent, last_error, unix_connect, unix_connect_now, unix_listener, while_waiting,
+};
 use kqueue_emu::Kernel;
 use kqueue_emu::kevent::*;
-use libc::{EBADF, ECONNABORTED, EINTR, EINVAL};
+use libc::{EBADF, ECONNABORTED, ECONNREFUSED, EINTR, EINVAL, ENOTCONN};
 
 const XNU: Kernel = Kernel::Xnu;
 
@@ -247,8 +249,10 @@ fn queue_is_readable_for_poll_when_it_has_something() {
         assert!(queue.fires() && readable(&queue), "level-triggered: {kernel:?}");
         listener.accept().unwrap();
         assert!(!queue.fires() && !readable(&queue), "{kernel:?}");
-        queue.exchange(&[Kevent::new(1, EVFILT_USER, EV_ADD).with_fflags(NOTE_TRIGGER)], 0, NOW).unwrap();
-        assert!(readable(&queue), "{kernel:?}");
+        if kernel.profile().user_events {
+            queue.exchange(&[Kevent::new(1, EVFILT_USER, EV_ADD).with_fflags(NOTE_TRIGGER)], 0, NOW).unwrap();
+            assert!(readable(&queue), "{kernel:?}");
+        }
     }
 }
 
@@ -286,8 +290,10 @@ fn waiting_outer_queue_wakes_for_whatever_happens_to_the_inner() {
         inner.change(&listener, EVFILT_READ, EV_ADD | EV_CLEAR).unwrap();
         after(&|| drop(unix_connect(&listener)));
         after(&|| inner.change(&listener, EVFILT_READ, EV_ADD).unwrap());
-        let user = Kevent::new(1, EVFILT_USER, EV_ADD | EV_CLEAR).with_fflags(NOTE_TRIGGER);
-        after(&|| drop(inner.exchange(&[user], 0, NOW).unwrap()));
+        if kernel.profile().user_events {
+            let user = Kevent::new(1, EVFILT_USER, EV_ADD | EV_CLEAR).with_fflags(NOTE_TRIGGER);
+            after(&|| drop(inner.exchange(&[user], 0, NOW).unwrap()));
+        }
         let timer = Kevent::new(1, EVFILT_TIMER, EV_ADD | EV_ONESHOT).with_data(1);
         after(&|| drop(inner.exchange(&[timer], 0, NOW).unwrap()));
     }
@@ -391,20 +397,21 @@ fn accepted_socket_inherits_nonblocking_but_not_close_on_exec() {
 
 #[test]
 fn connection_reset_in_the_backlog_is_handed_out_on_xnu_and_aborted_elsewhere() {
-    for kernel in Kernel::ALL {
-        let (queue, listener) = (Queue::new(kernel), TcpListener::bind("127.0.0.1:0").unwrap());
+    for (kernel, host) in Kernel::ALL.into_iter().flat_map(|kernel| [(kernel, "127.0.0.1"), (kernel, "::1")]) {
+        let Ok(listener) = TcpListener::bind((host, 0)) else { continue };
+        let queue = Queue::new(kernel);
         queue.change(&listener, EVFILT_READ, EV_ADD | EV_CLEAR).unwrap();
         let address = listener.local_addr().unwrap();
         reset(TcpStream::connect(address).unwrap());
         let client = TcpStream::connect(address).unwrap();
         assert!(!queue.wait().is_empty());
-        let mut name: libc::sockaddr_in =
-            libc::sockaddr_in { sin_family: 0, sin_port: 0, sin_addr: libc::in_addr { s_addr: 0 }, sin_zero: [0; 8] };
-        let mut length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+        // SAFETY: of zeros.
+        let mut name: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
+        let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
         // SAFETY: the address has room for `length` bytes.
         let first = unsafe { libc::accept(listener.as_raw_fd(), (&raw mut name).cast(), &mut length) };
         if kernel == XNU {
-            assert!(first >= 0 && length == 0);
+            assert_eq!(length, if address.is_ipv4() { 16 } else { 0 }, "{host}");
             // SAFETY: accept has just returned it.
             drop(unsafe { OwnedFd::from_raw_fd(first) });
         } else {
@@ -412,6 +419,43 @@ fn connection_reset_in_the_backlog_is_handed_out_on_xnu_and_aborted_elsewhere() 
         }
         let (_, peer) = listener.accept().unwrap();
         assert_eq!(peer, client.local_addr().unwrap(), "{kernel:?}");
+    }
+}
+
+#[test]
+fn shutting_down_a_listener_stops_none_and_on_xnu_is_an_error() {
+    for kernel in Kernel::ALL {
+        let (_queue, listener) = (Queue::new(kernel), unix_listener());
+        // SAFETY: no pointer.
+        let result = unsafe { libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR) };
+        if kernel == XNU {
+            assert_eq!((result, last_error()), (-1, Errno(ENOTCONN)));
+        } else {
+            assert_eq!(result, 0, "{kernel:?}");
+        }
+        let client = unix_connect(&listener);
+        let (mut conn, _) = listener.accept().unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(conn.read(&mut [0]).unwrap(), 0, "a connection's is as ever: {kernel:?}");
+    }
+}
+
+#[test]
+fn unix_backlog_takes_what_each_kernel_takes_and_refuses_the_rest() {
+    for (backlog, expected) in [(0, [128, 1, 1, 1, 1]), (10, [10, 16, 16, 16, 31]), (4096, [128, 193, 193, 193, 385])] {
+        for (kernel, expected) in Kernel::ALL.into_iter().zip(expected) {
+            let (_queue, listener) = (Queue::new(kernel), unix_listener());
+            // SAFETY: no pointer.
+            assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), backlog) }, 0);
+            let mut clients = Vec::new();
+            let why = loop {
+                match unix_connect_now(&listener) {
+                    Ok(client) => clients.push(client),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!((clients.len(), why), (expected, Errno(ECONNREFUSED)), "{backlog} {kernel:?}");
+        }
     }
 }
 

@@ -198,13 +198,53 @@ fn timers_and_user_events_of_the_inner_queue_wake_the_outer() {
     for kernel in Kernel::ALL {
         let mut nested = Nested::new(kernel.profile(), EV_CLEAR, 0);
         let timer = Kevent::new(1, EVFILT_TIMER, EV_ADD | EV_ONESHOT).with_data(5);
-        nested.sim.kevent(nested.inner, &[timer, Kevent::new(2, EVFILT_USER, EV_ADD | EV_CLEAR)], &mut []).unwrap();
+        nested.sim.kevent(nested.inner, &[timer], &mut []).unwrap();
         assert!(!nested.wakes(), "{kernel:?}");
         nested.sim.advance(5_000_000);
         assert!(nested.wakes() && nested.inner_fires() && !nested.inner_fires(), "{kernel:?}");
-        let trigger = Kevent::new(2, EVFILT_USER, 0).with_fflags(NOTE_TRIGGER);
-        nested.sim.kevent(nested.inner, &[trigger], &mut []).unwrap();
-        assert!(nested.wakes(), "{kernel:?}");
+        if kernel.profile().user_events {
+            let event = Kevent::new(2, EVFILT_USER, EV_ADD | EV_CLEAR);
+            nested.sim.kevent(nested.inner, &[event], &mut []).unwrap();
+            assert!(!nested.wakes(), "{kernel:?}");
+            let trigger = Kevent::new(2, EVFILT_USER, 0).with_fflags(NOTE_TRIGGER);
+            nested.sim.kevent(nested.inner, &[trigger], &mut []).unwrap();
+            assert!(nested.wakes(), "{kernel:?}");
+        }
+    }
+}
+
+#[test]
+fn listener_that_is_ready_and_disabled_posts_the_outer_but_not_on_xnu() {
+    let posting: Vec<Kernel> = Kernel::ALL
+        .into_iter()
+        .filter(|kernel| {
+            let mut nested = Nested::new(kernel.profile(), EV_CLEAR, EV_CLEAR);
+            let second = nested.sim.listen(8).unwrap();
+            nested.sim.connect(second).unwrap();
+            let change = Kevent::new(second as usize, EVFILT_READ, EV_ADD | EV_DISABLE);
+            nested.sim.kevent(nested.inner, &[change], &mut []).unwrap();
+            nested.sim.ready(nested.outer)
+        })
+        .collect();
+    assert_eq!(posting, [NetBsd, NetBsd7, OpenBsd]);
+}
+
+#[test]
+fn nestings_that_could_be_part_of_a_cycle_are_refused_on_xnu_even_without_one() {
+    for kernel in Kernel::ALL {
+        let mut sim = Sim::new(kernel.profile());
+        let queues: Vec<Fd> = (0..4).map(|_| sim.kqueue().unwrap()).collect();
+        let mut watch = |outer: usize, inner: usize| {
+            let change = Kevent::new(queues[inner] as usize, EVFILT_READ, EV_ADD);
+            sim.kevent(queues[outer], &[change], &mut [])
+        };
+        watch(1, 0).unwrap();
+        watch(3, 2).unwrap();
+        let expected = if kernel == Xnu { Err(Errno(EINVAL)) } else { Ok(0) };
+        assert_eq!(watch(0, 3), expected, "{kernel:?}");
+        if kernel == Xnu {
+            assert_eq!(watch(3, 1), Ok(0), "the other way it has levels to go");
+        }
     }
 }
 

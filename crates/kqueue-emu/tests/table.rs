@@ -3,7 +3,7 @@
 use kqueue_emu::kevent::*;
 use kqueue_emu::sim::{Fd, Sim, State};
 use kqueue_emu::{Kernel, Profile};
-use libc::{EBADF, ECONNABORTED, EINVAL, EMFILE, ENOENT, EWOULDBLOCK};
+use libc::{EBADF, ECONNABORTED, EINVAL, EMFILE, ENOENT, ENOTCONN, EWOULDBLOCK};
 
 /// A queue, a listener, and whatever the test does with them.
 struct Scene {
@@ -169,16 +169,21 @@ fn data_is_the_complete_connections_and_on_xnu_the_half_open_too() {
 }
 
 #[test]
-fn shut_down_listener_reports_eof_on_freebsd_only_and_still_accepts() {
-    let reporting = kernels_that(|kernel| {
+fn shutting_down_a_listener_is_refused_on_xnu_aborts_one_accept_on_freebsd_and_does_nothing_elsewhere() {
+    for kernel in Kernel::ALL {
         let mut scene = Scene::watching(kernel, EV_ADD);
-        scene.connect(1);
-        scene.sim.shutdown_read(scene.listener).unwrap();
+        let expected = if kernel == Xnu { Err(Errno(ENOTCONN)) } else { Ok(()) };
+        assert_eq!(scene.sim.shutdown_read(scene.listener), expected, "{kernel:?}");
         let events = scene.events();
+        assert_eq!(events.iter().any(|event| event.flags & EV_EOF != 0), kernel == FreeBsd, "{kernel:?}");
+        scene.connect(1);
+        if kernel == FreeBsd {
+            assert_eq!(scene.sim.accept(scene.listener), Err(Errno(ECONNABORTED)));
+        }
+        assert!(scene.fires(), "{kernel:?}");
         scene.accept();
-        events[0].flags & EV_EOF != 0
-    });
-    assert_eq!(reporting, [FreeBsd]);
+        assert!(!scene.fires(), "all is as before: {kernel:?}");
+    }
 }
 
 #[test]
@@ -335,6 +340,32 @@ fn receipt_answers_each_change_and_suppresses_the_scan() {
 }
 
 #[test]
+fn delete_overrules_add_and_disable_overrules_enable_on_xnu_and_the_receipt_shows_it() {
+    for kernel in Kernel::ALL {
+        let mut scene = Scene::watching(kernel, EV_ADD);
+        scene.connect(1);
+        let change = |flags| Kevent::new(scene.listener as usize, EVFILT_READ, flags | EV_RECEIPT);
+        let (disable, delete) = (change(EV_ENABLE | EV_DISABLE), change(EV_ADD | EV_DELETE));
+        let receipt = |left| if kernel == Xnu { left | EV_RECEIPT | EV_ERROR } else { EV_ERROR };
+        assert_eq!(scene.exchange(&[disable])[0].flags, receipt(EV_DISABLE), "{kernel:?}");
+        assert_eq!(scene.fires(), kernel != Xnu, "{kernel:?}");
+        assert_eq!(scene.exchange(&[delete])[0].flags, receipt(EV_DELETE), "{kernel:?}");
+        assert_eq!(scene.change(EV_ENABLE), Err(Errno(ENOENT)), "{kernel:?}");
+    }
+}
+
+#[test]
+fn receipt_flag_of_the_first_change_is_in_the_events() {
+    for kernel in Kernel::ALL {
+        let mut scene = Scene::new(kernel.profile());
+        scene.exchange(&[Kevent::new(scene.listener as usize, EVFILT_READ, EV_ADD | EV_RECEIPT)]);
+        scene.change(EV_ADD).unwrap();
+        scene.connect(1);
+        assert_eq!(scene.events()[0].flags & EV_RECEIPT, EV_RECEIPT, "{kernel:?}");
+    }
+}
+
+#[test]
 fn receipt_with_no_slot_ends_the_call_but_not_on_xnu() {
     let going_on = kernels_that(|kernel| {
         let mut scene = Scene::new(kernel.profile());
@@ -430,7 +461,7 @@ fn connection_reset_in_the_backlog_is_handed_out_on_xnu_and_aborted_elsewhere() 
         assert_eq!(scene.sim.backlog(scene.listener), 1);
         match outcome {
             Ok(accepted) => {
-                assert!(!accepted.has_address);
+                assert!(accepted.was_reset);
                 true
             }
             Err(error) => {
@@ -450,18 +481,52 @@ fn backlog_takes_what_each_kernel_takes() {
         let taken = (0..100).filter(|_| sim.connect(listener).is_some()).count();
         assert_eq!(taken, expected, "{kernel:?}");
     }
-    for (kernel, expected) in [(Xnu, 6), (FreeBsd, 16), (NetBsd, 12), (NetBsd7, 12), (OpenBsd, 27)] {
+    for (kernel, expected) in [(Xnu, 10), (FreeBsd, 16), (NetBsd, 12), (NetBsd7, 12), (OpenBsd, 27)] {
         let mut sim = Sim::new(kernel.profile());
         let listener = sim.listen(10).unwrap();
-        for _ in 0..4 {
-            sim.connect_half(listener).unwrap();
-        }
+        let half_open: Vec<_> = (0..4).map(|_| sim.connect_half(listener).unwrap()).collect();
         let taken = (0..100).filter(|_| sim.connect(listener).is_some()).count();
         assert_eq!(taken, expected, "half-open ones count, but not on FreeBSD: {kernel:?}");
+        let dropped = half_open.into_iter().filter(|conn| sim.state(*conn) == State::Dropped).count();
+        assert_eq!(dropped, if kernel == Xnu { 4 } else { 0 }, "XNU drops them for complete ones: {kernel:?}");
     }
-    let mut sim = Sim::new(Profile::XNU);
-    let listener = sim.listen(1000).unwrap();
-    assert_eq!((0..1000).filter(|_| sim.connect(listener).is_some()).count(), 128, "XNU's somaxconn");
+}
+
+#[test]
+fn backlog_has_a_cap_and_on_xnu_0_means_it() {
+    for (backlog, expected) in [(0, [128, 1, 1, 1, 1]), (1000, [128, 193, 193, 193, 385])] {
+        for (kernel, expected) in Kernel::ALL.into_iter().zip(expected) {
+            let mut sim = Sim::new(kernel.profile());
+            let listener = sim.listen(backlog).unwrap();
+            let taken = (0..1000).filter(|_| sim.connect(listener).is_some()).count();
+            assert_eq!(taken, expected, "{backlog} {kernel:?}");
+        }
+    }
+}
+
+#[test]
+fn taking_the_last_connection_leaves_a_knote_queued_on_netbsd() {
+    let leaving = kernels_that(|kernel| {
+        let mut scene = Scene::watching(kernel, EV_ADD | EV_CLEAR);
+        scene.connect(1);
+        assert!(scene.fires());
+        scene.accept();
+        let is_queued = scene.sim.ready(scene.kq);
+        assert!(!scene.fires(), "it is evaluated when it is fetched: {kernel:?}");
+        is_queued
+    });
+    assert_eq!(leaving, [NetBsd, NetBsd7]);
+    // A one-shot knote is not, and counts the connection that was there when it was posted.
+    let mut scene = Scene::new(Profile::NETBSD);
+    scene.connect(1);
+    scene.change(EV_ADD | EV_ONESHOT | EV_DISABLE).unwrap();
+    scene.accept();
+    scene.change(EV_ENABLE).unwrap();
+    assert_eq!(scene.events()[0].data, 0);
+    let mut scene = Scene::watching(NetBsd, EV_ADD | EV_ONESHOT);
+    scene.connect(1);
+    scene.accept();
+    assert_eq!(scene.events()[0].data, 1);
 }
 
 #[test]
@@ -632,7 +697,8 @@ fn timer_units_and_oneshot() {
             scene.sim.advance(2 * nanoseconds - 1);
             assert!(!scene.fires(), "{kernel:?}");
             scene.sim.advance(100 * nanoseconds);
-            assert_eq!(scene.events()[0].data, 1, "{kernel:?}");
+            let periods = if kernel == Xnu { (102 * nanoseconds - 1) / (2 * nanoseconds) } else { 1 };
+            assert_eq!(scene.events()[0].data, periods as isize, "{kernel:?}");
             scene.sim.advance(100 * nanoseconds);
             assert!(!scene.fires(), "{kernel:?}");
         }
@@ -640,6 +706,62 @@ fn timer_units_and_oneshot() {
         let both = Kevent::new(1, EVFILT_TIMER, EV_ADD).with_fflags(NOTE_SECONDS | NOTE_NSECONDS);
         assert_eq!(scene.exchange(&[both])[0].data, EINVAL as isize, "{kernel:?}");
     }
+}
+
+#[test]
+fn timers_that_are_due_together_come_by_their_deadlines() {
+    for kernel in Kernel::ALL {
+        let mut scene = Scene::new(kernel.profile());
+        for (ident, milliseconds) in [(1, 30), (2, 10), (3, 20)] {
+            scene.exchange(&[Kevent::new(ident, EVFILT_TIMER, EV_ADD | EV_ONESHOT).with_data(milliseconds)]);
+        }
+        scene.sim.advance(100_000_000);
+        let order: Vec<usize> = scene.events().iter().map(|event| event.ident).collect();
+        assert_eq!(order, [2, 3, 1], "{kernel:?}");
+    }
+}
+
+#[test]
+fn timer_is_set_again_by_any_change_on_xnu_and_only_by_add_elsewhere() {
+    let setting = kernels_that(|kernel| {
+        let mut scene = Scene::new(kernel.profile());
+        scene.exchange(&[Kevent::new(1, EVFILT_TIMER, EV_ADD).with_data(10)]);
+        scene.exchange(&[Kevent::new(1, EVFILT_TIMER, EV_ENABLE).with_data(50)]);
+        scene.sim.next_deadline(scene.kq) == Some(50_000_000)
+    });
+    assert_eq!(setting, [Xnu]);
+}
+
+#[test]
+fn timer_that_has_fired_and_is_added_again_does_not_fire_for_the_first_time_but_on_netbsd() {
+    let firing = kernels_that(|kernel| {
+        let mut scene = Scene::new(kernel.profile());
+        let timer = Kevent::new(1, EVFILT_TIMER, EV_ADD | EV_ONESHOT).with_data(10);
+        scene.exchange(&[timer]);
+        scene.sim.advance(10_000_000);
+        !scene.exchange(&[timer]).is_empty()
+    });
+    assert_eq!(firing, [NetBsd, NetBsd7]);
+}
+
+#[test]
+fn negative_timers_are_refused_by_freebsd_those_of_0_by_netbsd_7_and_unknown_notes_by_all_but_xnu() {
+    let refusing = |data, fflags| {
+        kernels_that(|kernel| {
+            let mut scene = Scene::new(kernel.profile());
+            let timer = Kevent::new(1, EVFILT_TIMER, EV_ADD | EV_ONESHOT).with_data(data).with_fflags(fflags);
+            let event = scene.exchange(&[timer])[0];
+            event.flags & EV_ERROR != 0 && event.data == EINVAL as isize
+        })
+    };
+    assert_eq!(refusing(-1, 0), [FreeBsd]);
+    assert_eq!(refusing(0, 0), [NetBsd7]);
+    let unknown = kernels_that(|kernel| {
+        let mut scene = Scene::new(kernel.profile());
+        let timer = Kevent::new(1, EVFILT_TIMER, EV_ADD).with_data(10).with_fflags(NOTE_NSECONDS | 0x1000);
+        scene.exchange(&[timer]).is_empty() && scene.sim.next_deadline(scene.kq) == Some(10)
+    });
+    assert_eq!(unknown, [Xnu]);
 }
 
 #[test]
@@ -662,6 +784,10 @@ fn user_event_fires_when_it_is_triggered_and_keeps_its_flags() {
     for kernel in Kernel::ALL {
         let mut scene = Scene::new(kernel.profile());
         let event = Kevent::new(5, EVFILT_USER, EV_ADD | EV_CLEAR).with_udata(1);
+        if kernel == NetBsd7 {
+            assert_eq!(scene.exchange(&[event])[0].data, EINVAL as isize, "it has none");
+            continue;
+        }
         assert!(scene.exchange(&[event]).is_empty(), "{kernel:?}");
         let trigger = Kevent::new(5, EVFILT_USER, EV_ADD).with_fflags(NOTE_TRIGGER | NOTE_FFOR | 6).with_udata(9);
         let events = scene.exchange(&[trigger]);

@@ -20,8 +20,9 @@ pub fn measure(bench: &Bench) -> Result<Vec<Comparison>> {
         "kqueue-calls",
         "System calls for each connection, kqueue beside epoll",
         "On the emulated kqueue (crates/kqueue-emu), the calls that the server makes which a kernel with kqueue would get \
-         as system calls; on epoll, by strace. Accepting is one accept4 in both here: macOS has none, and there each \
-         accepted connection costs kqnet one fcntl more, and core two.",
+         as system calls; on epoll, by strace. kqnet accepts as on macOS, which has no accept4: with an fcntl for each \
+         connection, and looking for room first, on every kernel here. Core makes one accept4; on macOS it makes two \
+         fcntls more.",
         "system calls",
         Better::Less,
     );

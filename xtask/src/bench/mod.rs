@@ -205,7 +205,7 @@ fn host(version: &str) -> Result<(Host, Built)> {
 }
 
 /// Compiles a C file of the repository.
-fn compile(source: &str, to: &Path, flags: &[&str]) -> Result<()> {
+pub fn compile(source: &str, to: &Path, flags: &[&str]) -> Result<()> {
     let cc = kqnet_hosts::compiler().ok_or("no C compiler was found: set CC, or install gcc or clang")?;
     let mut words = cc.split_whitespace();
     let status = Command::new(words.next().unwrap_or("cc"))

@@ -73,7 +73,8 @@ fn tests(plan: &Plan) -> Result<Count> {
     cargo_test(plan, "rust", &[TESTED, NOT_EMULATED].concat(), &[], &[])
 }
 
-/// The accept policy on the semantics of every kernel: simulated, with 100,000 histories, and on real sockets.
+/// The accept policy on the semantics of every kernel: simulated, with 100,000 histories, and on real sockets, with few
+/// descriptors too.
 fn kernels(plan: &Plan) -> Result<Count> {
     const PACKAGE: [&str; 4] = ["--package", "kqnet-accept", "--features", "emulated-kqueue"];
     if !EMULATED {
@@ -82,6 +83,7 @@ fn kernels(plan: &Plan) -> Result<Count> {
     let cases = if plan.quick { "2000" } else { "20000" };
     let simulated = [&PACKAGE[..], &["--test", "kernels"]].concat();
     let mut total = cargo_test(plan, "kernels", &simulated, &[], &[("CASES", cases)])?;
+    total += cargo_test(plan, "kernels-room", &[&PACKAGE[..], &["--test", "room"]].concat(), &[], &[])?;
     let real = [&PACKAGE[..], &["--test", "system"]].concat();
     for kernel in KERNELS {
         total += cargo_test(plan, &format!("kernels-{kernel}"), &real, &[], &[("KQUEUE_EMU_KERNEL", kernel)])?;

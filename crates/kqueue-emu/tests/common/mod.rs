@@ -101,6 +101,23 @@ pub fn unix_connect(listener: &UnixListener) -> UnixStream {
     UnixStream::connect_addr(&listener.local_addr().unwrap()).unwrap()
 }
 
+/// A client that does not wait for room in the backlog.
+pub fn unix_connect_now(listener: &UnixListener) -> Result<OwnedFd, Errno> {
+    // SAFETY: of zeros.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    let mut length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
+    // SAFETY: no pointer but to an address, with room for `length` bytes; the descriptor is new.
+    unsafe {
+        let flags = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+        let client = OwnedFd::from_raw_fd(libc::socket(libc::AF_UNIX, flags, 0));
+        libc::getsockname(listener.as_raw_fd(), (&raw mut address).cast(), &mut length);
+        match libc::connect(client.as_raw_fd(), (&raw const address).cast(), length) {
+            0 => Ok(client),
+            _ => Err(last_error()),
+        }
+    }
+}
+
 /// What fcntl() says of a descriptor, or None when it is closed.
 pub fn fcntl(fd: RawFd, command: i32) -> Option<i32> {
     // SAFETY: no pointer.
