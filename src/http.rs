@@ -4,6 +4,7 @@
 //! be written. Each says by its connection's phase what the fiber may wait for next, and for how long.
 
 pub mod common;
+mod file_body;
 mod transfer;
 
 use std::cell::RefCell;
@@ -18,6 +19,7 @@ use kqnet_http1::{BodyReader, Framing, HeadParser, Limits, Reject, Status, Versi
 
 use crate::boundary::{Outcome, entry, guard};
 use crate::deadlines::Place;
+use crate::files::Part;
 use crate::value::{arg, bytes, describe, integer, is_keyword, is_true, tuple};
 use crate::vm::{self, Vm};
 
@@ -110,6 +112,8 @@ struct Conn {
     requests: u32,
     /// What the fiber waits for, while it waits to read.
     reading: Option<transfer::Reading>,
+    /// The files that were opened for the request.
+    files: file_body::Opened,
 }
 
 #[repr(transparent)]
@@ -138,6 +142,7 @@ unsafe extern "C-unwind" fn mark_conn(data: *mut c_void, _size: usize) -> i32 {
         let conn = &*data.cast::<Conn>();
         c::janet_mark(c::janet_wrap_abstract(conn.config.cast_mut().cast()));
         c::janet_mark(conn.stream.into());
+        conn.files.mark();
     }
     0
 }
@@ -173,8 +178,26 @@ fn conn<'a>(args: &[Janet]) -> Result<&'a mut Conn, String> {
         .ok_or_else(|| format!("expected an HTTP connection, got {}", describe(arg(args, 0))))
 }
 
+/// Has a file closed when the request on this stream has ended, if the stream is a connection of an HTTP server.
+pub fn keep_file(stream: Janet, file: *mut Part) -> Result<(), String> {
+    if stream.is_nil() {
+        return Ok(());
+    }
+    vm::with(|vm| {
+        // SAFETY: the table is rooted; it has connections only. No other reference to one exists, as in `conn`.
+        let conn = unsafe {
+            let value = c::janet_table_get(vm.connections, stream.into());
+            c::janet_checkabstract(value, &raw const CONN.0).cast::<Conn>().as_mut()
+        };
+        if let Some(conn) = conn {
+            conn.files.add(file);
+        }
+        Ok(())
+    })
+}
+
 /// A buffer of Janet's.
-fn buffer<'a>(value: Janet) -> Result<&'a mut c::JanetBuffer, String> {
+pub fn buffer<'a>(value: Janet) -> Result<&'a mut c::JanetBuffer, String> {
     match value.unwrap() {
         // SAFETY: its type was checked, and the argument keeps it alive. The functions here never get one twice.
         TaggedJanet::Buffer(_) => unsafe { Ok(&mut *c::janet_unwrap_buffer(value.into())) },
@@ -341,6 +364,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             keep: true,
             requests: 0,
             reading: None,
+            files: file_body::Opened::default(),
         };
         // SAFETY: as above.
         let value = unsafe {
@@ -357,6 +381,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
 fn close(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     leave(conn);
+    conn.files.close();
     vm::with_existing(|vm| {
         // SAFETY: the table is rooted.
         unsafe { c::janet_table_remove(vm.connections, conn.stream.into()) };
@@ -376,6 +401,7 @@ fn of(args: &[Janet]) -> Result<Outcome, String> {
 fn parse(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     let buffer = buffer(arg(args, 1))?;
+    conn.files.close();
     vm::with(|vm| {
         if !conn.keep {
             let end = if conn.body.is_done() && !conn.may_go_on { "close" } else { "linger" };
@@ -547,8 +573,8 @@ fn get(response: Janet, key: c::Janet) -> Result<Janet, String> {
 }
 
 /// `(native/http-respond http response out buffer closing)`: writes the head to `out`, and a small body too. Gives what is
-/// left to send: :none, :bytes (the body as it is), :chunked, :pieces (each piece as it is), or the number of bytes that
-/// the pieces must have in all.
+/// left to send: :none, :bytes (the body as it is), :file (a file of ours), :chunked, :pieces (each piece as it is), or
+/// the number of bytes that the pieces must have in all.
 fn respond(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     let answer = arg(args, 1);
@@ -578,8 +604,9 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
             None if body.is_nil() => Some(&[][..]),
             None => bytes(&body),
         };
+        let file = file_body::length(body)?;
         // What is iterable may read the request while it is sent.
-        if known.is_some() && conn.discard(from).is_err() {
+        if (known.is_some() || file.is_some()) && conn.discard(from).is_err() {
             conn.exchange = conn.exchange.closing();
         }
         if known.is_none() && !is_iterable(body) {
@@ -596,7 +623,7 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
                 }
                 head.header(name, value).map_err(|error| error.to_string())
             })?;
-            let size = match (known, declared) {
+            let size = match (known, declared.or(file)) {
                 (Some(bytes), _) => Body::Known(bytes.len() as u64),
                 (None, Some(length)) => Body::Known(length),
                 (None, None) => Body::Streamed,
@@ -629,6 +656,9 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
             }
             conn.enter(vm, Phase::Write);
             Ok(Outcome::Value(match declared {
+                _ if plan.delivery == Delivery::Plain && file.is_some() && size == Body::Known(file.unwrap_or(0)) => {
+                    Janet::keyword("file".into())
+                }
                 Some(length) if plan.delivery == Delivery::Plain && known.is_none() => Janet::number(length as f64),
                 _ => rest.into(),
             }))

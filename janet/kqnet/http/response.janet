@@ -54,6 +54,21 @@
     (native/http-phase http :write)
     (net/write conn "0\r\n\r\n")))
 
+(defn- send-file
+  "Sends a file from its descriptor."
+  [conn http file]
+  (def part (buffer/new write-size))
+  (var more true)
+  (while (not (nil? more))
+    (native/http-phase http :write)
+    (case (set more (native/http-send-file http file))
+      # Other connections have their turn.
+      true (ev/sleep 0)
+      # What is waited for is copied; what can be sent then is not.
+      false (do
+              (native/file-take file write-size (buffer/clear part))
+              (net/write conn part)))))
+
 (defn- write-out
   "Writes a buffer."
   [conn http out]
@@ -70,6 +85,7 @@
   (case rest
     :none nil
     :bytes (write-parts conn http (in response :body))
+    :file (send-file conn http (in response :body))
     (let [body (in response :body)]
       (put state :body body)
       (native/http-phase http :handler)
