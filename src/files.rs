@@ -247,7 +247,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
         place.write(part);
         (place, c::janet_wrap_abstract(place.cast()))
     };
-    http::keep_file(arg(args, 2), place)?;
+    http::keep_file(arg(args, 2), place);
     Ok(Outcome::Value(value.into()))
 }
 

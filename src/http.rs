@@ -178,13 +178,10 @@ fn conn<'a>(args: &[Janet]) -> Result<&'a mut Conn, String> {
         .ok_or_else(|| format!("expected an HTTP connection, got {}", describe(arg(args, 0))))
 }
 
-/// Has a file closed when the request on this stream has ended, if the stream is a connection of an HTTP server.
-pub fn keep_file(stream: Janet, file: *mut Part) -> Result<(), String> {
-    if stream.is_nil() {
-        return Ok(());
-    }
-    vm::with(|vm| {
-        // SAFETY: the table is rooted; it has connections only. No other reference to one exists, as in `conn`.
+/// Has a file closed when the request on this stream has ended, if the stream is a connection of an HTTP server here.
+pub fn keep_file(stream: Janet, file: *mut Part) {
+    vm::with_existing(|vm| {
+        // SAFETY: the table is rooted; no other reference to a connection exists, as in `conn`.
         let conn = unsafe {
             let value = c::janet_table_get(vm.connections, stream.into());
             c::janet_checkabstract(value, &raw const CONN.0).cast::<Conn>().as_mut()
@@ -192,8 +189,7 @@ pub fn keep_file(stream: Janet, file: *mut Part) -> Result<(), String> {
         if let Some(conn) = conn {
             conn.files.add(file);
         }
-        Ok(())
-    })
+    });
 }
 
 /// A buffer of Janet's.
@@ -656,7 +652,7 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
             }
             conn.enter(vm, Phase::Write);
             Ok(Outcome::Value(match declared {
-                _ if plan.delivery == Delivery::Plain && file.is_some() && size == Body::Known(file.unwrap_or(0)) => {
+                _ if plan.delivery == Delivery::Plain && file.is_some_and(|length| size == Body::Known(length)) => {
                     Janet::keyword("file".into())
                 }
                 Some(length) if plan.delivery == Delivery::Plain && known.is_none() => Janet::number(length as f64),

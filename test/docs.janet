@@ -108,7 +108,8 @@
    "kqnet/server" (options-of kqnet/server "127.0.0.1" 0)
    "kqnet/drain" (options-of kqnet/drain nil nil)
    "http/server" (options-of http/server nil)
-   "http/serve-forever" (options-of http/serve-forever nil)})
+   "http/serve-forever" (options-of http/serve-forever nil)
+   "http/static" (options-of http/static t/project)})
 
 (t/test "each option of each function is told of in its docstring, or in one that it names"
   (none "not mentioned"
@@ -119,7 +120,8 @@
           [name option])))
 
 (t/test "what can raise an error says so, and what takes seconds too"
-  (each name ["kqnet/listen" "kqnet/accept" "kqnet/accept-loop" "kqnet/from-fd" "kqnet/activated" "http/server"]
+  (each name ["kqnet/listen" "kqnet/accept" "kqnet/accept-loop" "kqnet/from-fd" "kqnet/activated" "http/server"
+              "http/static"]
     (t/check (or (string/find "Raises" (docs name)) (string/find "raises" (docs name))) name))
   (each name ["kqnet/accept" "kqnet/drain" "http/server" "http/serve-forever"]
     (t/check (string/find "seconds" (docs name)) name)))
@@ -147,7 +149,7 @@
 (t/test "the README's table tells of each option at the functions that have it"
   (def functions
     {"listen" "kqnet/listen" "accept-loop" "kqnet/accept-loop" "server" "kqnet/server" "drain" "kqnet/drain"
-     "http" "http/server" "serve-forever" "http/serve-forever"})
+     "http" "http/server" "serve-forever" "http/serve-forever" "static" "http/static"})
   (def told
     (seq [[options owners] :in table-rows owner :in (string/split ", " owners) option :in options]
       [(functions owner) option]))

@@ -60,7 +60,7 @@ pub fn length(body: Janet) -> Result<Option<u64>, String> {
 }
 
 /// `(native/http-send-file http file)`: sends what can be sent at once. Nil when all of the file was sent, true where more
-/// may be sent in the next turn, false where the client must take some first.
+/// may be sent in the next turn, false where the client must take some first, :gone where it is gone.
 fn send_file(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     let part = Part::of(arg(args, 1)).ok_or_else(|| format!("expected a file, got {}", describe(arg(args, 1))))?;
@@ -80,7 +80,13 @@ fn send_file(args: &[Janet]) -> Result<Outcome, String> {
                 allowed -= count as u64;
             }
             Ok(None) => return Ok(Outcome::Value(Janet::boolean(false))),
-            Err(SendError::Socket(why)) => return Err(Errno(why.raw_os_error().unwrap_or(0)).text()),
+            Err(SendError::Socket(why)) => {
+                let errno = Errno(why.raw_os_error().unwrap_or(0));
+                if errno.is_exhaustion() {
+                    break format!("cannot write to the connection: {errno}");
+                }
+                return Ok(Outcome::Value(Janet::keyword("gone".into())));
+            }
             Err(SendError::Short) => break part.short(),
             Err(SendError::File(why)) => break part.unreadable(&why),
         }

@@ -5,6 +5,7 @@
 ###
 
 (import ../_native :as native)
+(import ./body)
 
 (def- write-size
   "How much a client has to take within :write-timeout."
@@ -66,8 +67,11 @@
       true (ev/sleep 0)
       # What is waited for is copied; what can be sent then is not.
       false (do
+              (native/http-phase http :handler)
               (native/file-take file write-size (buffer/clear part))
-              (net/write conn part)))))
+              (native/http-phase http :write)
+              (net/write conn part))
+      :gone (error body/gone))))
 
 (defn- write-out
   "Writes a buffer."

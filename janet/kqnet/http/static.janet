@@ -102,7 +102,7 @@
     take that coding. Default false. A neighbour has to be made anew whenever its file is.
 
   The tag of a file of up to 1 MiB is made from its content, so that it is the same on all machines;
-  that of a larger one from its times. The :body is a buffer up to 32 KiB; of a larger file it is a
+  that of a larger one from its times, and within two seconds of a change each answer has another. The :body is a buffer up to 32 KiB; of a larger file it is a
   `kqnet/file`, which `each` goes through in pieces, and which the server sends without copying it. Its
   descriptor is closed when the response has ended; elsewhere `(:close body)` closes it.
 
