@@ -99,7 +99,7 @@ unsafe extern "C-unwind" fn next(data: *mut c_void, key: c::Janet) -> c::Janet {
     let part = unsafe { &*data.cast::<Part>() };
     let index = match Janet::from(key).unwrap() {
         TaggedJanet::Nil => 0,
-        TaggedJanet::Number(index) => index as u64 + 1,
+        TaggedJanet::Number(index) => (index as u64).saturating_add(1),
         _ => return Janet::nil().into(),
     };
     if index < part.length.div_ceil(PIECE) { Janet::number(index as f64).into() } else { Janet::nil().into() }
@@ -350,7 +350,7 @@ fn take(args: &[Janet]) -> Result<Outcome, String> {
 fn piece(args: &[Janet]) -> Result<Outcome, String> {
     let part = file(args)?;
     let at = match arg(args, 1).unwrap() {
-        TaggedJanet::Number(index) if index >= 0.0 && index.fract() == 0.0 => index as u64 * PIECE,
+        TaggedJanet::Number(index) if index >= 0.0 && index.fract() == 0.0 => (index as u64).saturating_mul(PIECE),
         _ => return Ok(Outcome::Value(Janet::nil())),
     };
     if at >= part.length {

@@ -637,14 +637,15 @@
 # Descriptors.
 
 (defmacro- leaves-none
-  "Runs the body with no collection, and waits until there are as many descriptors as before."
+  "Runs the body with no collection, and waits until there are no more descriptors than before."
   [what & body]
   ~(let [interval (gcinterval)
          before (t/descriptors)]
      (gcsetinterval 0x7fffffff)
      (defer (gcsetinterval interval)
        ,;body
-       (t/wait-until (string "no more descriptors: " ,what) |(= before (t/descriptors))))))
+       # Those of an earlier test may go meanwhile.
+       (t/wait-until (string "no more descriptors: " ,what) |(<= (t/descriptors) before)))))
 
 (make-sparse "left" (* 32 mebibyte) [])
 
@@ -695,7 +696,7 @@
     (:ask c "GET" "/a.txt")
     (def before (t/descriptors))
     (:ask c "GET" "/left")
-    (t/wait-until "no file behind a kept connection" |(= before (t/descriptors)))))
+    (t/wait-until "no file behind a kept connection" |(<= (t/descriptors) before))))
 
 (t/test "a response that is not sent leaves no descriptor"
   (def files (http/static root))
