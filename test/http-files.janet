@@ -753,6 +753,32 @@
     (t/same 200 ((h/fetch port "GET" "/sub/") :status))
     (t/same "" (string (server :err)))))
 
+(t/test "a client that takes nothing of a file is cut after :write-timeout, and its descriptors are closed"
+  (def files (http/static root))
+  (with [server (http/server files host 0 :write-timeout 0.1)]
+    (leaves-none "a client that takes nothing"
+      (with [c (h/client server)]
+        (:send c "GET" "/left")
+        (t/wait-until "the end of the connection" |(and (pos? ((kqnet/stats server) :accepted))
+                                                        (zero? ((kqnet/stats server) :active))))
+        (t/check (first (protect (:head c))) "a head")))))
+
+(t/test "large files that are asked for at once come one after the other"
+  (with [c (h/client plain)]
+    (:write (c :conn) (string (h/request "GET" "/left") (h/request "GET" "/a.txt") (h/request "GET" "/left")))
+    (each [size body] [[(* 32 mebibyte) nil] [36 text] [(* 32 mebibyte) nil]]
+      (def response (:receive c "GET"))
+      (t/same [200 size] [(response :status) (length (response :body))])
+      (when body (t/same body (response :body))))))
+
+(t/test "a program that may not read files cannot serve a folder"
+  (t/same [0 "operation forbidden by sandbox\n" ""]
+          (let [[status out err]
+                (t/run-forms ~[(import kqnet/http)
+                               (sandbox :fs-read)
+                               (print (last (protect (http/static ,root))))])]
+            [status (string/replace "kqnet/http/static: " "" out) err])))
+
 # What the body of a file is for others.
 
 (t/test "middleware sees bytes, or something to go through in pieces"
@@ -963,9 +989,11 @@
 (t/test ":types adds to the content types, and replaces them"
   (make "t.gltf2" "x")
   (make "t.txt" "x")
-  (with [server (serve root nil :types {"gltf2" "model/gltf+json" "txt" "text/x-other"})]
+  (make ".well-known/association" "x")
+  (with [server (serve root nil :types {"gltf2" "model/gltf+json" "txt" "text/x-other" "" "application/json"})]
     (defn type-of [path] (((h/fetch server "GET" path) :headers) "content-type"))
-    (t/same ["model/gltf+json" "text/x-other" "text/html; charset=utf-8"] (map type-of ["/t.gltf2" "/t.txt" "/"]))))
+    (t/same ["model/gltf+json" "text/x-other" "text/html; charset=utf-8" "application/json" "application/octet-stream"]
+            (map type-of ["/t.gltf2" "/t.txt" "/" "/.well-known/association" "/t.unknown"]))))
 
 (t/test ":cache-control is a text, or a function of the path"
   (defn control [server path & headers]

@@ -23,7 +23,7 @@
   [x]
   (and (dictionary? x)
        (all (fn [[end content-type]]
-              (and (string? end) (peg/match '(* (some (if-not (set "./\0") 1)) -1) end)
+              (and (string? end) (peg/match '(* (any (if-not (set "./\0") 1)) -1) end)
                    (= end (string/ascii-lower end)) (visible? content-type)))
             (pairs x))))
 

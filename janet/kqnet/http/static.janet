@@ -94,8 +94,8 @@
   * :index - the file that stands for a folder. Default "index.html"; false for none.
   * :symlinks - follow symbolic links, which may lead out of the folder. Default false.
   * :hidden - serve names that begin with a dot. Default false: of them, only "/.well-known/" is served.
-  * :types - content types by the ends of names, {"ext" "type"}, beside or in place of those in
-    `content-types`.
+  * :types - content types by the ends of names, {"ext" "type"}, "" for names without one, beside or
+    in place of those in `content-types`. Default: those, and "application/octet-stream" for the rest.
   * :cache-control - the value of Cache-Control, or a function that is given the path of the file below
     the folder, such as "/css/site.css", and returns one, or nil for none. Default: none.
   * :precompressed - send the neighbour "name.br", "name.zst" or "name.gz" of a file to clients that

@@ -128,10 +128,10 @@
   (table/to-struct (tabseq [[content-type ends] :pairs groups end :in (string/split " " ends)] end content-type)))
 
 (defn of-file
-  "The content type of the file at a path, by its name and a table such as `content-types`."
+  "The content type of the file at a path, by its name and a table such as `content-types`, with \"\" for no end."
   [types path]
   (def slash (last (string/find-all "/" path)))
   (def dot (last (string/find-all "." path)))
   (get types
-       (if (and dot (> dot (or slash -1))) (string/ascii-lower (string/slice path (inc dot))))
+       (if (and dot (> dot (or slash -1))) (string/ascii-lower (string/slice path (inc dot))) "")
        "application/octet-stream"))
