@@ -41,25 +41,21 @@
                         (joined headers "if-none-match") (joined headers "if-modified-since")
                         (if get? (joined headers "range")) (joined headers "if-range")))
   (def out @{"ETag" etag "Accept-Ranges" "bytes" "Last-Modified" last-modified})
-  # What is kept of 304 is what a 200 would have said (RFC 9110, 15.4.5).
   (when precompressed (put out "Vary" "Accept-Encoding"))
+  # With 304 too (RFC 9110, 15.4.5).
   (when (< status 400)
     (put out "Cache-Control" (if (function? cache-control) (cache-control (string "/" path)) cache-control)))
-  (if (or (= status 200) (= status 206))
-    (do
-      (put out "Content-Type" (types/of-file types path))
-      (put out "Content-Encoding" coding)
-      (put out "Content-Length" (string/format "%.0f" length)))
-    (native/file-close file))
+  (def content? (or (= status 200) (= status 206)))
+  (when content?
+    (put out "Content-Type" (types/of-file types path))
+    (put out "Content-Encoding" coding)
+    (put out "Content-Length" (string/format "%.0f" length)))
   (case status
     206 (put out "Content-Range" (string/format "bytes %.0f-%.0f/%.0f" first-byte (+ first-byte length -1) size))
     416 (put out "Content-Range" (string/format "bytes */%.0f" size)))
-  (def body
-    (when (or (= status 200) (= status 206))
-      (if get?
-        (native/file-body file first-byte length)
-        (native/file-close file))))
-  {:status status :headers out :body body})
+  {:status status
+   :headers out
+   :body (if (and content? get?) (native/file-body file first-byte length) (native/file-close file))})
 
 (defn- refuse
   [status text & headers]
