@@ -913,19 +913,23 @@
   (def trace (t/scratch "trace"))
   (unless (and t/linux? (= 0 (os/execute ["sh" "-c" (string "strace -o " trace " -e trace=%file true >/dev/null 2>&1")] :p)))
     (t/skip "strace is not installed, or may not trace"))
+  # It ends by itself, as strace would outlive the end of a process around it.
   (with [server (t/start "timeout" "-k" "1" "55" "strace" "-f" "-o" trace "-e" "trace=%file" (dyn *executable*) "-e"
                   (t/source ~[(import kqnet/http)
-                              (def server (http/server (http/static ,root) "127.0.0.1" 0))
+                              (def files (http/static ,root))
+                              (defn served [req] (if (= "/end" (req :route)) (os/exit 0)) (files req))
+                              (def server (http/server served "127.0.0.1" 0))
                               (print (last (net/localname server)))
                               (flush)]))]
     (def port (:port server))
-    # What a descriptor is, is asked with no name.
-    (defn calls [] (count |(not (string/find `, "", ` $)) (string/split "\n" (slurp trace))))
-    (def before (calls))
-    (each name ["a" "sub" ".a" "%2e"]
-      (t/same not-found (brief (h/fetch port "GET" (string (string/repeat (string "/" name) (div 8000 (inc (length name)))) "/x")))))
-    # One each, and two for a look at the folder itself.
-    (t/check (<= (- (calls) before) 8) (string (- (calls) before) " system calls")))
+    (defer (do (t/ask port (h/request "GET" "/end")) (:wait server))
+      # What a descriptor is, is asked with no name.
+      (defn calls [] (count |(not (string/find `, "", ` $)) (string/split "\n" (slurp trace))))
+      (def before (calls))
+      (each name ["a" "sub" ".a" "%2e"]
+        (t/same not-found (brief (h/fetch port "GET" (string (string/repeat (string "/" name) (div 8000 (inc (length name)))) "/x")))))
+      # One each, and one for a look at the folder itself.
+      (t/check (<= (- (calls) before) 8) (string (- (calls) before) " system calls"))))
   (os/rm trace))
 
 (t/test "what may not be read is forbidden, to GET and HEAD, without a word on stderr"
