@@ -4,6 +4,7 @@
 //! be written. Each says by its connection's phase what the fiber may wait for next, and for how long.
 
 pub mod common;
+mod file_body;
 mod tally;
 mod transfer;
 mod wait;
@@ -22,6 +23,7 @@ use kqnet_http1::{BodyReader, Framing, HeadParser, Limits, Reject, Status, Versi
 
 use crate::boundary::{Outcome, entry, guard};
 use crate::deadlines::{Place, Reason};
+use crate::files::Part;
 use crate::stream;
 use crate::value::{arg, bytes, describe, integer, is_true, tuple};
 use crate::vm::{self, Vm};
@@ -140,6 +142,8 @@ struct Conn {
     observers: Janet,
     /// What the handler returned was no response.
     is_invalid: bool,
+    /// The files that were opened for the request.
+    files: file_body::Opened,
 }
 
 /// What a task is told that still holds a request whose response was sent.
@@ -193,6 +197,7 @@ unsafe extern "C-unwind" fn mark_conn(data: *mut c_void, _size: usize) -> i32 {
         }
         c::janet_mark(conn.observers.into());
         c::janet_mark(conn.peer.into());
+        conn.files.mark();
     }
     0
 }
@@ -233,6 +238,7 @@ fn check_request(conn: &Conn, number: Janet) -> Result<(), String> {
 fn end_request(conn: &mut Conn) {
     (conn.request, conn.begun) = (0, false);
     (conn.ending, conn.or_ended) = (Janet::nil(), false);
+    conn.files.close();
     transfer::end_waits(conn, OVER);
     watch::end(conn, "over");
 }
@@ -263,8 +269,22 @@ fn config_of<'a>(value: Janet) -> Result<&'a Config, String> {
         .ok_or_else(|| format!("expected an HTTP configuration, got {}", describe(value)))
 }
 
+/// Has a file closed when the request on this stream has ended, if the stream is a connection of an HTTP server here.
+pub fn keep_file(stream: Janet, file: *mut Part) {
+    vm::with_existing(|vm| {
+        // SAFETY: the table is rooted; no other reference to a connection exists, as in `conn`.
+        let conn = unsafe {
+            let value = c::janet_table_get(vm.connections, stream.into());
+            c::janet_checkabstract(value, &raw const CONN.0).cast::<Conn>().as_mut()
+        };
+        if let Some(conn) = conn {
+            conn.files.add(file);
+        }
+    });
+}
+
 /// A buffer of Janet's.
-fn buffer<'a>(value: Janet) -> Result<&'a mut c::JanetBuffer, String> {
+pub fn buffer<'a>(value: Janet) -> Result<&'a mut c::JanetBuffer, String> {
     match value.unwrap() {
         // SAFETY: its type was checked, and the argument keeps it alive. The functions here never get one twice.
         TaggedJanet::Buffer(_) => unsafe { Ok(&mut *c::janet_unwrap_buffer(value.into())) },
@@ -473,6 +493,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             observers: Janet::nil(),
             peer: Janet::nil(),
             is_invalid: false,
+            files: file_body::Opened::default(),
         };
         // SAFETY: as above.
         let value = unsafe {
@@ -759,8 +780,8 @@ fn check_keys(answer: Janet) -> Result<(), String> {
 }
 
 /// `(native/http-respond http response out buffer closing)`: writes the head to `out`, and a small body too. Gives what is
-/// left to send: :none, :bytes (the body as it is), :chunked, :pieces (each piece as it is), or the number of bytes that
-/// the pieces must have in all.
+/// left to send: :none, :bytes (the body as it is), :file (a file of ours), :chunked, :pieces (each piece as it is), or
+/// the number of bytes that the pieces must have in all.
 fn respond(args: &[Janet]) -> Result<Outcome, String> {
     let result = write_response(args);
     if result.is_err() {
@@ -811,8 +832,9 @@ fn write_response(args: &[Janet]) -> Result<Outcome, String> {
             None if body.is_nil() => Some(&[][..]),
             None => bytes(&body),
         };
+        let file = file_body::length(body)?;
         // What is iterable may read the request while it is sent.
-        if known.is_some() && conn.discard(from).is_err() {
+        if (known.is_some() || file.is_some()) && conn.discard(from).is_err() {
             conn.exchange = conn.exchange.closing();
         }
         if known.is_none() && !is_iterable(body) {
@@ -829,7 +851,7 @@ fn write_response(args: &[Janet]) -> Result<Outcome, String> {
                 }
                 head.header(name, value).map_err(|error| error.to_string())
             })?;
-            let size = match (known, declared) {
+            let size = match (known, declared.or(file)) {
                 (Some(bytes), _) => Body::Known(bytes.len() as u64),
                 (None, Some(length)) => Body::Known(length),
                 (None, None) => Body::Streamed,
@@ -865,6 +887,9 @@ fn write_response(args: &[Janet]) -> Result<Outcome, String> {
             conn.begun = true;
             conn.begin_account();
             Ok(Outcome::Value(match declared {
+                _ if plan.delivery == Delivery::Plain && file.is_some_and(|length| size == Body::Known(length)) => {
+                    Janet::keyword("file".into())
+                }
                 Some(length) if plan.delivery == Delivery::Plain && known.is_none() => Janet::number(length as f64),
                 _ => rest.into(),
             }))

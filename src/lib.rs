@@ -1,9 +1,9 @@
-//! The native half of kqnet: Janet's C API on one side, `crates/accept` on the other.
+//! The native half of kqnet: Janet's C API on one side, the crates on the other.
 //!
 //! [`functions`] holds what Janet calls, [`vm`] the event queue of a Janet VM and what happens when it is ready,
-//! [`listener`] what is known of a listening stream, [`http`] HTTP connections, [`files`] what
-//! serving files needs, and [`deadlines`] their timeouts, [`stream`] how descriptors become streams, [`fork`]
-//! what belongs to which process, and [`boundary`] what crosses from C and back. The public face is in `janet/kqnet`.
+//! [`listener`] what is known of a listening stream, [`http`] HTTP connections, [`files`] the folders and files that
+//! they serve, and [`deadlines`] their timeouts, [`stream`] how descriptors become streams, [`fork`] what belongs to
+//! which process, and [`boundary`] what crosses from C and back. The public face is in `janet/kqnet`.
 
 mod boundary;
 mod deadlines;

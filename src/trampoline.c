@@ -44,8 +44,12 @@ TRAMPOLINE(listeners)
 TRAMPOLINE(flights)
 TRAMPOLINE(passed)
 TRAMPOLINE(file_path)
-TRAMPOLINE(file_tags)
+TRAMPOLINE(file_codings)
+TRAMPOLINE(folder_open)
 TRAMPOLINE(file_answer)
+TRAMPOLINE(file_body)
+TRAMPOLINE(file_close)
+TRAMPOLINE(file_take)
 TRAMPOLINE(http_config)
 TRAMPOLINE(http_open)
 TRAMPOLINE(http_close)
@@ -73,19 +77,32 @@ TRAMPOLINE(http_observe)
 TRAMPOLINE(http_peer)
 TRAMPOLINE(http_piece)
 TRAMPOLINE(http_tally)
+TRAMPOLINE(http_send_file)
 
-/* Those that open a listener. */
-#define GUARDED(name) \
+/* Those that open something. */
+#define GUARDED(name, sandbox) \
     int kqnet_##name(int32_t argc, const Janet *argv, Janet *out); \
     static Janet cfun_##name(int32_t argc, Janet *argv) { \
-        janet_sandbox_assert(JANET_SANDBOX_NET_LISTEN); \
+        janet_sandbox_assert(sandbox); \
         Janet out = janet_wrap_nil(); \
         int outcome = kqnet_##name(argc, argv, &out); \
         return finish(outcome, out); \
     }
 
-GUARDED(listen)
-GUARDED(from_fd)
+GUARDED(listen, JANET_SANDBOX_NET_LISTEN)
+GUARDED(from_fd, JANET_SANDBOX_NET_LISTEN)
+GUARDED(folder, JANET_SANDBOX_FS_READ)
+
+/* A file value under a key: its methods, and its pieces, which `each` asks for by number. */
+int kqnet_file_piece(int32_t argc, const Janet *argv, Janet *out);
+int kqnet_file_get(void *file, Janet key, Janet *out) {
+    static const JanetMethod methods[] = {{"close", cfun_file_close}, {NULL, NULL}};
+    if (janet_checktype(key, JANET_KEYWORD)) return janet_getmethod(janet_unwrap_keyword(key), methods, out);
+    Janet argv[2] = {janet_wrap_abstract(file), key};
+    Janet piece = janet_wrap_nil();
+    *out = finish(kqnet_file_piece(2, argv, &piece), piece);
+    return !janet_checktype(*out, JANET_NIL);
+}
 
 /* Arguments are checked, and documented, in janet/kqnet. */
 static const JanetReg cfuns[] = {
@@ -113,10 +130,15 @@ static const JanetReg cfuns[] = {
     {"flights", cfun_flights, "(native/flights)"},
     {"backend", cfun_backend, "(native/backend)"},
     {"file-path", cfun_file_path, "(native/file-path path hidden)"},
-    {"file-tags", cfun_file_tags, "(native/file-tags size modified)"},
+    {"file-codings", cfun_file_codings, "(native/file-codings accept-encoding)"},
+    {"folder", cfun_folder, "(native/folder path symlinks)"},
+    {"folder-open", cfun_folder_open, "(native/folder-open folder path &opt stream)"},
     {"file-answer", cfun_file_answer,
-     "(native/file-answer is-read etag modified size if-match if-unmodified-since if-none-match "
+     "(native/file-answer file folder coding is-read if-match if-unmodified-since if-none-match "
      "if-modified-since range if-range)"},
+    {"file-body", cfun_file_body, "(native/file-body file first length)"},
+    {"file-close", cfun_file_close, "(native/file-close file)"},
+    {"file-take", cfun_file_take, "(native/file-take file most buffer)"},
     {"http-config", cfun_http_config, "(native/http-config max-head max-request-line max-headers max-body max-requests head body idle write)"},
     {"http-open", cfun_http_open, "(native/http-open stream config flight)"},
     {"http-close", cfun_http_close, "(native/http-close http)"},
@@ -144,6 +166,7 @@ static const JanetReg cfuns[] = {
     {"http-peer", cfun_http_peer, "(native/http-peer http &opt peer)"},
     {"http-piece", cfun_http_piece, "(native/http-piece http framing payload)"},
     {"http-tally", cfun_http_tally, "(native/http-tally config)"},
+    {"http-send-file", cfun_http_send_file, "(native/http-send-file http file)"},
     {NULL, NULL, NULL},
 };
 

@@ -110,7 +110,8 @@
    "http/ending" (options-of http/ending nil)
    "http/gone?" (options-of http/gone? nil)
    "http/server" (options-of http/server nil)
-   "http/serve-forever" (options-of http/serve-forever nil)})
+   "http/serve-forever" (options-of http/serve-forever nil)
+   "http/static" (options-of http/static t/project)})
 
 (t/test "each option of each function is told of in its docstring, or in one that it names"
   (none "not mentioned"
@@ -121,7 +122,8 @@
           [name option])))
 
 (t/test "what can raise an error says so, and what takes seconds too"
-  (each name ["kqnet/listen" "kqnet/accept" "kqnet/accept-loop" "kqnet/from-fd" "kqnet/activated" "http/server"]
+  (each name ["kqnet/listen" "kqnet/accept" "kqnet/accept-loop" "kqnet/from-fd" "kqnet/activated" "http/server"
+              "http/static"]
     (t/check (or (string/find "Raises" (docs name)) (string/find "raises" (docs name))) name))
   (each name ["kqnet/accept" "kqnet/drain" "http/server" "http/serve-forever"]
     (t/check (string/find "seconds" (docs name)) name)))
@@ -149,7 +151,7 @@
 (t/test "the README's table tells of each option at the functions that have it"
   (def functions
     {"listen" "kqnet/listen" "accept-loop" "kqnet/accept-loop" "server" "kqnet/server" "drain" "kqnet/drain"
-     "http" "http/server" "serve-forever" "http/serve-forever"
+     "http" "http/server" "serve-forever" "http/serve-forever" "static" "http/static"
      "ending" "http/ending" "gone?" "http/gone?"})
   (def told
     (seq [[options owners] :in table-rows owner :in (string/split ", " owners) option :in options]

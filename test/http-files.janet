@@ -97,9 +97,11 @@
   (def {:status status :headers headers :body body} (get-file "/a.txt"))
   (t/same [200 text] [status body])
   (t/check (headers "date") "a date")
+  (def tag (headers "etag"))
+  (t/check (peg/match '(* `"24-` (repeat 32 :h) `"` -1) tag) tag)
   (t/same @{"content-type" "text/plain; charset=utf-8"
             "content-length" "36"
-            "etag" (string/format `"24-%x-0"` modified)
+            "etag" tag
             "last-modified" "Sun, 09 Sep 2001 01:46:40 GMT"
             "accept-ranges" "bytes"
             "connection" "close"}
@@ -188,9 +190,17 @@
     (each response [get head] (put (response :headers) "date" nil))
     (t/same [(get :status) (get :headers) ""] [(head :status) (head :headers) (head :body)] path)))
 
-(t/test "other methods are not for files"
-  (each method ["POST" "PUT" "DELETE" "OPTIONS" "get"]
-    (t/same not-found (brief (h/fetch plain method "/a.txt")) method)))
+(t/test "other methods on a file: 405 with those that there are, which OPTIONS asks for"
+  (each path ["/a.txt" "/" "/sub/" "/sub"]
+    (each method ["POST" "PUT" "DELETE" "PATCH" "get"]
+      (def {:status status :headers headers} (h/fetch plain method path))
+      (t/same [405 "GET, HEAD, OPTIONS"] [status (headers "allow")] (string method " " path)))
+    (def {:status status :headers headers} (h/fetch plain "OPTIONS" path))
+    (t/same [204 "GET, HEAD, OPTIONS"] [status (headers "allow")] path))
+  (each method ["POST" "OPTIONS"]
+    (each path ["/nowhere" "/bare/" "/link.txt" "/.hidden.txt"]
+      (t/same not-found (brief (h/fetch plain method path)) (string method " " path))))
+  (t/same 404 ((h/fetch plain "OPTIONS" "*") :status)))
 
 (t/test "several files on one connection"
   (with [c (h/client plain)]
@@ -251,15 +261,97 @@
               [200 "If-Unmodified-Since: yesterday"]
               [304 (string "If-Match: " tag) (string "If-None-Match: " tag)]]))
 
-(t/test "a file that has changed has another tag"
-  (def path (make "changing.txt" "one"))
-  (defn tag [] (((get-file "/changing.txt") :headers) "etag"))
-  (def before (tag))
-  (spit path "three")
-  (def after (tag))
-  (t/check (not= before after) "another tag for another size")
-  (os/touch path modified modified)
-  (t/check (not= after (tag)) "another tag for another time"))
+# When a file has changed.
+
+(defn- dated
+  "Makes a file with this content and time, as another file under its name."
+  [name content time]
+  (make "new" content)
+  (when time (os/touch (in-root "new") time time))
+  (os/rename (in-root "new") (in-root name)))
+
+(defn- seen
+  "What a client may keep of a file: its content, tag and date."
+  [path]
+  (def {:body body :headers headers} (get-file path))
+  {:body body :tag (headers "etag") :date (headers "last-modified")})
+
+(defn- revalidate
+  "Asks again, by a header."
+  [path name value]
+  (def {:status status :body body} (get-file path (string name ": " value)))
+  [status body])
+
+(t/test "a file that was replaced by one of equal size is never taken for the old one"
+  # Dated by the system, by Nix, by reproducible images, by zip, by npm, before 1970, in the future, by an archive.
+  (each time [nil 0 1 315532800 499162500 -86400 4102444800 modified]
+    (dated "versions.txt" "content 000" time)
+    (for i 1 20
+      (def before (seen "/versions.txt"))
+      (def now (string/format "content %03d" i))
+      (dated "versions.txt" now time)
+      (t/same [200 now] (revalidate "/versions.txt" "If-None-Match" (before :tag)) (string "by tag, dated " time))
+      (t/same [200 now] (revalidate "/versions.txt" "Range: bytes=0-3\r\nIf-Range" (before :tag))
+              (string "a part, dated " time))
+      # An archive's date is all that a client without tags has.
+      (unless (or (= time modified) (nil? (before :date)))
+        (t/same [200 now] (revalidate "/versions.txt" "If-Modified-Since" (before :date))
+                (string "by date " (before :date) ", dated " time))))))
+
+(t/test "a file that is written to in place is never taken for the old one"
+  (make "versions.txt" "content 000")
+  (for i 1 50
+    (def before (seen "/versions.txt"))
+    (def now (string/format "content %03d" i))
+    (spit (in-root "versions.txt") now)
+    (t/same [200 now] (revalidate "/versions.txt" "If-None-Match" (before :tag)) "by tag")
+    (t/same [200 now] (revalidate "/versions.txt" "If-Modified-Since" (before :date)) "by date")))
+
+(t/test "a large file that was replaced is never taken for the old one, and one that stays is known in the end"
+  (defn content [i] (string (string/repeat "x" (* 1024 1024)) (string/format "%03d" i)))
+  (each time [nil 0 modified]
+    (dated "versions.bin" (content 0) time)
+    (for i 1 4
+      (def before (seen "/versions.bin"))
+      (dated "versions.bin" (content i) time)
+      (t/same 200 (first (revalidate "/versions.bin" "If-None-Match" (before :tag))) (string "dated " time)))
+    (t/wait-until "a tag that lasts"
+                  |(= 304 (first (revalidate "/versions.bin" "If-None-Match" ((seen "/versions.bin") :tag)))))
+    (def before (seen "/versions.bin"))
+    (dated "versions.bin" (content 9) time)
+    (t/same 200 (first (revalidate "/versions.bin" "If-None-Match" (before :tag))) (string "later, dated " time))))
+
+(t/test "the same content has the same tag, whenever and wherever it was written"
+  (make "copy/a.txt" text)
+  (def copied (seen "/copy/a.txt"))
+  (t/same tag (copied :tag))
+  (os/touch (in-root "copy/a.txt") 1 1)
+  (t/same tag ((seen "/copy/a.txt") :tag))
+  (t/same 304 (first (revalidate "/copy/a.txt" "If-None-Match" tag))))
+
+(defn- seconds
+  "The time of an HTTP date."
+  [date]
+  (def [day month year h m s]
+    (peg/match ~(* (3 :a) ", " (number (2 :d)) " " '(3 :a) " " (number (4 :d)) " "
+                   (number (2 :d)) ":" (number (2 :d)) ":" (number (2 :d)) " GMT") date))
+  (def months ["Jan" "Feb" "Mar" "Apr" "May" "Jun" "Jul" "Aug" "Sep" "Oct" "Nov" "Dec"])
+  (os/mktime {:year year :month (index-of month months) :month-day (dec day) :hours h :minutes m :seconds s}))
+
+(t/test "Last-Modified is never later than Date, and there is none where the file's date says nothing"
+  (each time [nil 4102444800 253402300800 modified]
+    (dated "dated.txt" "dated" time)
+    (def {:status status :headers {"last-modified" date "date" now}} (get-file "/dated.txt"))
+    (t/same 200 status)
+    (t/check (<= (seconds date) (seconds now)) (string/format "%s is not after %s" date now)))
+  (each time [-86400 -1 0 1]
+    (dated "dated.txt" "dated" time)
+    (each method ["GET" "HEAD"]
+      (def {:status status :headers headers} (h/fetch plain method "/dated.txt"))
+      (t/same [200 nil] [status (headers "last-modified")] (string method ", dated " time)))
+    # What has no date is not unmodified since any.
+    (t/same [200 "dated"] (revalidate "/dated.txt" "If-Modified-Since" "Fri, 31 Dec 9999 23:59:59 GMT"))
+    (t/same [200 "dated"] (revalidate "/dated.txt" "If-Modified-Since" "Thu, 01 Jan 1970 00:00:01 GMT"))))
 
 # Parts of files.
 
@@ -420,7 +512,15 @@
                      [[root nil :prefix 5] ":prefix"]
                      [[root nil :index true] ":index"]
                      [[root nil :hidden 1] ":hidden"]
-                     [[root nil :symlinks "yes"] ":symlinks"]]
+                     [[root nil :symlinks "yes"] ":symlinks"]
+                     [[root nil :precompressed "gzip"] ":precompressed"]
+                     [[root nil :cache-control 60] ":cache-control"]
+                     [[root nil :cache-control "a\r\nB: c"] ":cache-control"]
+                     [[root nil :types {".a" "text/plain"}] ":types"]
+                     [[root nil :types {"A" "text/plain"}] ":types"]
+                     [[root nil :types {"a" :b}] ":types"]
+                     [[root nil :types {"a" "text/plain\n"}] ":types"]
+                     [[root nil :types "text/plain"] ":types"]]
     (def err (why ;args))
     (t/check (and (string/find "kqnet/http/static" err) (string/find word err))
              (string/format "%q in the error, not %q" word err))))
@@ -536,38 +636,465 @@
   (t/same (* 32 mebibyte) got)
   (t/same [200 "new"] (brief (get-file "/replaced"))))
 
-(t/test "clients that go away within a file leave no descriptor"
-  (make-sparse "left" (* 32 mebibyte) [])
-  (def before (t/descriptors))
-  (repeat 10
-    (with [c (h/client plain)]
-      (:send c "GET" "/left")
-      (:head c)))
-  (t/wait-until "the ends of the connections" |(zero? ((kqnet/stats plain) :active)))
-  (t/settles before t/descriptors "descriptors"))
+# Descriptors.
 
-(t/test "a file that cannot be opened is an error, not the beginning of an answer"
+(defmacro- leaves-none
+  "Runs the body with no collection, and waits until there are no more descriptors than before."
+  [what & body]
+  ~(let [interval (gcinterval)
+         before (t/descriptors)]
+     (gcsetinterval 0x7fffffff)
+     (defer (gcsetinterval interval)
+       ,;body
+       # Those of an earlier test may go meanwhile.
+       (t/wait-until (string "no more descriptors: " ,what) |(<= (t/descriptors) before)))))
+
+(make-sparse "left" (* 32 mebibyte) [])
+
+(defn- break-off
+  "Asks for a large file, and goes away, before or after its head has come."
+  [server &opt head]
+  (with [c (h/client server)]
+    (:send c "GET" "/left")
+    (when head (:head c))))
+
+(t/test "clients that go away within a file leave no descriptor, not even until a collection"
+  (each head [true false]
+    (leaves-none "a client that goes away"
+      (repeat 50 (break-off plain head)))))
+
+(t/test "clients that are gone before their answer begins leave no descriptor"
+  (def files (http/static root))
+  (def arrived (ev/chan))
+  (def go-on (ev/chan))
+  (defn late [req]
+    (when (= "/left" (req :route))
+      (ev/give arrived true)
+      (ev/take go-on))
+    (files req))
+  (with [server (http/server late host 0)]
+    (leaves-none "a client that is gone"
+      (repeat 20
+        (with [c (t/connect server)]
+          (:write c (h/request "GET" "/a.txt"))
+          (:read c 1)
+          (:write c (h/request "GET" "/left"))
+          (ev/take arrived))
+        # With an answer that it did not read, closing has reset the connection.
+        (ev/give go-on true)))))
+
+(t/test "an answer without the file leaves no descriptor"
+  (leaves-none "HEAD, 304, 412, 416, 405, parts"
+    (with [c (h/client plain)]
+      (def tag (((:ask c "HEAD" "/left") :headers) "etag"))
+      (repeat 10
+        (:ask c "HEAD" "/left")
+        (t/same 304 ((:ask c "GET" "/left" ["If-None-Match: *"]) :status))
+        (t/same 412 ((:ask c "GET" "/left" [`If-Match: "other"`]) :status))
+        (t/same 416 ((:ask c "GET" "/left" ["Range: bytes=999999999-"]) :status))
+        (t/same 206 ((:ask c "GET" "/left" ["Range: bytes=0-99999"]) :status))
+        (t/same 405 ((:ask c "PUT" "/left") :status)))))
+  (with [c (h/client plain)]
+    (:ask c "GET" "/a.txt")
+    (def before (t/descriptors))
+    (:ask c "GET" "/left")
+    (t/wait-until "no file behind a kept connection" |(<= (t/descriptors) before))))
+
+(t/test "a response that is not sent leaves no descriptor"
+  (def files (http/static root))
+  (defn raises [req] (files req) (error "after the file"))
+  (defn drops [req] (files req) {:status 200 :body "something else"})
+  (defn unlike [req] (put (files req) :status 99))
+  (defn wraps [req] (def body ((files req) :body)) {:status 200 :body (coro (each piece body (yield piece)))})
+  (each [name handler] [["raises" raises] ["drops" drops] ["an invalid response" unlike] ["wraps" wraps]]
+    (with [server (http/server handler host 0 :on-error (fn [&] {:status 500}))]
+      (leaves-none name
+        (repeat 5 (h/fetch server "GET" "/left"))
+        (repeat 5 (break-off server true))))))
+
+(t/test "a drain that cancels what is left leaves no descriptor"
+  (def files (http/static root))
+  (leaves-none "a drain"
+    (def server (http/server files host 0))
+    (def clients (seq [_ :range [0 5]] (:send (h/client server) "GET" "/left")))
+    (each c clients (:head c))
+    (t/same 5 (kqnet/drain server 0 :cancel true))
+    (each c clients (:close c))))
+
+(t/test "with few descriptors honest clients are served, whatever the others do"
+  (with [server (t/start-limited 64 "-e"
+                  (t/source ~[(import kqnet/http)
+                              (gcsetinterval 0x7fffffff)
+                              (def server (http/server (http/static ,root) "127.0.0.1" 0))
+                              (print (last (net/localname server)))
+                              (flush)]))]
+    (def port (:port server))
+    (repeat 20
+      (t/together 10 (fn [i] (break-off port (even? i))))
+      (t/same [200 text] (brief (h/fetch port "GET" "/a.txt"))))
+    (t/same "" (string (server :err)))))
+
+(t/test "with no descriptor left the answer is 503, and the next one is right again"
   (with [server
          (t/start-forms
            ~[(import kqnet/http)
              (def files (http/static ,root))
-             # As many descriptors as there may be.
-             (def held @[])
              (defn starved [req]
-               (while (def f (file/open "/dev/null")) (array/push held f))
-               (def response (files req))
-               # Its first piece is asked for when it is sent.
-               response)
-             (def server
-               (http/server starved "127.0.0.1" 0
-                            :on-error (fn [_ err _]
-                                        (each f held (file/close f))
-                                        {:status 503 :body (string err)})))
+               (def held @[])
+               (if (= "/a.txt" (req :route))
+                 (while (def f (file/open "/dev/null")) (array/push held f)))
+               (defer (each f held (file/close f))
+                 (files req)))
+             (def server (http/server starved "127.0.0.1" 0))
              (print (last (net/localname server)))
              (flush)])]
-    (def {:status status :body body} (h/fetch (:port server) "GET" "/a.txt"))
-    (t/same 503 status)
-    (t/check (string/find "a.txt" body) "the name of the file")))
+    (def port (:port server))
+    (each method ["GET" "HEAD"]
+      (def {:status status :headers headers} (h/fetch port method "/a.txt"))
+      (t/same [503 "1"] [status (headers "retry-after")] method))
+    (t/same 200 ((h/fetch port "GET" "/sub/") :status))
+    (t/same "" (string (server :err)))))
+
+(t/test "a client that takes nothing of a file is cut after :write-timeout, and its descriptors are closed"
+  (def files (http/static root))
+  (with [server (http/server files host 0 :write-timeout 0.1)]
+    (leaves-none "a client that takes nothing"
+      (with [c (h/client server)]
+        (:send c "GET" "/left")
+        (t/wait-until "the end of the connection" |(and (pos? ((kqnet/stats server) :accepted))
+                                                        (zero? ((kqnet/stats server) :active))))
+        (t/check (first (protect (:head c))) "a head")))))
+
+(t/test "large files that are asked for at once come one after the other"
+  (with [c (h/client plain)]
+    (:write (c :conn) (string (h/request "GET" "/left") (h/request "GET" "/a.txt") (h/request "GET" "/left")))
+    (each [size body] [[(* 32 mebibyte) nil] [36 text] [(* 32 mebibyte) nil]]
+      (def response (:receive c "GET"))
+      (t/same [200 size] [(response :status) (length (response :body))])
+      (when body (t/same body (response :body))))))
+
+(t/test "a program that may not read files cannot serve a folder"
+  (t/same [0 "operation forbidden by sandbox\n" ""]
+          (let [[status out err]
+                (t/run-forms ~[(import kqnet/http)
+                               (sandbox :fs-read)
+                               (print (last (protect (http/static ,root))))])]
+            [status (string/replace "kqnet/http/static: " "" out) err])))
+
+# What the body of a file is for others.
+
+(t/test "middleware sees bytes, or something to go through in pieces"
+  (def files (http/static root))
+  (make-sparse "pieces" (+ 200000 5) [0 65534 (- 200005 4)])
+  (def expected (string (slurp (in-root "pieces"))))
+  (defn body [name & headers] ((files {:method "GET" :route name :headers (struct ;headers)}) :body))
+  (t/same text (string (body "/a.txt")))
+  (t/check (bytes? (body "/a.txt")) "bytes")
+  (def whole (body "/pieces"))
+  (t/check (= expected (string ;(seq [piece :in whole] piece))) "all of the file")
+  (t/check (= expected (string ;(map identity whole))) "all of it again")
+  (def part (body "/pieces" "range" "bytes=65530-165530"))
+  (t/check (= (string/slice expected 65530 165531) (string ;(seq [piece :in part] piece))) "a part of it")
+  (:close whole)
+  (t/same "pieces is closed: its response has ended" (t/raised |(each _ whole)))
+  (:close part)
+  (:close part))
+
+(t/test "middleware may send a file in another form"
+  (def files (http/static root))
+  (def expected (string (slurp (in-root "pieces"))))
+  (defn doubled [req]
+    (def {:body body :headers headers} (files req))
+    {:status 200 :headers (put (merge headers) "Content-Length" nil)
+     :body (coro (each piece body (yield piece) (yield piece)))})
+  (defn chunked [req]
+    (def response (files req))
+    (put (response :headers) "Content-Length" nil)
+    response)
+  (defn wrong [req]
+    (def response (files req))
+    (put (response :headers) "Content-Length" "5")
+    response)
+  (with [server (http/server doubled host 0)]
+    (t/same (* 2 (length expected)) (length ((h/fetch server "GET" "/pieces") :body))))
+  (with [server (http/server chunked host 0)]
+    (def {:headers headers :body body} (h/fetch server "GET" "/pieces"))
+    (t/same [nil (string (length expected))] [(headers "transfer-encoding") (headers "content-length")])
+    (t/check (= expected body) "all of the file"))
+  (def told (ev/chan 10))
+  (with [server (http/server wrong host 0 :on-error (fn [_ err _] (ev/give told err) nil))]
+    (with [c (h/client server)]
+      (:send c "GET" "/pieces")
+      (:head c)
+      (:rest c))
+    (t/same "a response's body is longer than its Content-Length" (ev/take told))))
+
+(t/test "a response that is kept does not keep its file"
+  (def files (http/static root))
+  (var kept nil)
+  (defn keeps [req] (or kept (set kept (files req))))
+  (def told (ev/chan 10))
+  (with [server (http/server keeps host 0 :on-error (fn [_ err _] (ev/give told err) {:status 500}))]
+    (t/same 200 ((h/fetch server "GET" "/pieces") :status))
+    (t/same 500 ((h/fetch server "GET" "/pieces") :status))
+    (t/same "pieces is closed: its response has ended" (ev/take told))))
+
+(t/test "a handler that was made on another thread serves files on this one"
+  (def files (http/static root))
+  (def answers (ev/thread-chan 1))
+  (ev/thread (fn [_]
+               (def {:status status :body body} (files {:method "GET" :route "/a.txt" :headers {}}))
+               (ev/give answers [status (string body)])))
+  (t/same [200 text] (ev/take answers)))
+
+# While the folder changes.
+
+(t/test "a folder that is replaced is served, as is one that a link leads to now"
+  (each name ["one" "two"]
+    (os/mkdir (string place "/" name))
+    (spit (string place "/" name "/which.txt") name))
+  (def current (string place "/current"))
+  (os/symlink (string place "/one") current)
+  (with [server (serve current)]
+    (defn which [] (brief (h/fetch server "GET" "/which.txt")))
+    (t/same [200 "one"] (which))
+    (os/symlink (string place "/two") (string current "-new"))
+    (os/rename (string current "-new") current)
+    (t/wait-until "the other folder" |(= [200 "two"] (tuple ;(which))))
+    (os/rename (string place "/two") (string place "/old"))
+    (os/mkdir (string place "/two"))
+    (spit (string place "/two/which.txt") "three")
+    (t/wait-until "a new folder of that name" |(= [200 "three"] (tuple ;(which))))))
+
+(t/test "whatever is swapped in while clients ask, nothing outside of the folder is served"
+  (make "swap.txt" "inside")
+  (make "swapped/secret.txt" "inside")
+  (with [swapper (t/start-forms
+                   ~[(def root ,root)
+                     (def outside ,outside)
+                     (defn in-root [name] (string root "/" name))
+                     (print "swapping")
+                     (flush)
+                     (forever
+                       # A file, a link, a FIFO, a folder for a file; a link for a folder.
+                       (os/symlink (string outside "/secret.txt") (in-root "swap.new"))
+                       (os/rename (in-root "swap.new") (in-root "swap.txt"))
+                       (os/rename (in-root "swapped") (in-root "swapped.old"))
+                       (os/symlink outside (in-root "swapped"))
+                       (os/link (in-root "pipe") (in-root "swap.new"))
+                       (os/rename (in-root "swap.new") (in-root "swap.txt"))
+                       (os/rm (in-root "swapped"))
+                       (os/rename (in-root "swapped.old") (in-root "swapped"))
+                       (spit (in-root "swap.new") "inside")
+                       (os/rename (in-root "swap.new") (in-root "swap.txt")))])]
+    (t/same "swapping" (:line swapper))
+    (def seen @{})
+    (t/together 4
+      (fn [_]
+        (with [c (h/client plain)]
+          (repeat 500
+            (each path ["/swap.txt" "/swapped/secret.txt"]
+              (def answer (brief (:ask c "GET" path)))
+              (put seen (tuple ;answer) true)
+              (t/check (or (deep= answer [200 "inside"]) (deep= answer not-found)) (string/format "%q" answer)))))))
+    (t/check (seen [200 "inside"]) "sometimes the file")
+    (t/check (seen (tuple ;not-found)) "sometimes none")))
+
+(t/test "what is no plain file is not served, and does not block: sockets, FIFOs, devices"
+  (def socket (string place "/s"))
+  (with [listener (kqnet/listen :unix socket)]
+    (os/rename socket (in-root "socket"))
+    (each path ["/socket" "/pipe" "/socket/" "/pipe/x"]
+      (t/same not-found (brief (get-file path)) path)))
+  (os/rm (in-root "socket"))
+  (os/symlink "/dev/zero" (in-root "zero"))
+  (each server [plain open]
+    (t/same not-found (brief (h/fetch server "GET" "/zero")))))
+
+(t/test "a long path costs no more than a short one"
+  (def trace (t/scratch "trace"))
+  (unless (and t/linux? (= 0 (os/execute ["sh" "-c" (string "strace -o " trace " -e trace=%file true >/dev/null 2>&1")] :p)))
+    (t/skip "strace is not installed, or may not trace"))
+  # It ends by itself, as strace would outlive the end of a process around it.
+  (with [server (t/start "timeout" "-k" "1" "55" "strace" "-f" "-o" trace "-e" "trace=%file" (dyn *executable*) "-e"
+                  (t/source ~[(import kqnet/http)
+                              (def files (http/static ,root))
+                              (defn served [req] (if (= "/end" (req :route)) (os/exit 0)) (files req))
+                              (def server (http/server served "127.0.0.1" 0))
+                              (print (last (net/localname server)))
+                              (flush)]))]
+    (def port (:port server))
+    (defer (do (t/ask port (h/request "GET" "/end")) (:wait server))
+      # What a descriptor is, is asked with no name.
+      (defn calls [] (count |(not (string/find `, "", ` $)) (string/split "\n" (slurp trace))))
+      (def before (calls))
+      (each name ["a" "sub" ".a" "%2e"]
+        (t/same not-found (brief (h/fetch port "GET" (string (string/repeat (string "/" name) (div 8000 (inc (length name)))) "/x")))))
+      # One each, and one for a look at the folder itself.
+      (t/check (<= (- (calls) before) 8) (string (- (calls) before) " system calls"))))
+  (os/rm trace))
+
+(t/test "what may not be read is forbidden, to GET and HEAD, without a word on stderr"
+  (make "locked.txt" "locked")
+  (make "locked/file.txt" "locked")
+  (make "locked-index/index.html" "locked")
+  (each name ["locked.txt" "locked" "locked-index/index.html"] (os/chmod (in-root name) 0))
+  (defer (each name ["locked.txt" "locked"] (os/chmod (in-root name) 8r700))
+    (def reads-all (first (protect (slurp (in-root "locked.txt")))))
+    (def as-nobody
+      (cond
+        (not reads-all) []
+        (= 0 (os/execute ["sh" "-c" `setpriv --reuid=65534 --regid=65534 --clear-groups "$0" -e "(os/exit 0)" >/dev/null 2>&1` (dyn *executable*)] :p))
+        ["setpriv" "--reuid=65534" "--regid=65534" "--clear-groups"]
+        (t/skip "this user may read everything, and setpriv is not there to become another")))
+    (with [server (t/start ;as-nobody (dyn *executable*) "-e"
+                    (t/source ~[(import kqnet/http)
+                                (def server (http/server (http/static ,root) "127.0.0.1" 0))
+                                (print (last (net/localname server)))
+                                (flush)]))]
+      (def port (:port server))
+      (each path ["/locked.txt" "/locked/file.txt" "/locked/" "/locked-index/"]
+        (t/same [403 "Forbidden"] (brief (h/fetch port "GET" path)) path)
+        (t/same [403 ""] (brief (h/fetch port "HEAD" path)) path))
+      (t/same 301 ((h/fetch port "GET" "/locked") :status))
+      (t/same [200 text] (brief (h/fetch port "GET" "/a.txt")))
+      (t/same "" (string (server :err))))))
+
+(t/test "names that no file can have are not found"
+  (each path [(string "/" (string/repeat "n" 256)) (string "/" (string/repeat "n" 4000))
+              (string "/sub/" (string/repeat "n" 300) "/x") "/a.txt/x/y" "/loop/x"]
+    (each server [plain open]
+      (t/same not-found (brief (h/fetch server "GET" path)) (string/slice path 0 (min 20 (length path)))))))
+
+(t/test "/.well-known/ is served, of the names that begin with a dot, at the top only"
+  (make ".well-known/security.txt" "contact")
+  (make ".well-known/.secret" "hidden")
+  (make "sub/.well-known/a" "hidden")
+  (t/same [200 "contact"] (brief (get-file "/.well-known/security.txt")))
+  (each path ["/.well-known/.secret" "/sub/.well-known/a" "/.well-known2" "/.well-known/"]
+    (t/same not-found (brief (get-file path)) path)))
+
+# What is said beside the content.
+
+(t/test "the types are those of nginx, or newer ones"
+  (def nginx "/etc/nginx/mime.types")
+  (unless (os/stat nginx) (t/skip "nginx is not installed"))
+  (def newer
+    {"application/javascript" "text/javascript" "text/xml" "application/xml" "text/mathml" "application/mathml+xml"
+     "image/x-ms-bmp" "image/bmp" "application/x-rar-compressed" "application/vnd.rar" "audio/x-m4a" "audio/mp4"})
+  (def groups
+    (peg/match '(* (thru "{") (any (* :s* (group (* (! "}") '(to :s) (any (* :s+ (! ";") '(some (if-not (set "; \n") 1)))) :s* ";"))))) (slurp nginx)))
+  (t/check (> (length groups) 50) "nginx's types")
+  (each [nginx-type & ends] groups
+    (each end ends
+      (def ours (t/check (http/content-types end) end))
+      (def bare (first (string/split ";" ours)))
+      (unless (= end "deb")
+        (t/same (get newer nginx-type nginx-type) bare end)))))
+
+(t/test ":types adds to the content types, and replaces them"
+  (make "t.gltf2" "x")
+  (make "t.txt" "x")
+  (make ".well-known/association" "x")
+  (with [server (serve root nil :types {"gltf2" "model/gltf+json" "txt" "text/x-other" "" "application/json"})]
+    (defn type-of [path] (((h/fetch server "GET" path) :headers) "content-type"))
+    (t/same ["model/gltf+json" "text/x-other" "text/html; charset=utf-8" "application/json" "application/octet-stream"]
+            (map type-of ["/t.gltf2" "/t.txt" "/" "/.well-known/association" "/t.unknown"]))))
+
+(t/test ":cache-control is a text, or a function of the path"
+  (defn control [server path & headers]
+    (def response (h/fetch server "GET" path headers))
+    [(response :status) ((response :headers) "cache-control")])
+  (with [server (serve root nil :cache-control "max-age=60")]
+    (t/same [200 "max-age=60"] (control server "/a.txt"))
+    (t/same [206 "max-age=60"] (control server "/a.txt" "Range: bytes=0-1"))
+    (t/same [304 "max-age=60"] (control server "/a.txt" (string "If-None-Match: " tag)))
+    (each [path status & headers] [["/nowhere" 404] ["/sub" 301] ["/a.txt" 416 "Range: bytes=99-"]
+                                   ["/a.txt" 412 `If-Match: "other"`]]
+      (t/same [status nil] (control server path ;headers) path)))
+  (def paths @[])
+  (with [server (serve root nil :prefix "/x"
+                       :cache-control (fn [path] (array/push paths path) (if (string/has-suffix? ".html" path) "no-cache")))]
+    (t/same [200 nil] (control server "/x/with%20space.txt"))
+    (t/same [200 "no-cache"] (control server "/x/sub/"))
+    (t/same [200 "no-cache"] (control server "/x/"))
+    (t/same @["/with space.txt" "/sub/index.html" "/index.html"] paths)))
+
+# Precompressed neighbours.
+
+(make "app.js" "the script itself")
+(make "app.js.gz" "in gzip")
+(make "app.js.br" "in brotli, really")
+(make "app.js.zst" "in zstandard")
+(make "only-gz.js" "the script itself")
+(make "only-gz.js.gz" "in gzip")
+(make "trap.js" "the script itself")
+(make "trap.js.br/file" "a folder")
+(os/symlink (string outside "/secret.txt") (in-root "trap.js.gz"))
+(make "orphan.js.gz" "in gzip")
+(make "big.bin" (string/repeat "original" 100000))
+(make "big.bin.gz" (string/repeat "packed--" 50000))
+
+(def- packed (serve root nil :precompressed true))
+
+(defn- variant
+  [path accept & headers]
+  (def {:status status :headers h :body body}
+    (h/fetch packed "GET" path [;(if accept [(string "Accept-Encoding: " accept)] []) ;headers]))
+  [status (h "content-encoding") body])
+
+(t/test ":precompressed sends the neighbour that the client likes best"
+  (each [accept coding body]
+    [[nil nil "the script itself"] ["" nil "the script itself"] ["identity" nil "the script itself"]
+     ["gzip" "gzip" "in gzip"] ["gzip, deflate, br, zstd" "br" "in brotli, really"]
+     ["gzip, deflate, br;q=0.1, zstd" "zstd" "in zstandard"] ["zstd;q=0.5, gzip;q=0.7" "gzip" "in gzip"]
+     ["br;q=0, gzip" "gzip" "in gzip"] ["*" "br" "in brotli, really"] ["*;q=0" nil "the script itself"]
+     ["gzip;q=0" nil "the script itself"] ["gzip;q=0.5, identity" nil "the script itself"]
+     ["deflate" nil "the script itself"] ["GZIP" "gzip" "in gzip"] ["x-gzip" "gzip" "in gzip"]]
+    (t/same [200 coding body] (variant "/app.js" accept) (string accept)))
+  (t/same [200 "gzip" "in gzip"] (variant "/only-gz.js" "br, gzip"))
+  (t/same [200 "br" "in brotli, really"] (variant "/app.js" "gzip" "Accept-Encoding: br"))
+  (t/same [200 nil text] (variant "/a.txt" "br, gzip"))
+  (t/same [404 nil "Not Found"] (variant "/orphan.js" "gzip"))
+  (t/same [200 nil "in gzip"] (variant "/orphan.js.gz" "gzip"))
+  (t/same [200 nil "in gzip"] (variant "/app.js.gz" "gzip"))
+  (t/same [200 nil "the script itself"] (variant "/trap.js" "br, gzip") "no folder, no link"))
+
+(t/test ":precompressed is off by default"
+  (def {:headers headers :body body} (get-file "/app.js" "Accept-Encoding: gzip"))
+  (t/same ["the script itself" nil nil] [body (headers "content-encoding") (headers "vary")]))
+
+(t/test "each variant has the original's type, a tag of its own, and Vary with every status"
+  (def tags
+    (seq [accept :in ["identity" "gzip" "br" "zstd"]]
+      (def {:headers headers} (h/fetch packed "GET" "/app.js" [(string "Accept-Encoding: " accept)]))
+      (t/same ["text/javascript; charset=utf-8" "Accept-Encoding"] [(headers "content-type") (headers "vary")])
+      (headers "etag")))
+  (t/same 4 (length (distinct tags)) tags)
+  (def [_ gzip] tags)
+  (each [status path & headers]
+    [[304 "/app.js" "Accept-Encoding: gzip" (string "If-None-Match: " gzip)]
+     [200 "/app.js" "Accept-Encoding: br" (string "If-None-Match: " gzip)]
+     [200 "/app.js" (string "If-None-Match: " gzip)]
+     [206 "/app.js" "Accept-Encoding: gzip" "Range: bytes=0-1" (string "If-Range: " gzip)]
+     [200 "/app.js" "Accept-Encoding: br" "Range: bytes=0-1" (string "If-Range: " gzip)]
+     [416 "/app.js" "Accept-Encoding: gzip" "Range: bytes=7-"]
+     [412 "/app.js" "Accept-Encoding: br" (string "If-Match: " gzip)]
+     [200 "/a.txt" "Accept-Encoding: gzip"]]
+    (def response (h/fetch packed "GET" path headers))
+    (t/same [status "Accept-Encoding"] [(response :status) ((response :headers) "vary")] (string/join headers ", "))))
+
+(t/test "parts and heads of a variant are its own"
+  (def {:status status :headers headers :body body}
+    (h/fetch packed "GET" "/app.js" ["Accept-Encoding: gzip" "Range: bytes=3-"]))
+  (t/same [206 "bytes 3-6/7" "gzip" "gzip"] [status (headers "content-range") (headers "content-encoding") body])
+  (def get (h/fetch packed "GET" "/big.bin" ["Accept-Encoding: gzip"]))
+  (t/same [200 400000 "gzip"] [(get :status) (length (get :body)) ((get :headers) "content-encoding")])
+  (def head (h/fetch packed "HEAD" "/big.bin" ["Accept-Encoding: gzip"]))
+  (each response [get head] (put (response :headers) "date" nil))
+  (t/same [200 (get :headers) ""] [(head :status) (head :headers) (head :body)])
+  (leaves-none "the originals of variants"
+    (repeat 20 (h/fetch packed "GET" "/big.bin" ["Accept-Encoding: gzip"]))))
 
 (remove place)
 (t/finish)

@@ -14,12 +14,25 @@
 (defn- permissions? [x] (and (int? x) (<= 0 x 8r777)))
 (defn- path? [x] (and (string? x) (or (empty? x) (string/has-prefix? "/" x))))
 (defn- stream? [x] (= :core/stream (type x)))
+(defn- visible?
+  "Whether a header can have this value."
+  [x]
+  (and (string? x) (not (empty? x)) (all |(or (= $ 9) (and (>= $ 32) (not= $ 127))) x)))
+(defn- types?
+  "For a dictionary of content types by the ends of names."
+  [x]
+  (and (dictionary? x)
+       (all (fn [[end content-type]]
+              (and (string? end) (peg/match '(* (any (if-not (set "./\0") 1)) -1) end)
+                   (= end (string/ascii-lower end)) (visible? content-type)))
+            (pairs x))))
 
 (def specs
   "Every option of kqnet: what its value must be, in words, and the check."
   {:backlog ["a positive integer" positive-integer?]
    :body-timeout ["a number of seconds from 0 to 1e9, or math/inf" seconds?]
    :batch ["a positive integer" positive-integer?]
+   :cache-control ["the value of a header, or a function of the path" |(or (visible? $) (function? $))]
    :cancel ["true or false" boolean?]
    :drain-timeout ["a number of seconds from 0 to 1e9, or math/inf" seconds?]
    :head-timeout ["a number of seconds from 0 to 1e9, or math/inf" seconds?]
@@ -37,10 +50,12 @@
    :nodelay ["true or false" boolean?]
    :on-error ["a function" function?]
    :or-ended ["true or false" boolean?]
+   :precompressed ["true or false" boolean?]
    :prefix ["a path such as \"/assets\"" path?]
    :reuse-port ["true or false" boolean?]
    :seconds ["a number of seconds from 0 to 1e9, or math/inf" seconds?]
    :symlinks ["true or false" boolean?]
+   :types ["content types by the ends of names, in lower case and without a dot, such as {\"gltf\" \"model/gltf+json\"}" types?]
    :write-timeout ["a number of seconds from 0 to 1e9, or math/inf" seconds?]})
 
 (defn- fail

@@ -3,12 +3,6 @@
 use crate::date;
 use crate::grammar::trim;
 
-/// An entity tag for a file of `len` bytes that was last modified at that time. It is a strong one: a file that is
-/// replaced within the resolution of its file system's clock by one of the same length keeps it.
-pub fn etag(len: u64, modified_seconds: i64, modified_nanoseconds: u32) -> String {
-    format!("\"{len:x}-{modified_seconds:x}-{modified_nanoseconds:x}\"")
-}
-
 /// The values of a request's precondition headers. One that is repeated is joined with `, `.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conditions<'a> {
@@ -35,34 +29,35 @@ pub enum Outcome {
 
 impl Conditions<'_> {
     /// Judges the conditions, in the order of RFC 9110, 13.2.2, for something that exists and has the strong tag `etag`
-    /// and the modification time `modified`. `is_read` says whether the method is GET or HEAD.
+    /// and the modification time `modified`, if it has one. `is_read` says whether the method is GET or HEAD.
     ///
-    /// A malformed tag matches nothing; a malformed date is as good as none (RFC 9110, 13.1.3 and 13.1.4).
-    pub fn judge(&self, is_read: bool, etag: &[u8], modified: i64) -> Outcome {
-        let holds = match (self.if_match, self.if_unmodified_since.and_then(date::parse)) {
-            (Some(tags), _) => matches(tags, etag, false),
-            (None, Some(date)) => modified <= date,
-            (None, None) => true,
+    /// A malformed tag matches nothing; a malformed date is ignored, and so is every date if there is no modification time
+    /// (RFC 9110, 13.1.3 and 13.1.4).
+    pub fn judge(&self, is_read: bool, etag: &[u8], modified: Option<i64>) -> Outcome {
+        let is_unmodified = |since: Option<&[u8]>| Some(modified? <= date::parse(since?)?);
+        let holds = match self.if_match {
+            Some(tags) => matches(tags, etag, false),
+            None => is_unmodified(self.if_unmodified_since).unwrap_or(true),
         };
         if !holds {
             return Outcome::PreconditionFailed;
         }
-        match (self.if_none_match, self.if_modified_since.and_then(date::parse)) {
-            (Some(tags), _) if !matches(tags, etag, true) => Outcome::Proceed,
-            (Some(_), _) if is_read => Outcome::NotModified,
-            (Some(_), _) => Outcome::PreconditionFailed,
-            (None, Some(date)) if is_read && modified <= date => Outcome::NotModified,
-            (None, _) => Outcome::Proceed,
+        match self.if_none_match {
+            Some(tags) if !matches(tags, etag, true) => Outcome::Proceed,
+            Some(_) if is_read => Outcome::NotModified,
+            Some(_) => Outcome::PreconditionFailed,
+            None if is_read && is_unmodified(self.if_modified_since) == Some(true) => Outcome::NotModified,
+            None => Outcome::Proceed,
         }
     }
 }
 
 /// Whether the value of an If-Range header allows a range of what has the strong tag `etag` and the modification time
 /// `modified`: if it is that tag or exactly that time (RFC 9110, 13.1.5). Else all of it is to be sent.
-pub fn if_range(value: &[u8], etag: &[u8], modified: i64) -> bool {
+pub fn if_range(value: &[u8], etag: &[u8], modified: Option<i64>) -> bool {
     match value {
         [b'"', ..] => value == etag,
-        _ => date::parse(value) == Some(modified),
+        _ => modified.is_some() && date::parse(value) == modified,
     }
 }
 

@@ -6,7 +6,7 @@
 //! | request targets and query strings | [`target`] |
 //! | request bodies, counted or chunked | [`BodyReader`], [`ChunkedDecoder`] |
 //! | response heads and chunks | [`response`] |
-//! | dates, preconditions, ranges and paths for serving files | [`date`], [`conditional`], [`range`], [`path`] |
+//! | dates, preconditions, ranges, paths and codings for serving files | [`date`], [`conditional`], [`range`], [`path`], [`coding`] |
 //!
 //! Whatever two readers of the same bytes could understand differently is refused, because that is what request
 //! smuggling lives on. A refusal is a [`Reject`]: the status to answer with before the connection is closed.
@@ -17,6 +17,7 @@
 
 mod body;
 mod chunked;
+pub mod coding;
 pub mod conditional;
 pub mod date;
 mod grammar;

@@ -80,9 +80,12 @@ impl RelativePath {
         self.is_directory
     }
 
-    /// Whether a segment begins with a dot, as `.git` and `.env` do.
+    /// Whether a segment begins with a dot, as `.git` and `.env` do. A first one of `.well-known` is there to be found
+    /// (RFC 8615, 3).
     pub fn is_hidden(&self) -> bool {
-        self.bytes.split(|&b| b == b'/').any(|segment| segment.starts_with(b"."))
+        let mut segments = self.bytes.split(|&b| b == b'/');
+        let first = segments.next().unwrap_or_default();
+        first.starts_with(b".") && first != b".well-known" || segments.any(|segment| segment.starts_with(b"."))
     }
 }
 

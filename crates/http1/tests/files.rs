@@ -1,6 +1,7 @@
 //! What serving files needs: preconditions, ranges, and paths that stay in their folder.
 
-use kqnet_http1::conditional::{Conditions, Outcome, etag, if_range};
+use kqnet_http1::coding::{Coding, accepted};
+use kqnet_http1::conditional::{Conditions, Outcome, if_range};
 use kqnet_http1::path::{PathError, RelativePath};
 use kqnet_http1::range::{Selection, content_range, content_range_unsatisfied, select};
 use proptest::prelude::*;
@@ -23,7 +24,7 @@ fn preconditions_are_judged_in_order() {
             if_none_match: value("none-match"),
             if_modified_since: value("modified"),
         };
-        conditions.judge(is_read, b"\"x\"", MODIFIED)
+        conditions.judge(is_read, b"\"x\"", Some(MODIFIED))
     };
     #[rustfmt::skip]
     let cases: &[(bool, Headers, Outcome)] = &[
@@ -71,26 +72,66 @@ fn preconditions_are_judged_in_order() {
 }
 
 #[test]
-fn a_tag_tells_files_apart() {
-    let tag = etag(10, MODIFIED, 5);
-    assert_eq!(tag, "\"a-2ebc98a1-5\"");
-    assert_ne!(tag, etag(11, MODIFIED, 5));
-    assert_ne!(tag, etag(10, MODIFIED + 1, 5));
-    assert_ne!(tag, etag(10, MODIFIED, 6));
-    let conditions = Conditions { if_none_match: Some(tag.as_bytes()), ..Conditions::default() };
-    assert_eq!(conditions.judge(true, tag.as_bytes(), MODIFIED), Outcome::NotModified);
+fn without_a_modification_time_dates_are_ignored() {
+    let since = |date: &'static str| Some(date.as_bytes());
+    let judge = |conditions: Conditions<'_>| conditions.judge(true, b"\"x\"", None);
+    assert_eq!(judge(Conditions { if_modified_since: since(LATER), ..Conditions::default() }), Outcome::Proceed);
+    assert_eq!(judge(Conditions { if_unmodified_since: since(EARLIER), ..Conditions::default() }), Outcome::Proceed);
+    assert!(!if_range(SAME.as_bytes(), b"\"x\"", None));
+    assert!(!if_range(b"nonsense", b"\"x\"", None));
+}
+
+#[test]
+fn codings_are_taken_in_the_order_of_the_client() {
+    use Coding::{Brotli, Gzip, Zstandard};
+    #[rustfmt::skip]
+    let cases: &[(&str, &[Coding])] = &[
+        ("", &[]),
+        ("identity", &[]),
+        ("gzip", &[Gzip]),
+        ("GZip", &[Gzip]),
+        ("x-gzip", &[Gzip]),
+        ("gzip, deflate, br, zstd", &[Brotli, Zstandard, Gzip]),
+        ("gzip;q=1.0, br;q=0.5", &[Gzip, Brotli]),
+        ("gzip ; q=0.3 ,\tbr;Q=0.300, zstd;q=0.301", &[Zstandard, Brotli, Gzip]),
+        ("*", &[Brotli, Zstandard, Gzip]),
+        ("*;q=0", &[]),
+        ("gzip, *;q=0", &[Gzip]),
+        ("*, br;q=0", &[Zstandard, Gzip]),
+        ("br;q=0, gzip;q=0.001", &[Gzip]),
+        ("br;q=0.000", &[]),
+        ("identity, gzip;q=0.5", &[]),
+        ("identity;q=0.5, gzip;q=0.5", &[Gzip]),
+        ("identity;q=0.5, gzip;q=0.4, br", &[Brotli]),
+        ("identity;q=0, gzip", &[Gzip]),
+        ("identity;q=0", &[]),
+        ("gzip;q=2", &[]),
+        ("gzip;q=1.001", &[]),
+        ("gzip;q=0.1234", &[]),
+        ("gzip;q=", &[]),
+        ("gzip;q=-1", &[]),
+        ("gzip;level=9", &[]),
+        ("gzip;q=.5", &[]),
+        ("gzip;q=1.", &[Gzip]),
+        ("gzipped, brr", &[]),
+        (",,gzip,,", &[Gzip]),
+        ("gzip;q=0, gzip", &[]),
+    ];
+    for (value, expected) in cases {
+        assert_eq!(accepted(value.as_bytes()).collect::<Vec<_>>(), *expected, "{value}");
+    }
 }
 
 #[test]
 fn a_range_holds_only_for_what_it_was_asked_of() {
-    assert!(if_range(b"\"x\"", b"\"x\"", MODIFIED));
-    assert!(!if_range(b"\"y\"", b"\"x\"", MODIFIED));
-    assert!(!if_range(b"W/\"x\"", b"\"x\"", MODIFIED));
-    assert!(!if_range(b"x", b"\"x\"", MODIFIED));
-    assert!(!if_range(b"", b"\"x\"", MODIFIED));
-    assert!(if_range(SAME.as_bytes(), b"\"x\"", MODIFIED));
-    assert!(!if_range(LATER.as_bytes(), b"\"x\"", MODIFIED));
-    assert!(!if_range(EARLIER.as_bytes(), b"\"x\"", MODIFIED));
+    assert!(if_range(b"\"x\"", b"\"x\"", Some(MODIFIED)));
+    assert!(!if_range(b"\"y\"", b"\"x\"", Some(MODIFIED)));
+    assert!(!if_range(b"W/\"x\"", b"\"x\"", Some(MODIFIED)));
+    assert!(!if_range(b"x", b"\"x\"", Some(MODIFIED)));
+    assert!(!if_range(b"", b"\"x\"", Some(MODIFIED)));
+    assert!(if_range(SAME.as_bytes(), b"\"x\"", Some(MODIFIED)));
+    assert!(!if_range(LATER.as_bytes(), b"\"x\"", Some(MODIFIED)));
+    assert!(!if_range(EARLIER.as_bytes(), b"\"x\"", Some(MODIFIED)));
 }
 
 #[test]
@@ -207,6 +248,11 @@ fn a_path_tells_folders_and_hidden_files() {
     let is_hidden = |path: &[u8]| RelativePath::new(path).unwrap().is_hidden();
     assert!(is_hidden(b"/.git/config") && is_hidden(b"/a/.env") && is_hidden(b"/%2egit"));
     assert!(!is_hidden(b"/") && !is_hidden(b"/a.b/c") && !is_hidden(b"/./a"));
+    assert!(
+        !is_hidden(b"/.well-known/security.txt") && !is_hidden(b"/.well-known/") && !is_hidden(b"/%2ewell-known/a")
+    );
+    assert!(is_hidden(b"/a/.well-known/b") && is_hidden(b"/.well-known/.git/config") && is_hidden(b"/.well-known2/a"));
+    assert!(is_hidden(b"/.well-known/.well-known/a") && is_hidden(b"/.Well-Known/a"));
 }
 
 proptest! {
@@ -229,9 +275,10 @@ proptest! {
         if let Selection::Part { first, last } = select(&bytes, len) {
             prop_assert!(first <= last && last < len);
         }
-        if_range(&bytes, b"\"x\"", modified);
+        if_range(&bytes, b"\"x\"", Some(modified));
+        let _ = accepted(&bytes).count();
         let conditions = Conditions { if_match: Some(&bytes), if_none_match: Some(&bytes), ..Conditions::default() };
-        conditions.judge(true, b"\"x\"", modified);
+        conditions.judge(true, b"\"x\"", Some(modified));
     }
 
     #[test]

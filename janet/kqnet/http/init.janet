@@ -12,4 +12,5 @@
 (import ./server :prefix "" :export true :only [server serve-forever])
 (import ./log :prefix "" :export true :only [logger])
 (import ./metrics :prefix "" :export true :only [metrics])
-(import ./static :prefix "" :export true :only [static content-types])
+(import ./static :prefix "" :export true :only [static])
+(import ./types :prefix "" :export true :only [content-types])

@@ -42,6 +42,20 @@
   (buffer/clear out)
   (buffer/trim out))
 
+(defn- send-file
+  "Sends a file from its descriptor."
+  [http file out]
+  (var more true)
+  (while (not (nil? more))
+    (case (set more (native/http-send-file http file))
+      # Other connections have their turn.
+      true (ev/sleep 0)
+      # What is waited for is copied; what can be sent then is not.
+      false (do
+              (native/file-take file 16384 (buffer/clear out))
+              (write http out))
+      :gone (error (body/gone "the client is gone")))))
+
 (defn send
   "Writes a response. `state` has its body while that is sent in pieces."
   [[_ http in-buf out flight] state response &opt closing]
@@ -53,10 +67,13 @@
       (when (tuple? rest) (error (body/reject rest)))
       (write http out)
       (def body (in response :body))
-      (if (= rest :bytes)
-        (do
-          (native/http-piece http 0 (length body))
-          (write http body))
+      (case rest
+        :bytes (do
+                 (native/http-piece http 0 (length body))
+                 (write http body))
+        :file (do
+                (native/http-piece http 0 (length body))
+                (send-file http body out))
         (do
           (put state :body body)
           (send-pieces http body (= rest :chunked) (if (number? rest) rest) out)

@@ -8,116 +8,134 @@
 (import ../options)
 (import ./handler)
 (import ./log)
-
-(def content-types
-  "Content types by the end of a file's name."
-  {"avif" "image/avif" "css" "text/css; charset=utf-8" "csv" "text/csv; charset=utf-8"
-   "gif" "image/gif" "gz" "application/gzip" "htm" "text/html; charset=utf-8"
-   "html" "text/html; charset=utf-8" "ico" "image/x-icon" "jpeg" "image/jpeg" "jpg" "image/jpeg"
-   "js" "text/javascript; charset=utf-8" "json" "application/json" "map" "application/json"
-   "md" "text/markdown; charset=utf-8" "mjs" "text/javascript; charset=utf-8" "mp3" "audio/mpeg"
-   "mp4" "video/mp4" "ogg" "audio/ogg" "otf" "font/otf" "pdf" "application/pdf" "png" "image/png"
-   "svg" "image/svg+xml" "tar" "application/x-tar" "ttf" "font/ttf" "txt" "text/plain; charset=utf-8"
-   "wasm" "application/wasm" "wav" "audio/wav" "webm" "video/webm" "webp" "image/webp"
-   "woff" "font/woff" "woff2" "font/woff2" "xml" "application/xml" "zip" "application/zip"})
-
-(defn- content-type
-  [path]
-  (def name (last (string/split "/" path)))
-  (def dot (last (string/find-all "." name)))
-  (get content-types (if dot (string/ascii-lower (string/slice name (inc dot)))) "application/octet-stream"))
-
-(defn- through-link?
-  "Whether a symbolic link is on the way from a folder to a path below it."
-  [folder path]
-  (var at folder)
-  (some (fn [part]
-          (set at (string at "/" part))
-          (= :link (os/lstat at :mode)))
-        (string/split "/" path)))
-
-(defn- file-pieces
-  "A part of a file, as a fiber that yields it piece by piece."
-  [path first-byte size]
-  # Opened at once: where that fails, the response has not begun.
-  (def f (file/open path :rbn))
-  (coro
-    (defer (file/close f)
-      (file/seek f :set first-byte)
-      (var left size)
-      (while (pos? left)
-        (def piece (file/read f (min left 65536)))
-        (unless piece (error (string path " became shorter while it was sent")))
-        (-= left (length piece))
-        (yield piece)))))
+(import ./types)
 
 (defn- joined
   [headers name]
   (def value (in headers name))
   (if (array? value) (string/join value ", ") value))
 
+(defn- file? [x] (= :kqnet/file (type x)))
+
+(defn- in-coding
+  "The neighbour of a file in the coding that the client likes best, and that coding; else the file itself."
+  [{:folder folder} req path file]
+  (def codings (native/file-codings (joined (in req :headers) "accept-encoding")))
+  (def found
+    (some (fn [[coding suffix]]
+            (def neighbour (native/folder-open folder (string path suffix) (in req :connection)))
+            (if (file? neighbour) [neighbour coding]))
+          codings))
+  (when found (native/file-close file))
+  (or found [file nil]))
+
 (defn- serve-file
-  [req path {:size size :modified modified}]
-  (def method (in req :method))
+  "Answers GET or HEAD for an open file."
+  [served req path original]
+  (def {:folder folder :types types :cache-control cache-control :precompressed precompressed} served)
+  (def get? (= "GET" (in req :method)))
   (def headers (in req :headers))
-  (def [etag last-modified] (native/file-tags size modified))
-  (def [status first-byte last-byte]
-    (native/file-answer true etag modified size
+  (def [file coding] (if precompressed (in-coding served req path original) [original nil]))
+  (def [status etag last-modified first-byte length size]
+    (native/file-answer file folder coding true
                         (joined headers "if-match") (joined headers "if-unmodified-since")
                         (joined headers "if-none-match") (joined headers "if-modified-since")
-                        (if (= method "GET") (joined headers "range")) (joined headers "if-range")))
-  (def always {"ETag" etag "Last-Modified" last-modified "Accept-Ranges" "bytes"})
-  (defn part [status first-byte length extra]
-    {:status status
-     :headers (merge always {"Content-Type" (content-type path) "Content-Length" (string length)} extra)
-     :body (if (= method "GET") (if (zero? length) "" (file-pieces path first-byte length)))})
+                        (if get? (joined headers "range")) (joined headers "if-range")))
+  (def out @{"ETag" etag "Accept-Ranges" "bytes" "Last-Modified" last-modified})
+  (when precompressed (put out "Vary" "Accept-Encoding"))
+  # With 304 too (RFC 9110, 15.4.5).
+  (when (< status 400)
+    (put out "Cache-Control" (if (function? cache-control) (cache-control (string "/" path)) cache-control)))
+  (def content? (or (= status 200) (= status 206)))
+  (when content?
+    (put out "Content-Type" (types/of-file types path))
+    (put out "Content-Encoding" coding)
+    (put out "Content-Length" (string/format "%.0f" length)))
   (case status
-    200 (part 200 0 size {})
-    206 (part 206 first-byte (inc (- last-byte first-byte))
-              {"Content-Range" (string/format "bytes %.0f-%.0f/%.0f" first-byte last-byte size)})
-    416 {:status 416 :headers (merge always {"Content-Range" (string/format "bytes */%.0f" size)})}
-    {:status status :headers always}))
+    206 (put out "Content-Range" (string/format "bytes %.0f-%.0f/%.0f" first-byte (+ first-byte length -1) size))
+    416 (put out "Content-Range" (string/format "bytes */%.0f" size)))
+  {:status status
+   :headers out
+   :body (if (and content? get?) (native/file-body file first-byte length) (native/file-close file))})
+
+(defn- refuse
+  [status text & headers]
+  {:status status :headers (struct "Content-Type" "text/plain; charset=utf-8" ;headers) :body text})
+
+(def- allowed "GET, HEAD, OPTIONS")
+
+(defn- find-file
+  "What there is for a route: the path of a file and the file, :redirect for a folder that lacks its slash, a status, or nil."
+  [{:folder folder :prefix prefix :index index :hidden hidden} {:route route :connection conn}]
+  (when-let [below (if (string/has-prefix? prefix route) (string/slice route (length prefix)))
+             [path directory?] (if (empty? below) ["" false] (native/file-path below hidden))]
+    (if directory?
+      (when index
+        (def path (if (empty? path) index (string path "/" index)))
+        (def found (native/folder-open folder path conn))
+        (if (file? found) [path found] (if (number? found) found)))
+      (let [found (native/folder-open folder path conn)]
+        (case found
+          :folder :redirect
+          (if (file? found) [path found] found))))))
 
 (defn static
   ``Creates a middleware that serves the files of a folder, for GET and HEAD: content types, index
-  files, ETag and Last-Modified with 304 and 412, single ranges with 206 and 416; large files are
-  not read whole. After the folder it takes `nextmw`, a handler for paths that have no file, which
-  get 404 without one; so do those that would leave the folder by "..", an encoded slash, or NUL.
-  By name:
+  files, ETag and Last-Modified with 304 and 412, single ranges with 206 and 416. After the folder it
+  takes `nextmw`, a handler for paths that have no file, which get 404 without one; so do those that
+  would leave the folder by "..", an encoded slash, or NUL, and what is no plain file. A file that may
+  not be read is answered with 403, and a lack of descriptors with 503. Other methods are left to
+  `nextmw`; without one they get 405, and OPTIONS the methods that there are. By name:
 
   * :prefix - the path below which the folder is served, such as "/assets". Default "".
   * :index - the file that stands for a folder. Default "index.html"; false for none.
   * :symlinks - follow symbolic links, which may lead out of the folder. Default false.
-  * :hidden - serve names that begin with a dot. Default false.``
+  * :hidden - serve names that begin with a dot. Default false: of them, only "/.well-known/" is served.
+  * :types - content types by the ends of names, {"ext" "type"}, "" for names without one, beside or
+    in place of those in `content-types`. Default: those, and "application/octet-stream" for the rest.
+  * :cache-control - the value of Cache-Control, or a function that is given the path of the file below
+    the folder, such as "/css/site.css", and returns one, or nil for none. Default: none.
+  * :precompressed - send the neighbour "name.br", "name.zst" or "name.gz" of a file to clients that
+    take that coding. Default false. A neighbour has to be made anew whenever its file is.
+
+  The tag of a file of up to 1 MiB is made from its content, so that it is the same on all machines;
+  that of a larger one from its times, and within two seconds of a change each answer has another. The :body is a buffer up to 32 KiB; of a larger file it is a
+  `kqnet/file`, which `each` goes through in pieces, and which the server sends without copying it. Its
+  descriptor is closed when the response has ended; elsewhere `(:close body)` closes it.
+
+  The folder may be replaced, or the link that leads to it changed, while it is served: within about a
+  second the new one is. Raises an error for wrong options, and where there is no such folder.``
   [folder & args]
-  (def {:nextmw nextmw :prefix prefix :index index :symlinks symlinks :hidden hidden}
+  (def {:nextmw nextmw :prefix prefix :index index :symlinks symlinks :hidden hidden
+        :types types :cache-control cache-control :precompressed precompressed}
     (merge {:prefix "" :index "index.html"}
-           (options/split "kqnet/http/static" [:nextmw] [:prefix :index :symlinks :hidden] args)))
-  (def root (try (os/realpath folder) ([_] "")))
-  (unless (= :directory (os/stat root :mode))
-    (errorf "kqnet/http/static: no folder %q" folder))
-  (def prefix (string/trimr prefix "/"))
+           (options/split "kqnet/http/static" [:nextmw]
+                          [:prefix :index :symlinks :hidden :types :cache-control :precompressed] args)))
+  (def served
+    {:folder (try (native/folder folder symlinks) ([err] (error (string "kqnet/http/static: " err))))
+     :prefix (string/trimr prefix "/")
+     :index index
+     :hidden hidden
+     :types (if types (table/to-struct (merge types/content-types types)) types/content-types)
+     :cache-control cache-control
+     :precompressed precompressed})
   (def nextmw (if nextmw (handler/check "kqnet/http/static" nextmw)))
-  (defn plain? [path] (or symlinks (not (through-link? root path))))
-  (defn find-file
-    "The path and stat of the file for a route, or :redirect for a folder that lacks its slash."
-    [route]
-    (when-let [below (if (string/has-prefix? prefix route) (string/slice route (length prefix)))
-               [path directory?] (if (empty? below) ["" false] (native/file-path below hidden))
-               stat (if (plain? path) (os/stat (string root "/" path)))]
-      (case (stat :mode)
-        :file (unless directory? [(string root "/" path) stat])
-        :directory (if-not directory?
-                     :redirect
-                     (when-let [path (if index (string path (if (empty? path) "" "/") index))
-                                stat (if (plain? path) (os/stat (string root "/" path)))]
-                       (if (= :file (stat :mode)) [(string root "/" path) stat]))))))
   (defn static-mw [req]
     (def {:method method :route route :query-string query} req)
-    (match (if (has-value? ["GET" "HEAD"] method) (find-file route))
+    (def found (if (or (= method "GET") (= method "HEAD") (not nextmw)) (find-file served req)))
+    (cond
+      (nil? found) (if nextmw (nextmw req) {:status 404 :body "Not Found"})
+      (= 403 found) (refuse 403 "Forbidden")
+      (= 503 found) (refuse 503 "Service Unavailable" "Retry-After" "1")
+      (not (or (= method "GET") (= method "HEAD")))
+      (do
+        (when (tuple? found) (native/file-close (in found 1)))
+        (if (= method "OPTIONS")
+          {:status 204 :headers {"Allow" allowed}}
+          (refuse 405 "Method Not Allowed" "Allow" allowed)))
       # With one slash in front: two would begin the name of a host.
-      :redirect {:status 301
-                 :headers {"Location" (string "/" (string/trim route "/") "/" (if query "?") query)}}
-      [path stat] (serve-file req path stat)
-      _ (if nextmw (nextmw req) {:status 404 :body "Not Found"})))
+      (= :redirect found)
+      {:status 301
+       :headers {"Location" (string "/" (string/trim route "/") "/" (if query "?") query)}}
+      (serve-file served req (in found 0) (in found 1))))
   (if nextmw (log/wrap static-mw nextmw) static-mw))
