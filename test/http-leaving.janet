@@ -399,11 +399,11 @@ fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: "x".repeat(size) })
   (def program
     (t/source '[(import kqnet/http)
                 (defn handler [_] {:body (coro (yield "a") (ev/take (ev/chan)))})
-                (print (os/getpid))
                 (print "left " (http/serve-forever handler "127.0.0.1" 0 :drain-timeout 0.1))
                 (flush)
                 (os/exit 0)]))
-  (def server (t/start "sh" "-c" `exec 3>&1; "$0" -e "$1" 2>&1 >&3 | true` (dyn *executable*) program))
+  (def server (t/start "sh" "-c" `exec 3>&1; sh -c 'echo $$; exec "$0" -e "$1"' "$0" "$1" 2>&1 >&3 | true`
+                       (dyn *executable*) program))
   (def pid (:line server))
   (def [port] (peg/match '(* "http://127.0.0.1:" (number :d+)) (:line server)))
   (with [c (:send (h/client port) "GET" "/")]
