@@ -880,16 +880,17 @@ fn write_response(args: &[Janet]) -> Result<Outcome, String> {
                 rest = keys.none;
             }
             push(out, scratch)?;
-            conn.account.answer(status, head, scratch.len() - head);
+            // A file follows its head as it is.
+            let file = file.filter(|&length| plan.delivery == Delivery::Plain && size == Body::Known(length));
+            let payload = file.map_or(scratch.len() - head, |length| length as usize);
+            conn.account.answer(status, head, payload);
             if scratch.capacity() > 4 * SMALL_BODY {
                 *scratch = Vec::new();
             }
             conn.begun = true;
             conn.begin_account();
             Ok(Outcome::Value(match declared {
-                _ if plan.delivery == Delivery::Plain && file.is_some_and(|length| size == Body::Known(length)) => {
-                    Janet::keyword("file".into())
-                }
+                _ if file.is_some() => Janet::keyword("file".into()),
                 Some(length) if plan.delivery == Delivery::Plain && known.is_none() => Janet::number(length as f64),
                 _ => rest.into(),
             }))

@@ -71,9 +71,7 @@
         :bytes (do
                  (native/http-piece http 0 (length body))
                  (write http body))
-        :file (do
-                (native/http-piece http 0 (length body))
-                (send-file http body out))
+        :file (send-file http body out)
         (do
           (put state :body body)
           (send-pieces http body (= rest :chunked) (if (number? rest) rest) out)
