@@ -18,6 +18,7 @@ use kqnet_http1::path::RelativePath;
 use kqnet_http1::range::{Selection, select};
 
 use crate::boundary::{Outcome, entry, guard};
+use crate::buffer;
 use crate::http;
 use crate::value::{arg, bytes, describe, integer, is_true, string, tuple};
 
@@ -150,21 +151,18 @@ impl Part {
     /// Appends so many bytes of the file to a buffer.
     fn read(&self, at: u64, count: usize, into: &mut c::JanetBuffer) -> Result<(), String> {
         let (file, _, _) = self.rest()?;
-        if into.count.checked_add(count as i32).is_none() {
-            return Err("a buffer would be larger than 2 GiB".into());
-        }
-        // SAFETY: the sum fits, so making room does not raise. What is made is zeroed before it is read.
+        let room = buffer::room(into, count)?;
+        // SAFETY: zeros are written before it is read as bytes.
         let room = unsafe {
-            c::janet_buffer_extra(into, count as i32);
-            let start = into.data.add(into.count as usize);
-            start.write_bytes(0, count);
-            std::slice::from_raw_parts_mut(start, count)
+            room.as_mut_ptr().write_bytes(0, count);
+            std::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<u8>(), count)
         };
         file.read_exact_at(room, at).map_err(|why| match why.kind() {
             std::io::ErrorKind::UnexpectedEof => self.short(),
             _ => self.unreadable(&why),
         })?;
-        into.count += count as i32;
+        // SAFETY: they were read from the file.
+        unsafe { buffer::filled(into, count) };
         Ok(())
     }
 }
@@ -338,7 +336,7 @@ fn take(args: &[Janet]) -> Result<Outcome, String> {
     let part = file(args)?;
     let most = integer(arg(args, 1)).and_then(|most| u64::try_from(most).ok());
     let most = most.ok_or_else(|| format!("expected a number of bytes, got {}", describe(arg(args, 1))))?;
-    let buffer = http::buffer(arg(args, 2))?;
+    let buffer = buffer::get(arg(args, 2))?;
     let (_, at, left) = part.rest()?;
     let count = left.min(most);
     part.read(at, count as usize, buffer)?;

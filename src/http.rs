@@ -22,6 +22,7 @@ use kqnet_http1::response::{self, Body, Delivery, Exchange, HeadWriter, plan, wr
 use kqnet_http1::{BodyReader, Framing, HeadParser, Limits, Reject, Status, Version, push_lower, target};
 
 use crate::boundary::{Outcome, entry, guard};
+use crate::buffer;
 use crate::deadlines::{Place, Reason};
 use crate::files::Part;
 use crate::stream;
@@ -283,59 +284,6 @@ pub fn keep_file(stream: Janet, file: *mut Part) {
     });
 }
 
-/// A buffer of Janet's.
-pub fn buffer<'a>(value: Janet) -> Result<&'a mut c::JanetBuffer, String> {
-    match value.unwrap() {
-        // SAFETY: its type was checked, and the argument keeps it alive. The functions here never get one twice.
-        TaggedJanet::Buffer(_) => unsafe { Ok(&mut *c::janet_unwrap_buffer(value.into())) },
-        _ => Err(format!("expected a buffer, got {}", describe(value))),
-    }
-}
-
-fn contents(buffer: &c::JanetBuffer) -> &[u8] {
-    if buffer.count == 0 {
-        return &[];
-    }
-    // SAFETY: a buffer has `count` bytes at `data`.
-    unsafe { std::slice::from_raw_parts(buffer.data, buffer.count as usize) }
-}
-
-/// Removes bytes from the front of a buffer.
-fn consume(buffer: &mut c::JanetBuffer, count: usize) {
-    // An empty buffer may have no memory.
-    if count == 0 {
-        return;
-    }
-    let rest = buffer.count as usize - count;
-    // SAFETY: both ranges are within the buffer.
-    unsafe { std::ptr::copy(buffer.data.add(count), buffer.data, rest) };
-    buffer.count = rest as i32;
-}
-
-/// Adds bytes to the end of a buffer.
-fn push(buffer: &mut c::JanetBuffer, bytes: &[u8]) -> Result<(), String> {
-    let count = i32::try_from(bytes.len()).ok().filter(|count| buffer.count.checked_add(*count).is_some());
-    let count = count.ok_or("a buffer would be larger than 2 GiB")?;
-    // SAFETY: the sum fits, which is the one reason for janet_buffer_push_bytes to raise.
-    unsafe { c::janet_buffer_push_bytes(buffer, bytes.as_ptr(), count) };
-    Ok(())
-}
-
-/// Gives back what a large request needed, so that it is not kept for as long as the connection is.
-fn shrink(buffer: &mut c::JanetBuffer) {
-    if buffer.count == 0 && buffer.capacity > 2 * IDLE_BUFFER {
-        // Not by janet_realloc: what stays where it is leaves a hole behind it that the next large one does not fit in.
-        // SAFETY: the memory is Janet's, from the functions that go with these, and nothing in it is needed.
-        unsafe {
-            let smaller = c::janet_malloc(IDLE_BUFFER as usize);
-            if !smaller.is_null() {
-                c::janet_free(buffer.data.cast());
-                (buffer.data, buffer.capacity) = (smaller.cast(), IDLE_BUFFER);
-            }
-        }
-    }
-}
-
 fn unix_time() -> Option<i64> {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|time| time.as_secs() as i64)
 }
@@ -389,12 +337,12 @@ impl Conn {
     fn discard(&mut self, buffer: &mut c::JanetBuffer) -> Result<(), Reject> {
         let mut taken = 0;
         let mut received = 0;
-        while !self.body.is_done() && taken < contents(buffer).len() {
-            let step = self.body.step(&contents(buffer)[taken..])?;
+        while !self.body.is_done() && taken < buffer::contents(buffer).len() {
+            let step = self.body.step(&buffer::contents(buffer)[taken..])?;
             taken += step.consumed;
             received += step.data.len();
         }
-        consume(buffer, taken);
+        buffer::consume(buffer, taken);
         self.config().tally.receive(received);
         Ok(())
     }
@@ -543,7 +491,7 @@ fn flight(args: &[Janet]) -> Result<Outcome, String> {
 /// `native/http-answered`, where somebody wants to hear how the last request was answered.
 fn parse(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
-    let buffer = buffer(arg(args, 1))?;
+    let buffer = buffer::get(arg(args, 1))?;
     if conn.request != 0 {
         end_request(conn);
         set_env(conn.config().env);
@@ -567,7 +515,7 @@ fn parse(args: &[Janet]) -> Result<Outcome, String> {
             conn.enter(vm, Phase::Body);
             return Ok(Outcome::Value(Janet::nil()));
         }
-        match conn.parser.parse(contents(buffer)) {
+        match conn.parser.parse(buffer::contents(buffer)) {
             Ok(Status::Complete(head)) => {
                 conn.parser = HeadParser::new(conn.config().limits);
                 conn.requests += 1;
@@ -596,14 +544,14 @@ fn parse(args: &[Janet]) -> Result<Outcome, String> {
                     Ok(body) => conn.body = body,
                     Err(reject) => return Ok(refused(reject, request)),
                 }
-                consume(buffer, length);
+                buffer::consume(buffer, length);
                 Ok(Outcome::Value(request))
             }
             Ok(Status::Partial) => {
                 if conn.parser.has_begun() {
                     conn.enter(vm, Phase::Head);
                 } else {
-                    shrink(buffer);
+                    buffer::shrink(buffer, IDLE_BUFFER);
                     conn.enter(vm, Phase::Idle);
                     if is_true(arg(args, 2)) {
                         conn.deadline(vm, Some(LAST_LOOK), Reason::Keyword("idle-timeout"));
@@ -713,14 +661,14 @@ fn request(vm: &Vm, conn: &Conn, head: &kqnet_http1::Head<'_>, buffer: Janet) ->
 fn body(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     check_request(conn, arg(args, 3))?;
-    let from = buffer(arg(args, 1))?;
+    let from = buffer::get(arg(args, 1))?;
     if arg(args, 1) == arg(args, 2) {
         return Err("a body cannot be read into the buffer that it comes from".into());
     }
-    let to = buffer(arg(args, 2))?;
+    let to = buffer::get(arg(args, 2))?;
     let mut taken = 0;
-    while !conn.body.is_done() && taken < contents(from).len() {
-        let rest = &contents(from)[taken..];
+    while !conn.body.is_done() && taken < buffer::contents(from).len() {
+        let rest = &buffer::contents(from)[taken..];
         let step = match conn.body.step(rest) {
             Ok(step) => step,
             Err(reject) => {
@@ -730,11 +678,11 @@ fn body(args: &[Janet]) -> Result<Outcome, String> {
             }
         };
         conn.config().tally.receive(step.data.len());
-        push(to, &rest[step.data])?;
+        buffer::push(to, &rest[step.data])?;
         taken += step.consumed;
     }
     // Once for all, as a body may have a chunk for each byte.
-    consume(from, taken);
+    buffer::consume(from, taken);
     Ok(Outcome::Value(Janet::boolean(conn.body.is_done())))
 }
 
@@ -798,11 +746,11 @@ fn is_invalid(args: &[Janet]) -> Result<Outcome, String> {
 fn write_response(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     let answer = arg(args, 1);
-    let out = buffer(arg(args, 2))?;
+    let out = buffer::get(arg(args, 2))?;
     if arg(args, 2) == arg(args, 3) {
         return Err("a response cannot be written to the buffer that its request comes from".into());
     }
-    let from = buffer(arg(args, 3))?;
+    let from = buffer::get(arg(args, 3))?;
     vm::with(|vm| {
         let keys = vm.keys;
         let status = match get(answer, keys.status)? {
@@ -826,7 +774,7 @@ fn write_response(args: &[Janet]) -> Result<Outcome, String> {
             check_keys(answer)?;
         }
         // It may be the very buffer from which what is left of the request is taken next.
-        let copy = (body == arg(args, 3)).then(|| contents(from).to_vec());
+        let copy = (body == arg(args, 3)).then(|| buffer::contents(from).to_vec());
         let known = match &copy {
             Some(copy) => Some(&copy[..]),
             None if body.is_nil() => Some(&[][..]),
@@ -879,7 +827,7 @@ fn write_response(args: &[Janet]) -> Result<Outcome, String> {
                 scratch.extend_from_slice(bytes);
                 rest = keys.none;
             }
-            push(out, scratch)?;
+            buffer::push(out, scratch)?;
             // A file follows its head as it is.
             let file = file.filter(|&length| plan.delivery == Delivery::Plain && size == Body::Known(length));
             let payload = file.map_or(scratch.len() - head, |length| length as usize);
@@ -972,13 +920,13 @@ fn refuse(args: &[Janet]) -> Result<Outcome, String> {
         Some(text) => String::from_utf8_lossy(text).into_owned(),
         None => response::reason(status).to_owned(),
     };
-    let out = buffer(arg(args, 3))?;
+    let out = buffer::get(arg(args, 3))?;
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.clear();
         write_failure(scratch, &conn.exchange, status, &reason, unix_time());
         let head = scratch.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |end| end + 4);
         conn.account.answer(status, head, scratch.len() - head);
-        push(out, scratch)
+        buffer::push(out, scratch)
     })?;
     // A handler that failed was not refused.
     if status != 500 {

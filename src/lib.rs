@@ -6,6 +6,7 @@
 //! which process, and [`boundary`] what crosses from C and back. The public face is in `janet/kqnet`.
 
 mod boundary;
+mod buffer;
 mod deadlines;
 mod files;
 mod fork;

@@ -16,8 +16,9 @@ use janetrs::lowlevel as c;
 use kqnet_accept::{Errno, socket};
 
 use super::wait::{self, Side};
-use super::{Conn, Phase, buffer, check_request, conn, watch};
+use super::{Conn, Phase, check_request, conn, watch};
 use crate::boundary::{Outcome, entry, guard};
+use crate::buffer;
 use crate::deadlines::{Place, Reason};
 use crate::stream;
 use crate::value::{arg, bytes, describe, integer, is_true, string};
@@ -81,7 +82,8 @@ enum Read {
     Discarded,
     /// The client is gone.
     Lost,
-    Failed(Errno),
+    /// Why nothing can be read.
+    Failed(String),
 }
 
 /// What a wait gives that ends because the client is gone.
@@ -94,7 +96,7 @@ fn cannot(what: &str, errno: Errno) -> String {
 }
 
 fn failed(errno: Errno) -> Read {
-    if errno.is_lost_peer() { Read::Lost } else { Read::Failed(errno) }
+    if errno.is_lost_peer() { Read::Lost } else { Read::Failed(cannot("read from", errno)) }
 }
 
 /// Takes what has come, as far as there is room for.
@@ -104,18 +106,18 @@ fn receive(stream: *mut c::JanetStream, reading: Reading) -> Read {
         return discard(fd);
     }
     let Reading { into, most, .. } = reading;
-    // SAFETY: the buffer is live: an argument, or marked as what is waited for. Within 2 GiB, making room cannot raise.
-    let room = unsafe {
-        c::janet_buffer_extra(into, most as i32);
-        let start = (*into).data.add((*into).count as usize);
-        std::slice::from_raw_parts_mut(start.cast::<MaybeUninit<u8>>(), most)
+    // SAFETY: the buffer is live: an argument, or marked as what is waited for.
+    let into = unsafe { &mut *into };
+    let room = match buffer::room(into, most) {
+        Ok(room) => room,
+        Err(why) => return Read::Failed(why),
     };
     match socket::receive(fd, room) {
         Ok(None) => Read::Nothing,
         Ok(Some(0)) => Read::End,
         Ok(Some(count)) => {
-            // SAFETY: as above; so many bytes were written after those that were there.
-            unsafe { (*into).count += count as i32 };
+            // SAFETY: the system has written so many bytes.
+            unsafe { buffer::filled(into, count) };
             Read::Some
         }
         Err(errno) => failed(errno),
@@ -142,13 +144,9 @@ fn discard(fd: RawFd) -> Read {
 /// at their end, or :gone. With the number of a request, it is for a handler that reads the body of that request.
 fn read(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
-    let into: *mut c::JanetBuffer = buffer(arg(args, 1))?;
+    let into: *mut c::JanetBuffer = buffer::get(arg(args, 1))?;
     let most = integer(arg(args, 2)).filter(|most| *most > 0);
     let most = most.ok_or_else(|| format!("expected a number of bytes, got {}", describe(arg(args, 2))))?;
-    // SAFETY: it is an argument.
-    if unsafe { (*into).count }.checked_add(most).is_none() {
-        return Err("a buffer would be larger than 2 GiB".into());
-    }
     let is_body = args.len() > 3;
     if is_body {
         check_request(conn, arg(args, 3))?;
@@ -196,7 +194,7 @@ fn start_reading(conn: &mut Conn, into: *mut c::JanetBuffer, most: usize, is_bod
             watch::look(conn);
             gone()
         }
-        Read::Failed(errno) => return Err(cannot("read from", errno)),
+        Read::Failed(why) => return Err(why),
     };
     // By way of the schedule, so that a client that always has more to say lets other fibers run.
     // SAFETY: as above.
@@ -246,7 +244,7 @@ unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::Jan
                     Read::Some => (Janet::boolean(true), ok),
                     Read::End => (Janet::nil(), ok),
                     Read::Lost => (gone(), ok),
-                    Read::Failed(errno) => (string(&cannot("read from", errno)), error),
+                    Read::Failed(why) => (string(&why), error),
                 };
                 finish(value, signal);
                 end_reading(conn);

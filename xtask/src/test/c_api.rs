@@ -18,10 +18,9 @@ use crate::repo;
 const EXITS: [&str; 2] = ["janet_signalv", "longjmp"];
 
 /// Functions that can raise, but not as they are called here, and why.
-const EXCEPTIONS: [(&str, &str); 5] = [
-    ("janet_array_push", "only beyond 2^31 values; it is called when a VM begins"),
+const EXCEPTIONS: [(&str, &str); 4] = [
+    ("janet_array_push", "only beyond 2^31 values, which no head of a request has"),
     ("janet_buffer_extra", "only beyond 2 GiB and for memory that is not Janet's: src/buffer.rs looks first"),
-    ("janet_buffer_push_bytes", "as janet_buffer_extra"),
     ("janet_core_env", "only while Janet makes its core environment, which is there when a module is loaded"),
     ("janet_resolve_core", "as janet_core_env"),
 ];
