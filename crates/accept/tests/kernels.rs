@@ -466,12 +466,12 @@ fn a_naive_policy_stalls_on_xnu_and_nowhere_else() {
 }
 
 #[test]
-fn a_want_of_files_in_the_system_is_counted_and_costs_a_connection_on_xnu_only() {
+fn a_shortage_of_files_in_the_system_is_counted_and_costs_a_connection_on_xnu_only() {
     for kernel in System::ALL {
         let mut vm = Vm::new(kernel.profile());
         vm.listen(Limits::default());
-        let (fd, token) = vm.nth(0).expect("a listener");
-        vm.wait(fd, token, Waiter::Loop);
+        let (fd, token, stream) = vm.nth(0).expect("a listener");
+        vm.wait(token, stream, Waiter::Loop);
         for _ in 0..3 {
             vm.sim.borrow_mut().connect(fd).expect("the backlog has room");
         }

@@ -68,7 +68,7 @@ impl Server {
             nodelay: false,
             mode: None,
         };
-        let listener = listen(&address, &options).expect("a listener");
+        let listener = listen(&address, &options).expect("a listener").socket;
         let token = engine.add(listener.as_raw_fd(), Limits::default(), ());
         engine.start(token).expect("the queue takes it");
         Self { engine, queue, listener, token, greeter: Greeter::default() }
