@@ -165,20 +165,21 @@
           (protect (eprintf "kqnet/http/logger: cannot write the log: %V" err)))))))
 
 (defn logger
-  ``Creates a logging middleware around `nextmw`, a handler. It prints a line for each answer to a request that
-  reaches it, once it was sent, with the status that was sent: also 500 for a handler that raised an error. The
-  one that is given to `server` also prints those that the server gives by itself, such as 400, 408,
-  413 or 431; it may be within `metrics` and `static`, but in no other middleware. By name:
+  ``Creates a logging middleware around `nextmw`, a handler. For each request that reaches it, it
+  prints a line after the answer was sent, with the status that was sent; for a handler that raised an
+  error, that is 500. A logger that is the handler given to `server` also prints a line for each answer
+  that the server gives by itself, such as 400, 408, 413 or 431. It may be wrapped in `metrics` and
+  `static`, but in no other middleware, for this to work. By name:
 
   * :format - nil for the line that `spork/http` prints (method, status, path, elapsed time),
     :common for the Common Log Format, :combined for that with referrer and user agent, :timed for
-    that and the seconds that it took, or a function that makes the line. It gets a table of
-    :request (nil for a request that could not be read), :method, :path, :version, :remote (the
-    client's address), :status (nil if nothing was sent), :bytes (of the body that were sent),
-    :seconds, and, of a request that could not be read, :line (the first line of what came).
+    the combined format and the seconds that the answer took, or a function that makes the line. The
+    function gets a table of :request (nil for a request that could not be read), :method, :path,
+    :version, :remote (the client's address), :status (nil if nothing was sent), :bytes (how many of
+    the body were sent), :seconds, and, for a request that could not be read, :line (its first line).
   * :out - a file to print to. Default: (dyn *out*), else stdout.
 
-  A line that cannot be written is lost, which is said once on stderr, and nothing else.``
+  A line that cannot be written is lost, without any effect on the answer; stderr says so once.``
   [nextmw &named format out]
   (unless (or (nil? format) (function? format) (in formats format))
     (errorf "kqnet/http/logger: :format must be :common, :combined, :timed or a function, got %q" format))
