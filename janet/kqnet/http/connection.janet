@@ -23,7 +23,7 @@
   [{:headers headers :http-version version} response]
   (when (and (= 101 (in response :status))
              (or (= version "1.0") (nil? (in headers "upgrade"))))
-    (error "a response of status 101 answers a request with Upgrade only")))
+    (error "a response of status 101 is only for a request with an Upgrade header")))
 
 (defn- answer
   "Calls the handler and sends its response. Returns true when the connection no longer belongs to the server."
