@@ -80,15 +80,26 @@
     (when directory? (array/concat found (tree folder (string path "/")))))
   found)
 
+(defn lay-out
+  ``Makes `folder` hold a library and the files below `sources`, and nothing else: a file of an earlier version
+  that was left there would be installed too, and kqnet/http.janet be loaded instead of kqnet/http/init.janet.``
+  [folder library sources]
+  (make-folder folder)
+  (def wanted (from-pairs [["_native.so" false] ;(tree sources)]))
+  # What is in a folder comes before the folder.
+  (each [path directory?] (reverse (tree folder))
+    (unless (= directory? (in wanted path))
+      ((if directory? os/rmdir os/rm) (string folder "/" path))))
+  (place library (string folder "/_native.so"))
+  (each [path directory?] (tree sources)
+    (if directory?
+      (os/mkdir (string folder "/" path))
+      (place (string sources "/" path) (string folder "/" path)))))
+
 (defn build
   "Builds the module and lays it out in `folder`, below the current directory."
   []
   (run "cargo" "build" "--release" "--locked" "--target-dir" "build/cargo")
-  (make-folder folder)
   (def library
     (find |(os/stat $) (map |(string "build/cargo/release/libkqnet." $) ["dylib" "so"])))
-  (place library (string folder "/_native.so"))
-  (each [path directory?] (tree "janet/kqnet")
-    (if directory?
-      (os/mkdir (string folder "/" path))
-      (place (string "janet/kqnet/" path) (string folder "/" path)))))
+  (lay-out folder library "janet/kqnet"))

@@ -62,10 +62,10 @@ pub fn room(buffer: &mut c::JanetBuffer, count: usize) -> Result<&mut [MaybeUnin
     Ok(unsafe { std::slice::from_raw_parts_mut(buffer.data.add(buffer.count as usize).cast(), count as usize) })
 }
 
-/// Takes the first `count` bytes of the room into the buffer.
+/// Makes the first `count` bytes of the room part of the buffer.
 ///
 /// # Safety
-/// They were written after the last call of [`room`], which was for as many or more.
+/// The caller has written them since the last call of [`room`], which was for at least as many.
 pub unsafe fn filled(buffer: &mut c::JanetBuffer, count: usize) {
     buffer.count += count as i32;
 }
@@ -89,7 +89,7 @@ pub fn push(buffer: &mut c::JanetBuffer, bytes: &[u8]) -> Result<(), String> {
 pub fn shrink(buffer: &mut c::JanetBuffer, size: i32) {
     let is_janets = buffer.gc.flags & c::JANET_BUFFER_FLAG_NO_REALLOC as i32 == 0;
     if buffer.count == 0 && buffer.capacity > 2 * size && is_janets {
-        // Not by janet_realloc: what stays where it is leaves a hole behind it that the next large one does not fit in.
+        // Not with janet_realloc: shrinking in place leaves a hole behind that the next large buffer does not fit in.
         // SAFETY: the memory is Janet's, from the functions that go with these, and nothing in it is needed.
         unsafe {
             let smaller = c::janet_malloc(size as usize);

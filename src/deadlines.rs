@@ -41,7 +41,8 @@ impl Reason {
     }
 }
 
-/// A last look at what a fiber waits for, given with it: another deadline, or `None` where its time is up.
+/// A last look at what a fiber waits for, called when its deadline has come. Returns another deadline, or `None` if its
+/// time is really up.
 pub type Look = (fn(*mut c_void, Duration) -> Option<Duration>, *mut c_void);
 
 struct Entry {

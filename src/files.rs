@@ -47,7 +47,7 @@ pub struct Part {
     info: Info,
     first: u64,
     length: u64,
-    /// How much of the part was sent.
+    /// How many bytes of the part were sent.
     sent: u64,
 }
 
@@ -94,7 +94,7 @@ unsafe extern "C-unwind" fn collect_file(data: *mut c_void, _size: usize) -> i32
     0
 }
 
-/// The key after another one: the pieces of a file are numbered.
+/// The key that follows another: the pieces of a file are numbered.
 unsafe extern "C-unwind" fn next(data: *mut c_void, key: c::Janet) -> c::Janet {
     // SAFETY: Janet passes the memory that `open` initialized.
     let part = unsafe { &*data.cast::<Part>() };
@@ -119,7 +119,7 @@ impl Part {
         self.length
     }
 
-    /// The file, and from where on how many bytes of it are left to send.
+    /// The file, the offset of what is left to send, and how many bytes that is.
     ///
     /// # Errors
     /// Where it is closed.

@@ -56,7 +56,7 @@ impl Process {
     }
 }
 
-/// Has forks noticed from now on. Called when the module is loaded.
+/// Notices forks from now on. Called when the module is loaded.
 pub fn watch() {
     static ONCE: Once = Once::new();
     // SAFETY: the handlers call only what may be called then. The module is never unloaded. Without memory

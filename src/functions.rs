@@ -484,8 +484,15 @@ fn passed(args: &[Janet]) -> Result<Outcome, String> {
         nil if nil.is_nil() => activation::systemd(text(1)?.as_deref(), text(2)?.as_deref(), text(3)?.as_deref())?,
         name => {
             let name = c_string("the name of a socket", name)?;
-            activation::launchd(&name)
-                .map_err(|errno| format!("cannot get launchd's sockets {}: {errno}", name.to_string_lossy()))?
+            activation::launchd(&name).map_err(|errno| {
+                let why = match errno.0 {
+                    libc::ENOSYS => "only macOS has launchd; without a name, systemd's sockets are returned".into(),
+                    libc::ENOENT => "the program's plist has no Sockets of that name".into(),
+                    libc::ESRCH => "the program was not started by launchd".into(),
+                    _ => errno.to_string(),
+                };
+                format!("cannot get launchd's sockets {}: {why}", name.to_string_lossy())
+            })?
         }
     };
     let pairs: Vec<_> = passed.iter().map(|one| tuple(&[string(&one.name), Janet::number(one.fd.into())])).collect();

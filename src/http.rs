@@ -147,7 +147,7 @@ struct Conn {
     files: file_body::Opened,
 }
 
-/// What a task is told that still holds a request whose response was sent.
+/// The error for a task that still uses a request after its response was sent.
 const OVER: &str = "this request is over: its response was sent, and nothing more can be read or learned of it";
 
 #[repr(transparent)]
@@ -235,7 +235,7 @@ fn check_request(conn: &Conn, number: Janet) -> Result<(), String> {
     if is_running { Ok(()) } else { Err(OVER.into()) }
 }
 
-/// Ends a request: whatever still waits by it gets an error.
+/// Ends a request: whatever still waits on it gets an error.
 fn end_request(conn: &mut Conn) {
     (conn.request, conn.begun) = (0, false);
     (conn.ending, conn.or_ended) = (Janet::nil(), false);
@@ -707,7 +707,7 @@ fn get(response: Janet, key: c::Janet) -> Result<Janet, String> {
     }
 }
 
-/// Raises an error for a dictionary that has keys, but none of a response: its keys are misspelled, or it is something else.
+/// Raises an error for a dictionary that has keys, but none of a response's: they are misspelled, or it is something else.
 fn check_keys(answer: Janet) -> Result<(), String> {
     let mut keys = Vec::new();
     each_pair(answer, &mut |key, _| {
@@ -717,12 +717,12 @@ fn check_keys(answer: Janet) -> Result<(), String> {
     if keys.is_empty() || !get(answer, Janet::keyword("detached".into()).into())?.is_nil() {
         return Ok(());
     }
-    // In no order of its own.
+    // A dictionary has no order.
     keys.sort();
     let (more, _) = (keys.len() > 4, keys.truncate(4));
     let keys = keys.join(" ");
     Err(format!(
-        "the handler returned what is no response, with none of :status, :headers and :body, but {keys}{}",
+        "the handler returned no response: the keys are {keys}{}, and none of :status, :headers and :body",
         if more { " …" } else { "" }
     ))
 }
@@ -738,7 +738,7 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
     result
 }
 
-/// `(native/http-invalid? http)`: whether a handler's response could not be sent as it was wrong
+/// `(native/http-invalid? http)`: whether the handler's response was wrong and could not be sent
 fn is_invalid(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(Janet::boolean(conn(args)?.is_invalid)))
 }
@@ -763,9 +763,9 @@ fn write_response(args: &[Janet]) -> Result<Outcome, String> {
         if is_switch && !is_true(get(answer, Janet::keyword("detached".into()).into())?) {
             // The client would take what is sent next for the rest of this answer.
             if status < 200 {
-                return Err(format!("a response's :status must be from 200, or have :detached with it, got {status}"));
+                return Err(format!("a response's :status must be at least 200 unless it has :detached, got {status}"));
             }
-            // A proxy would let pass whatever comes next, and it would be served here.
+            // A proxy would pass on whatever comes next, and it would be served here.
             return Ok(refused(Reject { status: 501, reason: "there is no tunnel here" }, Janet::nil()));
         }
         let body = get(answer, keys.body)?;

@@ -3,7 +3,7 @@
 //! Each is an abstract value of Janet's, in a table of the VM with the streams as weak keys: it lasts as long as the
 //! stream does. While a fiber waits, that fiber's state holds it too.
 //!
-//! A listening stream is never written to, so the place of its writer is ours. While no fiber waits for connections, a
+//! A listening stream is never written to, so its writer's place is free for our use. While no fiber waits for connections, a
 //! fiber that never runs is there (the sentinel): Janet tells a stream's writer that the stream is about to be closed,
 //! whoever closes it.
 
@@ -302,7 +302,7 @@ unsafe extern "C-unwind" fn mark(data: *mut c_void, _size: usize) -> i32 {
     0
 }
 
-/// The collector's: the stream is gone, and its descriptor closed; or, at a VM's end, both are about to be.
+/// Called by the collector: the stream is gone, and its descriptor closed; or, at a VM's end, both are about to be.
 unsafe extern "C-unwind" fn collect(data: *mut c_void, _size: usize) -> i32 {
     guard("collecting a listener", || {
         let place = data.cast::<Listener>();

@@ -1,4 +1,4 @@
-//! Messages to stderr, which cost nothing but themselves where they cannot be written.
+//! Messages to stderr. One that cannot be written is lost, with no other effect.
 
 use std::mem::MaybeUninit;
 
@@ -7,8 +7,8 @@ pub fn say(text: &str) {
     line(&format!("kqnet: {text}"));
 }
 
-/// Writes a line to stderr. A full disk, a closed descriptor, or a reader that is slow or gone loses the line and nothing
-/// else: `eprintln!` would panic, and SIGPIPE would end the process.
+/// Writes a line to stderr. If the disk is full, the descriptor closed, or the reader slow or gone, the line is lost and
+/// nothing else happens: `eprintln!` would panic, and SIGPIPE would end the process.
 pub fn line(text: &str) {
     let mut poll = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
     // SAFETY: one entry, which outlives the call.

@@ -144,7 +144,7 @@ pub fn must_be_closed() -> bool {
     !cfg!(kqueue) && unsafe { kqnet_stays_registered } == 0
 }
 
-/// Has Janet's loop forget an open stream that is about to be closed.
+/// Makes Janet's loop forget an open stream that is about to be closed.
 pub fn unregister(stream: *mut c::JanetStream) {
     if descriptor(stream).is_none() {
         return;

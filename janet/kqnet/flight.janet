@@ -14,8 +14,8 @@
 
   * :draining - true once no more connections are accepted.
   * :on-drain - a function to call then, or nil.
-  * :running - a function that counts what a drain has to wait for, or nil where that is every handler.
-  * :lingering - the tasks whose work is done, and whose clients still take the last answer.``
+  * :running - a function that counts the handlers that a drain has to wait for, or nil if that is all of them.
+  * :lingering - the tasks whose work is done, but whose clients are still receiving the last answer.``
   [listener]
   (def known (native/flights))
   (or (in known listener)
@@ -49,7 +49,7 @@
   "the server is draining")
 
 (defn- cancel-all
-  "Cancels handlers. That they are is no error of the program, so only other errors are printed."
+  "Cancels handlers. Being cancelled is not an error of the program, so only other errors are printed."
   [tasks]
   (def ends (ev/chan (length tasks)))
   (def unsupervised (count |(native/cancel $ cancelled ends) tasks))
@@ -70,7 +70,7 @@
   (def deadline (+ (os/clock :monotonic) (or seconds math/inf)))
   (while (and (next (others listener me)) (< (os/clock :monotonic) deadline))
     (ev/sleep 0.01))
-  # They have answered, and end at the deadline.
+  # These have answered; at the deadline they are cut off, and do not count.
   (def lingering (in flight :lingering))
   (cancel-all (keys lingering))
   (def left (filter |(not (in lingering $)) (others listener me)))

@@ -33,23 +33,23 @@
   * :reuse-port - let other sockets that do the same share the port (SO_REUSEPORT). Default
     false: unlike with `net/listen`, a port that is taken is an error.
   * :nodelay - set TCP_NODELAY on each connection. Default false.
-  * :mode - permissions of a unix socket's file, such as 8r660. The file never has wider ones,
-    and no other file's change. Default: what the umask leaves.
+  * :mode - permissions of a unix socket's file, such as 8r660. The file never has wider
+    permissions, and those of other files are not affected. Default: what the umask leaves.
 
-  The file of a unix socket is removed when the stream is closed, if it is certain to be the
-  stream's still, and by the process that made it only; one that a dead server left is replaced.
-  Raises an error that names the address and the reason when it cannot listen there, and when
-  the :net-listen capability is sandboxed. An option that can do nothing there is an error too:
-  :mode without such a file (on a port, or an abstract name), :reuse-port on a unix socket,
-  :nodelay on one or with :datagram, and :backlog with :datagram.``
+  The file of a unix socket is removed when the stream is closed, but only by the process that
+  made it, and only if it is certainly still the stream's. A file that a dead server left is
+  replaced. Raises an error that names the address and the reason when it cannot listen there,
+  and when the :net-listen capability is sandboxed. An option that has no effect there is an error
+  too: :mode on a port or an abstract name, :reuse-port on a unix socket, :nodelay on a unix
+  socket or with :datagram, and :backlog with :datagram.``
   [host port & args]
   (open-listener host port (options/split "kqnet/listen" [:type :no-reuse] listen-options args)))
 
 (defn accept
   ``Waits for the next connection on a listener, and returns its stream (core/stream), or nil
-  once the listener is closed. `timeout` is in seconds; without a connection in that time, it
-  raises an error; at most 1e9, and math/inf is as none. Raises one too when the stream is closed or not a listener, and when another
-  fiber is accepting on it.``
+  once the listener is closed. `timeout` is in seconds, at most 1e9; nil or math/inf is none.
+  Raises an error when no connection comes in that time, when the stream is closed or not a
+  listener, and when another fiber is accepting on it.``
   [listener &opt timeout]
   (native/accept listener timeout))
 
@@ -130,11 +130,11 @@
   (flight/drain listener seconds cancel))
 
 ###
-### Figures
+### Statistics
 ###
 
 (defn stats
-  ``Returns the figures of a listener as a struct, or nil if kqnet never began to accept from it:
+  ``Returns the statistics of a listener as a struct, or nil if kqnet never began to accept from it:
 
   * :address - what it is bound to, a string.
   * :accepted - connections accepted.
@@ -146,7 +146,7 @@
   * :errors - failures of accept(2) by name, such as :EMFILE.
   * :since - when it became known, in seconds since 1970.
 
-  Without an argument, returns an array of the figures of all listeners of this VM (thread).``
+  Without an argument, returns an array of the statistics of all listeners of this VM (thread).``
   [&opt listener]
   (if (nil? listener)
     (seq [known :in (native/listeners)] (native/stats known))

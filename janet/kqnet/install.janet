@@ -26,7 +26,7 @@
 # before keeps core's functions.
 
 (defn- keeps-core?
-  "Whether a function, or one within it, has one of core's functions."
+  "Whether a function, or one within it, was compiled with one of core's functions."
   [f]
   (def cores (map |(in (in root-env $) :value) (keys replaced)))
   (defn has? [{:constants constants :defs defs}]
@@ -35,7 +35,7 @@
   (has? (disasm f)))
 
 (defn- early-function
-  "The name of a function in the files that are being run which has one of core's functions."
+  "The name of a function, in the files that are being run, that was compiled with one of core's functions."
   []
   (some (fn [env]
           (find (fn [name]

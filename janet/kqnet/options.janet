@@ -15,11 +15,11 @@
 (defn- path? [x] (and (string? x) (or (empty? x) (string/has-prefix? "/" x))))
 (defn- stream? [x] (= :core/stream (type x)))
 (defn- visible?
-  "Whether a header can have this value."
+  "Whether this can be the value of a header."
   [x]
   (and (string? x) (not (empty? x)) (all |(or (= $ 9) (and (>= $ 32) (not= $ 127))) x)))
 (defn- types?
-  "For a dictionary of content types by the ends of names."
+  "Whether a dictionary is of content types by file extension."
   [x]
   (and (dictionary? x)
        (all (fn [[end content-type]]
@@ -55,7 +55,7 @@
    :reuse-port ["true or false" boolean?]
    :seconds ["a number of seconds from 0 to 1e9, or math/inf" seconds?]
    :symlinks ["true or false" boolean?]
-   :types ["content types by the ends of names, in lower case and without a dot, such as {\"gltf\" \"model/gltf+json\"}" types?]
+   :types ["content types by file extension, in lower case and without a dot, such as {\"gltf\" \"model/gltf+json\"}" types?]
    :write-timeout ["a number of seconds from 0 to 1e9, or math/inf" seconds?]})
 
 (defn- fail

@@ -46,9 +46,9 @@ impl Snapshot {
         Ok(Some(Self { epoll, registrations: list.lines().filter_map(Registration::parse).collect() }))
     }
 
-    /// Replaces the instance, and what the loop uses to wake itself. A queue that was made in this process is taken off
-    /// the old one, so that the parent never hears of it. Only system calls, since this may run right after a fork of a
-    /// process with several threads.
+    /// Replaces the instance, and what the loop uses to wake itself. A queue that was made in this process is removed from
+    /// the old one, so that the parent never gets its events. Makes only system calls, since this may run right after a
+    /// fork of a process with several threads.
     ///
     /// # Errors
     /// Says what cannot be had. The instance stays shared then.

@@ -34,7 +34,7 @@ const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Upper bounds of the buckets of the time that requests take, in seconds.
 const BOUNDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// The most different reasons that are counted. There are fewer; a handler has no say in them.
+/// How many different reasons are counted at most. Fewer exist, and a handler cannot add any.
 const MAX_REASONS: usize = 64;
 
 /// The counters of one server. They live in its configuration, which connections share.
@@ -94,7 +94,7 @@ pub struct Account {
     status: u16,
     /// Bytes of the answer's body that were sent.
     sent: u64,
-    /// What is sent next: `framing` bytes that are not the body's, then `payload` bytes that are, then others.
+    /// What is sent next: `framing` bytes that do not belong to the body, then `payload` bytes that do, then others.
     framing: usize,
     payload: usize,
 }
@@ -174,7 +174,7 @@ impl Record {
 }
 
 /// `(native/http-answered http)`: ends the account of the request that was answered last. Its record ([`Record::describe`]),
-/// or nil where there is no answer that was not told of.
+/// or nil where every answer was reported already.
 fn answered(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     vm::with(|vm| {

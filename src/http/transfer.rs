@@ -4,7 +4,7 @@
 //! idle connections that alone took six times as long as all else in a request. So here a fiber waits without being in
 //! that list ([`super::wait`]).
 //!
-//! That the client is gone is a result, not an error: its number says it, whatever the system's text.
+//! A client that is gone is a result, not an error. The error's number tells, since the system's text may differ.
 
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
@@ -41,7 +41,7 @@ const MOST: usize = 1024 * 1024;
 /// What a client has to take in each `:write-timeout`.
 const TAKEN: i64 = 64 * 1024;
 
-/// How far a client may be behind. A half more than what it has to take, since what it takes is acknowledged in lumps.
+/// How far a client may be behind: half more than what it has to take, since acknowledgements come in lumps.
 const BEHIND: i64 = TAKEN + TAKEN / 2;
 
 /// How much of what a client took ahead counts. A proxy takes a megabyte at a time for a client that is slow.

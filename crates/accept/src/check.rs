@@ -1,4 +1,4 @@
-//! Whether a descriptor can be accepted from, by what each system tells of it.
+//! Finds out whether a descriptor can be accepted from, in each system's way.
 
 use std::fmt;
 use std::mem::MaybeUninit;
@@ -15,7 +15,7 @@ pub enum NotListener {
     NotOpen,
     /// It was not inherited: it would have been closed on exec.
     Own,
-    /// It is closed, or no socket.
+    /// It is closed, or not a socket.
     NotSocket,
     /// It is a socket for datagrams.
     NotStream,
@@ -35,14 +35,14 @@ impl fmt::Display for NotListener {
     }
 }
 
-/// What a system tells of a descriptor.
+/// What the system says about a descriptor.
 #[derive(Clone, Copy, Debug)]
 pub struct Told {
     /// SO_TYPE.
     pub kind: Result<i32, Errno>,
     /// SO_ACCEPTCONN, which macOS and DragonFly do not know (ENOPROTOOPT).
     pub accepts: Result<bool, Errno>,
-    /// The same, asked in another way; nothing where there is none, or no answer.
+    /// The same, asked in another way. `None` where there is no other way, or no answer.
     pub listens: Option<bool>,
     /// Whether it has a peer.
     pub connected: bool,
@@ -59,7 +59,7 @@ impl Told {
         }
     }
 
-    /// Whether that is a listening stream socket. Where nothing tells, it is taken for one, and accept(2) will say.
+    /// Whether this is a listening stream socket. If the system does not say, it counts as one, and accept(2) will tell.
     ///
     /// # Errors
     /// What it is instead.
@@ -123,7 +123,7 @@ fn listens(fd: RawFd) -> Option<bool> {
     (given == size).then_some(i32::from(info.options) & libc::SO_ACCEPTCONN != 0)
 }
 
-/// A listening socket refuses to connect, whatever the address (connect(2): EOPNOTSUPP); another looks at the address,
+/// A listening socket refuses to connect to any address (connect(2): EOPNOTSUPP). Any other socket looks at the address,
 /// whose family does not exist.
 #[cfg(target_os = "dragonfly")]
 fn listens(fd: RawFd) -> Option<bool> {

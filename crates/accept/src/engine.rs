@@ -218,7 +218,7 @@ enum State {
     Armed,
     /// Closed, or unusable: only its figures are left.
     Closed,
-    /// accept(2) said that it is no listening socket. No kernel would tell of it again, so nobody may wait.
+    /// accept(2) said that it is not a listening socket. No kernel would ever post an event for it, so nobody may wait.
     Broken(Errno),
     /// At rest, until a time or, for [`Pause::Full`], until a connection is released.
     Paused { why: Pause, since: Duration, until: Duration },
@@ -395,8 +395,8 @@ impl<K: Kernel, D> Engine<K, D> {
         }
     }
 
-    /// Goes on with another kernel, as after a fork, when the old one is another process's. Every listener counts as
-    /// closed, and the old kernel is told of nothing.
+    /// Continues with another kernel, as after a fork, when the old one belongs to another process. Every listener counts
+    /// as closed, and nothing is done with the old kernel.
     pub fn replace_kernel(&mut self, kernel: K) {
         self.kernel = kernel;
         for listener in self.slots.iter_mut().filter_map(|slot| slot.listener.as_mut()) {
@@ -452,7 +452,7 @@ impl<K: Kernel, D> Engine<K, D> {
         self.get(token).is_some_and(|listener| !matches!(listener.state, State::Closed | State::Broken(_)))
     }
 
-    /// What accept(2) said where it said that the descriptor is no listening socket.
+    /// The error of accept(2) that showed that the descriptor is not a listening socket.
     pub fn broken(&mut self, token: Token) -> Option<Errno> {
         match self.get(token)?.state {
             State::Broken(errno) => Some(errno),
@@ -752,7 +752,7 @@ impl<K: Kernel, D> Engine<K, D> {
         }
     }
 
-    /// Nothing more will come of a listener.
+    /// A listener will accept nothing more.
     fn finish(&mut self, token: Token, state: State) -> Option<&mut Listener<D>> {
         let listener = self.get(token)?;
         listener.state = state;
@@ -796,7 +796,7 @@ impl<K: Kernel, D> Engine<K, D> {
             return Ok(());
         }
         listener.unpause(now);
-        // Without a waiter the next one arms it. Its descriptor may have been closed by then, and its number be another's.
+        // Without a waiter, it is left for the next one to arm: the descriptor may be closed, and its number in use again.
         if sink.wants(&listener.data) { self.start(token) } else { Ok(()) }
     }
 

@@ -2,9 +2,9 @@
 
 use std::mem::MaybeUninit;
 
-/// Has writing to a pipe that nobody reads fail with EPIPE instead of ending the process: a server outlives whoever reads
-/// its log. By a handler and not by ignoring it, since the programs that this one starts would ignore it too. Leaves alone
-/// what the program has chosen itself.
+/// Makes writing to a pipe that nobody reads fail with EPIPE instead of ending the process: a server must outlive whoever
+/// reads its log. Installs a handler instead of ignoring the signal, since the programs that this one starts would
+/// ignore it too. Does nothing if the program has chosen something itself.
 pub fn survive_broken_pipes() {
     extern "C" fn nothing(_: libc::c_int) {}
     // SAFETY: sigaction is called with live and initialized places; the handler does nothing, which any signal may.

@@ -46,8 +46,8 @@ pub enum Kind {
     Datagram,
 }
 
-/// How to listen. An option that can do nothing at an address is an error there, since whoever gives it expects that it
-/// does; but for `reuse_address`, which is on by default.
+/// How to listen. An option that has no effect at an address is an error there, since its caller expects an effect. The
+/// exception is `reuse_address`, which is on by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Stream or datagram.
@@ -76,7 +76,7 @@ pub enum ListenError {
         /// Bytes that fit.
         most: usize,
     },
-    /// An option that can do nothing at this address: its name, and what it is for.
+    /// An option that has no effect at this address: its name, and what it is for.
     Misplaced(&'static str, &'static str),
     /// A system call failed.
     System(Errno),
@@ -104,7 +104,7 @@ impl From<Errno> for ListenError {
 }
 
 impl Options {
-    /// Whether each option that is given can do something at an address.
+    /// Checks that each given option has an effect at an address.
     fn check(&self, address: &Address) -> Result<(), ListenError> {
         let is_unix = matches!(address, Address::Unix(_));
         let is_stream = self.kind == Kind::Stream;
@@ -456,11 +456,11 @@ pub fn send(fd: RawFd, bytes: &[u8]) -> Result<Option<usize>, Errno> {
     transferred(|| syscall!(send(fd, bytes.as_ptr().cast(), bytes.len(), FLAGS)))
 }
 
-/// How many bytes a connection may hold that were not sent yet before the system says that it takes no more.
+/// How many unsent bytes a connection may hold before the system stops taking more.
 const MOST_UNSENT: libc::c_int = 128 * 1024;
 
-/// Has a listener's connections take little more than they can send. Otherwise the system takes megabytes for a client
-/// that reads slowly, and says that there is room again only when a third of them was taken.
+/// Makes a listener's connections buffer little more than they can send. Otherwise the system buffers megabytes for a client
+/// that reads slowly, and reports room again only when a third of that was taken.
 ///
 /// # Errors
 /// Those of setsockopt(2): EOPNOTSUPP for a unix socket, say.
@@ -513,7 +513,7 @@ pub enum Peer {
 /// What is known of the peer, without taking anything that it has sent.
 #[cfg(target_os = "linux")]
 pub fn peer(fd: RawFd) -> Peer {
-    // Other than recv(2), this shows a reset behind bytes that were not read yet, and leaves the error where it is.
+    // Unlike recv(2), this shows a reset behind bytes that were not read yet, and does not clear the error.
     let mut poll = libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 };
     match syscall!(poll(&mut poll, 1, 0)) {
         Ok(_) if poll.revents & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0 => Peer::Lost,
@@ -522,8 +522,8 @@ pub fn peer(fd: RawFd) -> Peer {
     }
 }
 
-/// What is known of the peer, without taking anything that it has sent: not more than that there is something to read,
-/// if there is.
+/// What is known of the peer, without taking anything that it has sent. If there is something to read, nothing more is
+/// known than that.
 #[cfg(not(target_os = "linux"))]
 pub fn peer(fd: RawFd) -> Peer {
     let mut byte = 0u8;
@@ -534,7 +534,7 @@ pub fn peer(fd: RawFd) -> Peer {
     }
 }
 
-/// Tells the peer that nothing more comes.
+/// Tells the peer that nothing more will be sent.
 ///
 /// # Errors
 /// Those of shutdown(2): ENOTCONN where the peer is gone.

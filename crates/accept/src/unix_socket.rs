@@ -45,7 +45,7 @@ impl SocketFile {
             return;
         }
         let is_held = socket.and_then(local_path).is_some_and(|path| path == self.bound);
-        // The folder may forbid it, or somebody be faster; neither is an error of the server that ends.
+        // The folder may forbid it, or somebody else be faster. Neither is an error of the ending server.
         let _ = if is_held {
             remove_only(&self.path, self.identity)
         } else {

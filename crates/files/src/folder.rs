@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::open;
 use crate::tag::{Digests, Info, Validators};
 
-/// How often a folder's path is looked at, for a deployment that puts another folder in its place.
+/// How often a folder's path is looked up again, since a deployment may put another folder in its place.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What is at a path.
@@ -69,8 +69,8 @@ impl From<io::Error> for Refusal {
 
 /// A folder, known by its path: what is below it is opened from its descriptor.
 ///
-/// The path is looked at again from time to time, so that a deployment which renames another folder into its place, or
-/// points a link at another one, is served from then on.
+/// The path is looked up again from time to time, so that when a deployment renames another folder into its place, or
+/// points a link at another folder, that one is served.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -93,7 +93,7 @@ fn id(path: &Path) -> io::Result<(u64, u64)> {
 }
 
 impl Folder {
-    /// The folder at a path. `follow` says whether links below it are followed, also out of it.
+    /// The folder at a path. `follow` says whether links below it are followed, even if they lead out of it.
     ///
     /// # Errors
     /// Those of opening it.

@@ -6,10 +6,10 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// A FIFO must not block the server, and a terminal must not become its own.
+/// A FIFO must not block the server, and a terminal must not become its controlling terminal.
 const FILE: libc::c_int = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
 
-/// A folder is only passed through, which needs no permission to list it.
+/// A folder is only passed through, which does not need permission to list it.
 const FOLDER: libc::c_int = PASS | libc::O_DIRECTORY | libc::O_CLOEXEC;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -2,7 +2,7 @@
 
 use crate::grammar::{elements, trim};
 
-/// A content coding that files are kept in beside their originals.
+/// A content coding in which copies of files are kept beside the originals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
     /// br (RFC 7932)
@@ -41,9 +41,10 @@ impl Coding {
     }
 }
 
-/// The codings that the value of an Accept-Encoding header prefers to the file as it is, best first.
+/// The codings that a client prefers to the unencoded file, by the value of its Accept-Encoding header, best first.
 ///
-/// What is not named and not meant by `*` is not taken; `identity` counts where it is named. A malformed weight is 0.
+/// A coding that is neither named nor covered by `*` is not accepted; `identity` counts only if it is named. A malformed
+/// weight is 0.
 pub fn accepted(value: &[u8]) -> impl Iterator<Item = Coding> {
     let mut weights = [None; Coding::ALL.len()];
     let (mut identity, mut others) = (0, 0);
@@ -62,7 +63,7 @@ pub fn accepted(value: &[u8]) -> impl Iterator<Item = Coding> {
         }
     }
     let mut codings = [0, 1, 2].map(|index| (weights[index].unwrap_or(others), Coding::ALL[index]));
-    // A stable sort: what the client likes equally well stays in our order.
+    // A stable sort: codings with equal weights stay in our order.
     codings.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
     codings.into_iter().filter(move |(weight, _)| *weight > 0 && *weight >= identity).map(|(_, coding)| coding)
 }

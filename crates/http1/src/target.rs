@@ -152,8 +152,8 @@ fn is_host(host: &[u8]) -> bool {
 /// - Pairs are separated by `&` or `;`, a key from its value by the first `=`.
 /// - `+` is a space, `%` and two hexadecimal digits are a byte; any other `%` stands for itself.
 /// - A key without `=` has no value, where `spork/http` puts `true`.
-/// - Where nothing is between two separators, there is no pair. A key may be empty, as it may in the URL standard and in
-///   Go. The grammar of `spork/http` ends at both, and loses what follows.
+/// - If there is nothing between two separators, there is no pair. A key may be empty, as in the URL standard and in Go.
+///   In both cases the grammar of `spork/http` stops, and loses what follows.
 /// - It is never an error, so the request table always gets a `:query` if its target has a `?`.
 pub fn query(query: &[u8]) -> Query<'_> {
     Query { rest: query }

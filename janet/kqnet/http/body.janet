@@ -58,8 +58,8 @@
   (min 1048576 (scan-number (in headers "content-length" "0"))))
 
 (defn body-chunks
-  ``Returns a fiber that yields the body of a request in buffers as it comes, for bodies that are
-  not to be held in memory. Same limits and errors as `read-body`.``
+  ``Returns a fiber that yields the body of a request in buffers as it comes, for bodies that should
+  not be held in memory. Limits and errors are those of `read-body`.``
   [req]
   (def http (or (native/http-of (in req :connection)) (error over)))
   (coro
@@ -93,14 +93,14 @@
                       out)))
 
 (defn read-body
-  ``Given a request, reads its body, and returns it as a buffer, or nil if it has none. Content-Length
-  and chunked bodies are decoded, up to the server's :max-body: over it, the client gets 413. A
-  client that waits for it is sent 100 Continue first. Raises an error once the response was sent:
-  a task that outlives its handler reads nothing. Also takes what `read-response` returns.
+  ``Reads the body of a request, and returns it as a buffer, or nil if there is none. Content-Length
+  and chunked bodies are decoded, up to the server's :max-body; beyond it the client gets 413. A
+  client that waits for 100 Continue is sent it first. Raises an error once the response was sent, so
+  a task that outlives its handler cannot read the body. Also takes what `read-response` returns.
 
-  With a `sink`, each piece of the body is written to it as it comes instead, and the sink is
-  returned: a file, a stream or whatever else has a method :write, a buffer, or a function that is
-  called with each piece.``
+  With a `sink`, writes each piece of the body to it as it comes, and returns the sink, or nil if there
+  is no body. A sink is a file, a stream or anything else with a method :write, a buffer, or a function
+  that is called with each piece.``
   [req &opt sink]
   (def http (native/http-of (in req :connection)))
   (cond

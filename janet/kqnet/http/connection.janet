@@ -19,14 +19,14 @@
 # than a call of a table.
 
 (defn- check-switch
-  "Raises an error for a response that switches to a protocol that was not asked for (RFC 9110, 15.2.2)."
+  "Raises an error for a response that switches protocols when the request did not ask for it (RFC 9110, 15.2.2)."
   [{:headers headers :http-version version} response]
   (when (and (= 101 (in response :status))
              (or (= version "1.0") (nil? (in headers "upgrade"))))
-    (error "a response of status 101 answers a request with Upgrade only")))
+    (error "a response of status 101 is only for a request with an Upgrade header")))
 
 (defn- answer
-  "Has a request handled and its response sent. Returns true where the connection is not the server's any more."
+  "Calls the handler and sends its response. Returns true when the connection no longer belongs to the server."
   [connection state handler req]
   (def [conn http in-buf] connection)
   (put state :request req)
@@ -36,7 +36,7 @@
     (check-switch req response)
     (native/http-detach http))
   (unless (= true detached)
-    # What the program writes after a response that is complete must not be taken for another one.
+    # What the program writes after a complete response must not be taken for another response.
     (response/send connection state response detached)
     (when detached
       (log/answered connection state)
@@ -68,17 +68,17 @@
         (break)))))
 
 (defn- report
-  "Says on stderr what went wrong. Where that cannot be written, the client gets its answer all the same."
+  "Says on stderr what went wrong. If that cannot be written, the client still gets its answer."
   [[_ http] err fib &opt req]
   (def what (string "kqnet/http: " (if req (string (in req :method) " " (in req :path) ": ") "")))
   (protect
     (if (native/http-invalid? http)
-      # The handler has returned: its stack is gone, and the server's says nothing.
+      # The handler has returned, so its stack is gone, and the server's own would not help.
       (eprint what err)
       (debug/stacktrace fib (if (bytes? err) err (string/format "%q" err)) what))))
 
 (defn- failed
-  "A handler has raised an error: answers 500, or what `on-error` says, or cuts a response that has begun."
+  "Answers for a handler that raised an error, with 500 or what `on-error` returns; cuts off a response that has begun."
   [connection state on-error err fib]
   (def req (state :request))
   (def begun (native/http-begun (in connection 1)))
@@ -124,7 +124,7 @@
       (and (tuple? err) (= :kqnet/reject (first err)))
       (when in-request (response/refuse connection state (in err 1) (in err 2)))
       (state :request) (do
-                         # What the handler has set is there for :on-error.
+                         # What the handler has set with setdyn is visible to :on-error.
                          (fiber/setenv (fiber/current) (fiber/getenv fib))
                          (failed connection state on-error err fib))
       (= err flight/cancelled) nil

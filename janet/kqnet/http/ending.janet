@@ -1,7 +1,7 @@
 ###
 ### http/ending.janet
 ###
-### Telling handlers when to end by themselves: the server drains, or the client is gone.
+### Telling handlers that they should end: the server is draining, or the client is gone.
 ###
 
 (import ../_native :as native)
@@ -14,17 +14,18 @@
 
 (defn ending
   ``Returns a channel that is closed when a response should end: when the server begins to drain
-  (`kqnet/drain`), when the client's connection is reset, and when the request is over. For handlers
-  and bodies that wait for something else, which select from both:
+  (`kqnet/drain`), when the client's connection is reset, or when the request is over. A handler or
+  body that waits for something else selects from both:
 
       (match (ev/select events (http/ending req))
         [:take _ event] (yield event)
         [:close] (break))
 
-  A client that sends no more may still read, and is answered: with :or-ended true it counts as
-  gone too, as browsers that close an event stream do. A request has one channel, however often this
-  is called, and one call with :or-ended is enough. After :detached only a drain, and the
-  end of the connection, close it. Raises an error when the request is over already.``
+  A client that has ended its side of the connection may still read, so it does not count as gone
+  unless :or-ended is true; browsers that close an event stream end theirs. A request has one channel,
+  however often this is called, and :or-ended stays in effect once it was given. After :detached, only
+  a drain and the end of the connection close the channel. Raises an error when the request is already
+  over.``
   [req & args]
   (def {:or-ended or-ended} (options/split "kqnet/http/ending" [] [:or-ended] args))
   (def number (in req :request-number))
@@ -42,16 +43,17 @@
         channel)))
 
 (defn draining?
-  ``Whether the server of a request drains, so that a response that could go on for ever should
-  end.``
+  ``Returns whether the server of a request is draining, so that a response that could go on for
+  ever should end.``
   [req]
   (if-let [http (native/http-of (in req :connection))]
     (truthy? (in (native/http-flight http) :draining))
     true))
 
 (defn gone?
-  ``Whether nobody waits for the response any more: the client's connection is reset, or the request
-  is over. With :or-ended true, also when the client has sent its last byte: it may still read.``
+  ``Returns whether nobody waits for the response any more: the client's connection was reset, or
+  the request is over. With :or-ended true, also when the client has ended its side of the connection,
+  although it may still read.``
   [req & args]
   (def {:or-ended or-ended} (options/split "kqnet/http/gone?" [] [:or-ended] args))
   (if-let [http (native/http-of (in req :connection))]

@@ -1,7 +1,7 @@
 ###
 ### http/handler.janet
 ###
-### What can be a handler: checked when it is given, with an error that says what was probably meant.
+### Checks handlers when they are given, with an error that says what was probably meant.
 ###
 
 (import spork/http :as spork)
@@ -16,8 +16,8 @@
 (defn- has-path? [x] (some |(or (= :default $) (and (string? $) (string/has-prefix? "/" $))) (keys x)))
 
 (defn check
-  ``Makes a handler, a function of the request, of what `middleware` takes. Raises an error in the
-  name of `who` for anything that can answer no request.``
+  ``Makes a handler, a function of the request, from what `middleware` takes. Raises an error in the
+  name of `who` for anything that cannot answer a request.``
   [who x]
   (case (type x)
     :function (native/check-function (string who ": the handler") "one argument, the request" x 1)
@@ -36,16 +36,16 @@
       (fail who "the handler is neither a function nor a response with :status, :headers or :body, got %q" x))))
 
 (defn middleware
-  ``Makes a handler, a function of the request, of `x`: a function, the number of a status, a
-  string or buffer (the body), or a response. Raises an error for anything else, where that of
-  `spork/http` makes a handler whose response cannot be sent.``
+  ``Makes a handler, a function of the request, from `x`: a function, the number of a status, a
+  string or buffer (the body), or a response. Raises an error for anything else, for which the
+  `middleware` of `spork/http` makes a handler whose response cannot be sent.``
   [x]
   (check "kqnet/http/middleware" x))
 
 (defn router
-  ``Makes a handler of routes: a dictionary from paths to what `middleware` takes, in which :default
-  is for all other paths, which get 404 without it. Raises an error for a route that is none. The
-  dictionary may be changed later, if it is a table.``
+  ``Makes a handler from routes: a dictionary from paths to what `middleware` takes. The route
+  :default is for all other paths; without it they get 404. Raises an error for a value that
+  `middleware` does not take. If the dictionary is a table, it may be changed later.``
   [routes]
   (unless (dictionary? routes)
     (fail "kqnet/http/router" "the routes must be a table or struct from paths to handlers, got %q" routes))

@@ -3,9 +3,9 @@
 ###
 ### The log of what was answered.
 ###
-### A logger is middleware, which sees a request on its way in only. So it leaves a note at the
-### connection, an observer, which is told when the answer has been sent. Requests that the server
-### refuses reach no middleware: they are told to the loggers of the handler that the server was given.
+### A logger is middleware, and middleware returns before the answer is sent. So it registers an observer
+### with the connection, which is called when the answer has been sent. Requests that the server refuses
+### reach no middleware: those are reported to the loggers of the handler that the server was given.
 ###
 
 (import ../_native :as native)
@@ -21,13 +21,13 @@
   (get (native/flights) handler []))
 
 (defn wrap
-  "Makes `outer`, a handler that was made of the handler `inner`, one with the loggers of `inner`, after `others`."
+  "Gives `outer`, a handler that wraps the handler `inner`, the loggers `others` and those of `inner`."
   [outer inner & others]
   (def all @[;others ;(loggers inner)])
   (if (empty? all)
     outer
     (do
-      # The table is weak, and the handler has what is in it.
+      # The table is weak: `logged` refers to `all` to keep it alive.
       (defn logged [req] all (outer req))
       (put (native/flights) logged all)
       logged)))
@@ -52,7 +52,7 @@
 (var- last-text nil)
 
 (defn- log-time
-  "The time, whose text is made once a second."
+  "The current time as text, which is made once a second."
   []
   (def now (os/time))
   (unless (= now last-second)
@@ -69,7 +69,7 @@
       :main (% (any (+ '(some (range " !" "#[" "]~")) :escaped)))}))
 
 (defn- escaped
-  "A text for between quotes, as nginx writes it: in printable ASCII."
+  "Escapes a text for use between quotes, as nginx does: the result is printable ASCII."
   [text]
   (if (peg/match safe text) text (first (peg/match unsafe text))))
 
@@ -112,7 +112,7 @@
 # Telling.
 
 (defn- of-line
-  "What a log line says of a request that could not be read, by the bytes of it that came."
+  "Makes the table for a request that could not be read, from the bytes of it that came."
   [conn buf]
   (def text (string/triml buf "\r\n"))
   (def end (or (peg/find '(set "\r\n") text) (length text)))
@@ -121,7 +121,7 @@
   @{:line line :remote (remote-host conn) :method method :path path})
 
 (defn- told
-  "What a format gets: of the request, which may have been changed since, and of the answer."
+  "Makes the table for a format. The request may have been changed since `method` and `path` were noted."
   [req method path remote status bytes seconds]
   @{:request req :method method :path path :version (in req :http-version "1.1") :remote remote
     :status status :bytes bytes :seconds seconds})
@@ -133,8 +133,8 @@
     (write (told req method path remote status bytes seconds))))
 
 (defn answered
-  ``Ends the account of the request that was answered last, and has it logged, once. To be called
-  wherever an answer ends, by whatever.``
+  ``Ends the account of the request that was answered last, and has it logged, once. Must be called
+  wherever an answer ends, for whatever reason.``
   [[conn http buf _ flight] state]
   (when-let [answer (native/http-answered http)]
     (def [status bytes seconds observers] answer)
@@ -165,20 +165,21 @@
           (protect (eprintf "kqnet/http/logger: cannot write the log: %V" err)))))))
 
 (defn logger
-  ``Creates a logging middleware around `nextmw`, a handler. It prints a line for each answer to a request that
-  reaches it, once it was sent, with the status that was sent: also 500 for a handler that raised an error. The
-  one that is given to `server` also prints those that the server gives by itself, such as 400, 408,
-  413 or 431; it may be within `metrics` and `static`, but in no other middleware. By name:
+  ``Creates a logging middleware around `nextmw`, a handler. For each request that reaches it, it
+  prints a line after the answer was sent, with the status that was sent; for a handler that raised an
+  error, that is 500. A logger that is the handler given to `server` also prints a line for each answer
+  that the server gives by itself, such as 400, 408, 413 or 431. It may be wrapped in `metrics` and
+  `static`, but in no other middleware, for this to work. By name:
 
   * :format - nil for the line that `spork/http` prints (method, status, path, elapsed time),
     :common for the Common Log Format, :combined for that with referrer and user agent, :timed for
-    that and the seconds that it took, or a function that makes the line. It gets a table of
-    :request (nil for a request that could not be read), :method, :path, :version, :remote (the
-    client's address), :status (nil if nothing was sent), :bytes (of the body that were sent),
-    :seconds, and, of a request that could not be read, :line (the first line of what came).
+    the combined format and the seconds that the answer took, or a function that makes the line. The
+    function gets a table of :request (nil for a request that could not be read), :method, :path,
+    :version, :remote (the client's address), :status (nil if nothing was sent), :bytes (how many of
+    the body were sent), :seconds, and, for a request that could not be read, :line (its first line).
   * :out - a file to print to. Default: (dyn *out*), else stdout.
 
-  A line that cannot be written is lost, which is said once on stderr, and nothing else.``
+  A line that cannot be written is lost, without any effect on the answer; stderr says so once.``
   [nextmw &named format out]
   (unless (or (nil? format) (function? format) (in formats format))
     (errorf "kqnet/http/logger: :format must be :common, :combined, :timed or a function, got %q" format))
@@ -190,10 +191,10 @@
   (defn logger-mw [req]
     (def {:method method :path path :connection conn} req)
     (if-let [http (native/http-of conn)]
-      # Asked for now: of a client that has left nobody can say it.
+      # Asked for now, since the address of a client that has left cannot be found out.
       (let [remote (if format (or (native/http-peer http) (native/http-peer http (remote-host conn))))
             observers (native/http-observe http (in req :request-number) @[])]
-        # A request may come by more than once, or, in another task, when it is over.
+        # A request may pass here more than once, or in another task after it is over.
         (unless (or (nil? observers)
                     (and (next observers) (find |(= write (first $)) observers)))
           (array/push observers [write req method path remote]))

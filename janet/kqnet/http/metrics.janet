@@ -19,7 +19,7 @@
 (defn- samples
   "Prints the samples of a metric, each given as labels and value."
   [out name lines]
-  # One line for listeners with the same address, one of which is closed.
+  # A closed listener may have the address of a new one: they share a line.
   (def sums @{})
   (def order @[])
   (each [labels value] lines
@@ -97,14 +97,14 @@
 
 (defn metrics
   ``Creates a middleware that serves statistics in the Prometheus text format, at `path` (default
-  "/metrics"), and leaves other requests to `nextmw`. They are those of all listeners of this VM
-  (see `kqnet/stats`), and for those of `http/server`:
+  "/metrics"), and leaves other requests to `nextmw`. There are statistics of all listeners of this
+  VM (see `kqnet/stats`) and, for listeners of `http/server`:
 
   * kqnet_http_requests_total - by method ("other" for unusual ones, "unknown" for requests that
     could not be read) and status ("2xx", or "none" where the client left before the answer).
   * kqnet_http_refused_total - requests that the server refused, by status and reason.
   * kqnet_http_in_flight - requests that are being answered.
-  * kqnet_http_sent_bytes_total, kqnet_http_received_bytes_total - of bodies.
+  * kqnet_http_sent_bytes_total, kqnet_http_received_bytes_total - bytes of bodies.
   * kqnet_http_request_duration_seconds - a histogram from 1 ms to 10 s.``
   [nextmw &opt path]
   (default path "/metrics")

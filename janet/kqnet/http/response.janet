@@ -9,7 +9,7 @@
 (import ./log)
 
 (def- keep-size
-  "A buffer for what goes out may keep so many bytes while its connection is idle."
+  "How many bytes an output buffer may keep while its connection is idle."
   2048)
 
 (def- write body/write)
@@ -38,7 +38,7 @@
     (assert (zero? left) "a response's body is shorter than its Content-Length"))
   (when chunked
     (write http "0\r\n\r\n"))
-  # So that it is not kept, however little there is in it now.
+  # However little is in it now, its memory must not be kept.
   (buffer/clear out)
   (buffer/trim out))
 
@@ -48,9 +48,9 @@
   (var more true)
   (while (not (nil? more))
     (case (set more (native/http-send-file http file))
-      # Other connections have their turn.
+      # Lets other connections have their turn.
       true (ev/sleep 0)
-      # What is waited for is copied; what can be sent then is not.
+      # A copied piece waits until the client takes it; after that, sendfile can go on.
       false (do
               (native/file-take file 16384 (buffer/clear out))
               (write http out))
@@ -82,8 +82,8 @@
     (buffer/trim out)))
 
 (defn linger
-  ``Lets the client take the last answer: closing with unread bytes would reset the connection. A
-  client that goes on sending has 30 seconds for it, and one that is silent 5, or less in a drain.``
+  ``Lets the client receive the last answer, since closing with unread bytes would reset the connection.
+  A client that goes on sending has 30 seconds for that, a silent one 5, or less in a drain.``
   [[_ http _ _ flight]]
   (def me (fiber/root))
   (put (in flight :lingering) me true)

@@ -49,7 +49,7 @@
   (def handler (handler/check who handler))
   (when on-error
     (native/check-function (string who ": :on-error") "three arguments, the request, the error and the fiber" on-error 3))
-  # Makes the queue, so that its want is an error before anything listens.
+  # Creates the queue now, so that a shortage is reported before a listener is opened.
   (native/check-handler handler)
   (def listener
     (if given
@@ -81,25 +81,27 @@
   * :head-timeout - seconds for a head to arrive in. Default 10; after it 408.
   * :body-timeout - seconds without a byte of the body. Default 30; after it 408.
   * :idle-timeout - seconds between requests. Default 60; then the connection is closed.
-  * :write-timeout - seconds for the client to take 64 KiB. Default 30. One that takes so much in each
-    is never cut, however slow; what it took ahead, up to 1.5 MiB of a response, counts. One that
-    takes less is closed.
+  * :write-timeout - seconds for the client to take 64 KiB. Default 30. The connection of a client
+    that is slower is closed. What a client has taken ahead of this pace counts in its favour, up to
+    1.5 MiB of a response.
   * :on-error - a function of the request, the error and the fiber, called when the handler raises
     an error. What it returns is sent, or 500 for nil. Default: a trace on stderr, and 500.
   * :listener - a listener to serve, such as one of `kqnet/from-fd`, instead of host and port.
   * :backlog, :reuse-port, :mode - as for `kqnet/listen`.
   * :batch, :max-connections, :max-accept-rate - as for `kqnet/accept-loop`.
 
-  Each request runs in an environment of its own, whose prototype is that of whoever called this, and
-  has a :request-number, from 1 on for each connection, by which `read-body` knows that it is over.
+  Each request runs in its own environment, whose prototype is the environment of the caller of this
+  function. Its :request-number counts the requests of its connection from 1; `read-body` needs it to
+  know whether the request is over.
 
   Besides what `spork/http` takes, a response may have an iterable :body with a Content-Length
   header, and :detached: true to leave the connection to the handler, or a function of the
-  connection and the bytes already read, which is called when the response (of status 101, say) was
-  written, and after which the connection is closed. A response of status 2xx to CONNECT needs it:
-  without, the client gets 501. One of status 101 needs a request with Upgrade, too.
+  connection and the bytes already read, which is called after the response (of status 101, say) was
+  written; when it returns, the connection is closed. A response of status 2xx to CONNECT needs
+  :detached; without it, the client gets 501. One of status 101 needs it too, and a request with
+  Upgrade.
 
-  Raises an error for wrong options, and where it cannot listen.``
+  Raises an error for wrong options, and when it cannot listen.``
   [handler & args]
   (start "kqnet/http/server" handler (parse-options "kqnet/http/server" [] args)))
 
@@ -113,7 +115,7 @@
     (string "http://" host ":" port "/")))
 
 (defn- tell
-  "Writes a line to stderr. One that cannot be written is nobody's loss."
+  "Writes a line to stderr. It does not matter if it cannot be written."
   [text]
   (if (dyn :err)
     (protect (do (eprint text) (eflush)))
@@ -122,9 +124,9 @@
 (defn serve-forever
   ``Runs an HTTP server until the process is told to end. Takes `handler` and the other arguments of
   `server`, and by name :drain-timeout, in seconds (default 30). Prints the address to stdout once it listens. On
-  SIGTERM or SIGINT it stops accepting, lets running requests end for so long, and returns how many
-  had not, which are cancelled, so that the program can end; a second signal ends the wait. Where
-  requests run at the first signal, a line on stderr says how many.``
+  SIGTERM or SIGINT it stops accepting, and waits for running requests for at most that long. Those
+  that are left are cancelled, so that the program can end, and their number is returned. A second
+  signal ends the wait. If requests are running at the first signal, a line on stderr says how many.``
   [handler & args]
   (def opts (parse-options "kqnet/http/serve-forever" [:drain-timeout] args))
   (def listener (start "kqnet/http/serve-forever" handler opts))

@@ -82,29 +82,31 @@
 (defn static
   ``Creates a middleware that serves the files of a folder, for GET and HEAD: content types, index
   files, ETag and Last-Modified with 304 and 412, single ranges with 206 and 416. After the folder it
-  takes `nextmw`, a handler for paths that have no file, which get 404 without one; so do those that
-  would leave the folder by "..", an encoded slash, or NUL, and what is no plain file. A file that may
-  not be read is answered with 403, and a lack of descriptors with 503. Other methods are left to
-  `nextmw`; without one they get 405, and OPTIONS the methods that there are. By name:
+  takes `nextmw`, a handler for paths that have no file; without it they get 404. A path that would
+  leave the folder by "..", an encoded slash or NUL, or that leads to something other than a plain
+  file, counts as having no file. A file that may not be read is answered with 403, and a lack of
+  descriptors with 503. Other methods are left to `nextmw`; without it, OPTIONS is answered with the
+  methods that are allowed, and the rest with 405. By name:
 
-  * :prefix - the path below which the folder is served, such as "/assets". Default "".
+  * :prefix - the path under which the folder is served, such as "/assets". Default "".
   * :index - the file that stands for a folder. Default "index.html"; false for none.
   * :symlinks - follow symbolic links, which may lead out of the folder. Default false.
-  * :hidden - serve names that begin with a dot. Default false: of them, only "/.well-known/" is served.
-  * :types - content types by the ends of names, {"ext" "type"}, "" for names without one, beside or
-    in place of those in `content-types`. Default: those, and "application/octet-stream" for the rest.
+  * :hidden - serve names that begin with a dot. Default false, with the exception of "/.well-known/".
+  * :types - content types by file extension, {"ext" "type"}, with "" for names without one. They
+    come before those in `content-types`. A file in neither is "application/octet-stream".
   * :cache-control - the value of Cache-Control, or a function that is given the path of the file below
     the folder, such as "/css/site.css", and returns one, or nil for none. Default: none.
-  * :precompressed - send the neighbour "name.br", "name.zst" or "name.gz" of a file to clients that
-    take that coding. Default false. A neighbour has to be made anew whenever its file is.
+  * :precompressed - send "name.br", "name.zst" or "name.gz" from beside a file to clients that accept
+    that coding. Default false. These have to be made again whenever the file changes.
 
-  The tag of a file of up to 1 MiB is made from its content, so that it is the same on all machines;
-  that of a larger one from its times, and within two seconds of a change each answer has another. The :body is a buffer up to 32 KiB; of a larger file it is a
-  `kqnet/file`, which `each` goes through in pieces, and which the server sends without copying it. Its
-  descriptor is closed when the response has ended; elsewhere `(:close body)` closes it.
+  The ETag of a file of up to 1 MiB is made from its content, so that it is the same on all machines.
+  That of a larger file is made from its times; within two seconds of a change, each answer has a
+  different one. The :body of a response is a buffer for up to 32 KiB. For a larger file it is a
+  `kqnet/file`, which `each` goes through in pieces, and which the server sends without copying. The
+  server closes its descriptor when the response has ended; elsewhere `(:close body)` does.
 
-  The folder may be replaced, or the link that leads to it changed, while it is served: within about a
-  second the new one is. Raises an error for wrong options, and where there is no such folder.``
+  The folder may be replaced, or the link that leads to it changed, while it is served: the new folder
+  is served within about a second. Raises an error for wrong options, and when there is no such folder.``
   [folder & args]
   (def {:nextmw nextmw :prefix prefix :index index :symlinks symlinks :hidden hidden
         :types types :cache-control cache-control :precompressed precompressed}

@@ -1,10 +1,10 @@
 //! Counting free descriptors on XNU.
 //!
-//! Neither the numbers that are handed out nor those that are free at the top of the table tell how many there are: the
-//! lowest may be free, and be the last. poll(2) with no event asked for never says POLLNVAL there, and with POLLIN it
-//! says so of open files too. So the system is asked which descriptors are open, and how many there may be.
+//! Neither the numbers that are handed out nor those that are free at the top of the table tell how many are free: a low
+//! number may be the last free one. When it asks for no event, poll(2) never reports POLLNVAL there, and with POLLIN it
+//! reports it for some open files too. So the system is asked which descriptors are open, and how many there may be.
 //!
-//! A want of files in the whole system (ENFILE) closes the connection as well, and nothing foresees it.
+//! A shortage of files in the whole system (ENFILE) closes the connection as well, and cannot be foreseen.
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::{mem, ptr};
@@ -18,7 +18,7 @@ mod os;
 #[cfg(not(feature = "emulated-kqueue"))]
 use libc as os;
 
-/// The most numbers that are looked at. Where more are allowed, the rest is taken for used.
+/// How many numbers are looked at. If more are allowed, the rest count as used.
 const NUMBERS: usize = 10_240;
 
 /// How many descriptors are left alone if there are other threads: what they may open between the count and an `accept`.
@@ -27,7 +27,7 @@ const MARGIN: usize = 16;
 /// As many connections as a batch takes by default.
 const BATCH: usize = 64;
 
-/// What is enough for so many threads needs no count of those that there are.
+/// If there is room enough for this many threads, the threads need not be counted.
 const MANY_THREADS: usize = 16;
 
 /// How many connections can be accepted before room must be looked for again.
@@ -36,12 +36,12 @@ pub struct Room {
     known: usize,
     /// It was counted since it was last forgotten.
     is_counted: bool,
-    /// Kept, since at the highest limits it is 80 KiB.
+    /// Kept between batches, since it takes 80 KiB at the highest limits.
     open: Vec<os::proc_fdinfo>,
 }
 
 impl Room {
-    /// Forgets what was known. Needed whenever code of others has run on this thread, since it may have opened files.
+    /// Forgets the count. Must be called whenever other code has run on this thread, since it may have opened files.
     pub fn forget(&mut self) {
         (self.known, self.is_counted) = (0, false);
     }
@@ -49,7 +49,7 @@ impl Room {
     /// Takes the room for one connection.
     ///
     /// # Errors
-    /// EMFILE where there is none and a connection waits, EAGAIN where there is neither.
+    /// EMFILE if there is no room and a connection waits, EAGAIN if there is no room and none waits.
     pub fn take(&mut self, listener: RawFd) -> Result<(), Errno> {
         if self.known == 0 {
             match self.count() {
@@ -67,7 +67,7 @@ impl Room {
         // SAFETY: it takes no argument. Unlike the limit of getrlimit(2) it is what the kernel compares with.
         let limit = usize::try_from(unsafe { libc::getdtablesize() }).ok()?.min(NUMBERS);
         if share_of_many(limit) >= BATCH {
-            // The table has as many numbers as it needed once. Those beyond are free, and this does not walk it.
+            // The table has as many numbers as were ever needed. Those beyond are free, and asking does not walk the table.
             let beyond = limit.saturating_sub(list(&mut [])?);
             if share_of_many(beyond) >= BATCH {
                 return Some(BATCH);
@@ -90,12 +90,12 @@ impl Room {
     }
 }
 
-/// What each of many threads may open.
+/// How many descriptors each of several threads may open.
 fn share_of_many(room: usize) -> usize {
     room.saturating_sub(MARGIN) / MANY_THREADS
 }
 
-/// The open descriptors of this process: how many were written. With no space to write to, how much would do.
+/// Writes the open descriptors of this process, and returns how many. Without space to write to, returns how much is needed.
 fn list(space: &mut [os::proc_fdinfo]) -> Option<usize> {
     let address = if space.is_empty() { ptr::null_mut() } else { space.as_mut_ptr() };
     Some(about_this_process(os::PROC_PIDLISTFDS, address, space.len())? / size_of::<os::proc_fdinfo>())
@@ -118,7 +118,7 @@ fn about_this_process<T>(flavor: libc::c_int, buffer: *mut T, count: usize) -> O
     usize::try_from(written).ok().filter(|written| *written > 0)
 }
 
-/// Tries whether there is one descriptor. Another thread may take it before `accept` does.
+/// Finds out whether there is a free descriptor. Another thread may take it before `accept` does.
 fn probe(listener: RawFd) -> Result<(), Errno> {
     match syscall!(fcntl(listener, libc::F_DUPFD_CLOEXEC, 0)) {
         Ok(fd) => {
@@ -130,7 +130,7 @@ fn probe(listener: RawFd) -> Result<(), Errno> {
     }
 }
 
-/// What `accept` is to say without a descriptor.
+/// The error of an `accept` without a free descriptor.
 fn shortage(listener: RawFd) -> Errno {
     let mut poll = libc::pollfd { fd: listener, events: libc::POLLIN, revents: 0 };
     Errno(if syscall!(poll(&mut poll, 1, 0)) == Ok(0) { libc::EAGAIN } else { libc::EMFILE })

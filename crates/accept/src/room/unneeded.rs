@@ -1,4 +1,4 @@
-//! Where `accept` without a descriptor loses nothing.
+//! For systems on which `accept` without a free descriptor loses nothing.
 
 use std::os::fd::RawFd;
 
