@@ -132,6 +132,8 @@ struct Conn {
     ending: Janet,
     /// It wants to be told when the client sends no more.
     or_ended: bool,
+    /// The client was found to be gone.
+    is_lost: bool,
     /// Until when the client may take the last answer.
     linger_until: Duration,
     lingers_briefly: bool,
@@ -435,6 +437,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             watching: None,
             ending: Janet::nil(),
             or_ended: false,
+            is_lost: false,
             linger_until: Duration::ZERO,
             lingers_briefly: false,
             account: tally::Account::default(),

@@ -261,10 +261,13 @@ fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: "x".repeat(size) })
 (t/test "ending: a client that resets, with and without unread bytes behind its request"
   (def [server seen] (watching []))
   (with [server server]
+    # Elsewhere than on Linux, what was not read yet hides a reset.
     (each [text times] [[(h/request "GET" "/") 1]
-                        [(string (h/request "GET" "/") (h/request "GET" "/")) 2]
-                        [(string (h/request "GET" "/") (string/repeat "x" 100000)) 3]
-                        [(h/request "POST" "/" [] "hello") 4]]
+                        ;(if (= :kqueue (kqnet/backend))
+                           []
+                           [[(string (h/request "GET" "/") (h/request "GET" "/")) 2]
+                            [(string (h/request "GET" "/") (string/repeat "x" 100000)) 3]
+                            [(h/request "POST" "/" [] "hello") 4]])]
       (def conn (vanish server text))
       (t/wait-until "the handler" |(= times (seen :entered)))
       (:close conn)

@@ -42,12 +42,17 @@ pub fn is_read_by_others(conn: &Conn, stream: *mut c::JanetStream) -> bool {
 }
 
 /// Whether the client is gone.
-fn is_lost(conn: &Conn, or_ended: bool) -> bool {
-    match stream::get(conn.stream).ok().and_then(stream::descriptor).map(socket::peer) {
-        None | Some(Peer::Lost) => true,
-        Some(Peer::Ended) => or_ended,
-        Some(Peer::Open) => false,
+fn is_lost(conn: &mut Conn, or_ended: bool) -> bool {
+    if conn.is_lost {
+        return true;
     }
+    match stream::get(conn.stream).ok().and_then(stream::descriptor).map(socket::peer) {
+        // Elsewhere than on Linux, the system says so once, and then that the peer has ended.
+        None | Some(Peer::Lost) => conn.is_lost = true,
+        Some(Peer::Ended) => return or_ended,
+        Some(Peer::Open) => return false,
+    }
+    true
 }
 
 /// `(native/http-watch http number)`: waits until the client is gone, or the request over. Gives :gone, :over, or

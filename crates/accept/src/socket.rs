@@ -511,7 +511,7 @@ pub enum Peer {
 }
 
 /// What is known of the peer, without taking anything that it has sent.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(feature = "emulated-kqueue")))]
 pub fn peer(fd: RawFd) -> Peer {
     // Unlike recv(2), this shows a reset behind bytes that were not read yet, and does not clear the error.
     let mut poll = libc::pollfd { fd, events: libc::POLLRDHUP, revents: 0 };
@@ -524,7 +524,7 @@ pub fn peer(fd: RawFd) -> Peer {
 
 /// What is known of the peer, without taking anything that it has sent. If there is something to read, nothing more is
 /// known than that.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", not(feature = "emulated-kqueue"))))]
 pub fn peer(fd: RawFd) -> Peer {
     let mut byte = 0u8;
     match transferred(|| syscall!(recv(fd, ptr::from_mut(&mut byte).cast(), 1, libc::MSG_PEEK))) {
