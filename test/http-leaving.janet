@@ -355,6 +355,20 @@ for text in [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\
     (all-ended server))
   (t/wait-until "no more tasks than before" |(<= (t/tasks) before)))
 
+(t/test "ending: a connection that is detached closes it when the server has done with it"
+  (each detached [true (fn [_ _] nil)]
+    (each turns [0 5]
+      (def ended (ev/chan 1))
+      (defn handler [req]
+        (def ending (http/ending req))
+        (ev/go (fn [] (ev/take ending) (ev/give ended true)))
+        # The task that watches the client may have begun, or not.
+        (repeat turns (ev/sleep 0))
+        {:detached detached})
+      (with [server (serve handler)]
+        (with [conn (t/send server (h/request "GET" "/"))]
+          (t/same true (ev/with-deadline patience (ev/take ended))))))))
+
 (t/test "ending: after :detached a drain closes it, and reading from the connection does not"
   (var channel nil)
   (var ended false)

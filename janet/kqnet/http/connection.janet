@@ -184,6 +184,8 @@
       # Writing the answer may fail, as the client may be gone.
       (protect (settle connection state on-error result body)))
     (log/answered connection state)
+    # Who still waits for the end of a detached connection is not told by the task that watched the client.
+    (when-let [ending (native/http-ending http)] (ev/chan-close ending))
     (native/http-close http)
     (unless (state :detached) (:close conn))
     (put open http nil)

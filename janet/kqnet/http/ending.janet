@@ -23,8 +23,8 @@
 
   A client that sends no more may still read, and is answered: with :or-ended true it counts as
   gone too, as browsers that close an event stream do. A request has one channel, however often this
-  is called, and one call with :or-ended is enough. After :detached only a drain, and the
-  end of the connection, close it. Raises an error when the request is over already.``
+  is called, and one call with :or-ended is enough. After :detached with a function only a drain, and the
+  end of that function, close it; :detached true does at once. Raises an error when the request is over already.``
   [req & args]
   (def {:or-ended or-ended} (options/split "kqnet/http/ending" [] [:or-ended] args))
   (def number (in req :request-number))
