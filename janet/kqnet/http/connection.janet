@@ -41,6 +41,8 @@
     (when detached
       (log/answered connection state)
       (detached conn in-buf)))
+  # What comes next is not for a task that still has this request.
+  (unless detached (put req :buffer nil))
   # Not nil, which would remove the key, to be added again by the next request.
   (put state :request false)
   (when detached
