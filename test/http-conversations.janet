@@ -727,6 +727,17 @@
     (converse server [(request "GET" "/path" "" [])])
     (t/same ["/path" :why :error "deep"] told)))
 
+(t/test "an answer of :on-error that fails after it began is cut, and no other follows it"
+  (def traces @"")
+  (with [server (with-dyns [:err traces]
+                  (http/server (fn [_] (error "meant")) host 0
+                               :on-error (fn [&] {:status 503 :body (coro (yield "hello") (error "meant late"))})))]
+    (with [conn (t/send server (request "GET" "/path" "" []))]
+      (def got (t/receive conn))
+      (t/check (string/has-prefix? "HTTP/1.1 503 " got) "the answer of :on-error")
+      (t/check (string/has-suffix? "\r\n\r\n5\r\nhello\r\n" got) (string/format "nothing behind its first piece: %q" got)))
+    (t/check (string/find "GET /path: error: meant late" traces) "a trace")))
+
 (t/test "an error is reported on stderr with method, path and trace; nothing else is"
   (with [server
          (t/start-forms

@@ -38,6 +38,15 @@
       (t/same [`"alice"` "nil"] (seq [_ :range [0 2]] ((:receive c "GET") :body)) "in one packet"))
     (t/same nil (dyn :user))))
 
+(t/test "a request that is kept does not show what the client sends next"
+  (def kept @[])
+  (with [server (serve (fn [req] (array/push kept req) {:body "hello"}))]
+    (with [c (h/client server)]
+      (:ask c "GET" "/first")
+      (:ask c "POST" "/second" ["Authorization: secret"] "secret")
+      (t/same 2 (length kept))
+      (t/same nil ((first kept) :buffer)))))
+
 (t/test "what a handler that raises has set, :on-error sees, and no other request"
   (defn handler [{:path path}]
     (when (= path "/fail")

@@ -197,6 +197,30 @@ fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: "x".repeat(size) })
       (all-ended server))
     (t/same [] told)))
 
+(t/test "a client that resets behind what the server refuses leaves no trace"
+  (def traces @"")
+  # Not accepted before all have reset, so that each is gone when it is answered.
+  (def listener (kqnet/listen host 0))
+  (def program ```
+import socket, struct, sys
+for text in [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99\r\n\r\n"]:
+    for ends_first in [False, True]:
+        s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+        s.sendall(text)
+        if ends_first:
+            s.shutdown(socket.SHUT_WR)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        s.close()
+```)
+  (output (python program (t/port listener)))
+  (with [server (with-dyns [:err traces]
+                  (http/server (fn [_] {:body "hello"}) :max-body 10 :listener listener))]
+    # Served after those before it.
+    (with [c (h/client server)]
+      (t/same "hello" ((:ask c "GET" "/") :body)))
+    (all-ended server))
+  (t/same "" (string traces)))
+
 # Handlers that learn of it.
 
 (t/test "ending: a stream with nothing to send ends when the server drains"
@@ -333,6 +357,20 @@ fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: "x".repeat(size) })
         (t/same nil (ev/take channel))))
     (all-ended server))
   (t/wait-until "no more tasks than before" |(<= (t/tasks) before)))
+
+(t/test "ending: a connection that is detached closes it when the server has done with it"
+  (each detached [true (fn [_ _] nil)]
+    (each turns [0 5]
+      (def ended (ev/chan 1))
+      (defn handler [req]
+        (def ending (http/ending req))
+        (ev/go (fn [] (ev/take ending) (ev/give ended true)))
+        # The task that watches the client may have begun, or not.
+        (repeat turns (ev/sleep 0))
+        {:detached detached})
+      (with [server (serve handler)]
+        (with [conn (t/send server (h/request "GET" "/"))]
+          (t/same true (ev/with-deadline patience (ev/take ended))))))))
 
 (t/test "ending: after :detached a drain closes it, and reading from the connection does not"
   (var channel nil)

@@ -232,7 +232,12 @@
   (unless (os/stat "/dev/full") (t/skip "no /dev/full"))
   (def program
     '[(import kqnet/http)
-      (def server (http/server (http/logger (fn [req] (if (= "/raise" (req :path)) (error "meant") {:body "hello"}))) "127.0.0.1" 0))
+      (def server (http/server (http/logger (fn [req]
+                                                 (case (req :path)
+                                                   "/raise" (error "meant")
+                                                   "/end" (os/exit 0)
+                                                   {:body "hello"})))
+                                  "127.0.0.1" 0))
       (spit (os/getenv "PORT_FILE") (string (last (net/localname server)) "\n"))])
   (each redirect [">/dev/full 2>/dev/full" "| true" ">&-" "2>&-"]
     (def file (t/scratch "port"))
@@ -242,6 +247,8 @@
       (def port (scan-number (string/trim (slurp file))))
       (os/rm file)
       (each [status path] [[200 "/"] [500 "/raise"] [200 "/"] [500 "/raise"] [200 "/"]]
-        (t/same status ((h/fetch port "GET" path) :status) (string path " with " redirect))))))
+        (t/same status ((h/fetch port "GET" path) :status) (string path " with " redirect)))
+      # In a pipeline it is not the process that was started, which could be killed.
+      (protect (h/fetch port "GET" "/end")))))
 
 (t/finish)

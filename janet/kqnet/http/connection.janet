@@ -41,6 +41,8 @@
     (when detached
       (log/answered connection state)
       (detached conn in-buf)))
+  # What comes next is not for a task that still has this request.
+  (unless detached (put req :buffer nil))
   # Not nil, which would remove the key, to be added again by the next request.
   (put state :request false)
   (when detached
@@ -81,23 +83,29 @@
   "Answers for a handler that raised an error, with 500 or what `on-error` returns; cuts off a response that has begun."
   [connection state on-error err fib]
   (def req (state :request))
-  (def begun (native/http-begun (in connection 1)))
-  (defn answer-500 [&]
-    (unless begun (response/refuse connection state 500 "Internal Server Error")))
+  (defn begun? [] (native/http-begun (in connection 1)))
+  (defn refuse [status reason]
+    (unless (begun?) (response/refuse connection state status reason)))
+  (defn answer-500 [] (refuse 500 "Internal Server Error"))
+  (defn answer-503 [] (refuse 503 "Service Unavailable"))
   (cond
-    (= err flight/cancelled) (unless begun (response/refuse connection state 503 "Service Unavailable"))
+    (= err flight/cancelled) (answer-503)
     on-error (try
                (let [response (on-error req err fib)]
                  (cond
-                   begun nil
+                   (begun?) nil
                    (nil? response) (answer-500)
                    (do
                      (response/send [;(slice connection 0 4) {:draining true}] state response)
                      (response/linger connection))))
                ([err fib]
-                 (unless (body/gone? err)
-                   (report connection err fib req)
-                   (answer-500))))
+                 (cond
+                   (body/gone? err) nil
+                   (= err flight/cancelled) (answer-503)
+                   (do
+                     (report connection err fib req)
+                     # The answer of `on-error` may have begun.
+                     (answer-500)))))
     (do
       (report connection err fib req)
       (answer-500))))
@@ -109,7 +117,9 @@
   (when (and (fiber? body) (has-value? [:new :pending] (fiber/status body)))
     (protect (cancel body "the client is gone")))
   (def in-request (and (state :request) (not (native/http-begun (in connection 1)))))
-  (case (native/http-phase (in connection 1))
+  # A client may be gone in each phase: what it did is no error of the program.
+  (case (if (body/gone? err) :gone (native/http-phase (in connection 1)))
+    :gone nil
     :idle (unless (or (= err :idle-timeout) (= err flight/cancelled)) (report connection err fib))
     :head (cond
             (= err :head-timeout) (do
@@ -120,7 +130,6 @@
     :linger nil
     # The handler runs, or its response is sent.
     (cond
-      (body/gone? err) nil
       (and (tuple? err) (= :kqnet/reject (first err)))
       (when in-request (response/refuse connection state (in err 1) (in err 2)))
       (state :request) (do
@@ -177,6 +186,8 @@
       # Writing the answer may fail, as the client may be gone.
       (protect (settle connection state on-error result body)))
     (log/answered connection state)
+    # Who still waits for the end of a detached connection is not told by the task that watched the client.
+    (when-let [ending (native/http-ending http)] (ev/chan-close ending))
     (native/http-close http)
     (unless (state :detached) (:close conn))
     (put open http nil)

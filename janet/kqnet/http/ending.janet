@@ -23,9 +23,9 @@
 
   A client that has ended its side of the connection may still read, so it does not count as gone
   unless :or-ended is true; browsers that close an event stream end theirs. A request has one channel,
-  however often this is called, and :or-ended stays in effect once it was given. After :detached, only
-  a drain and the end of the connection close the channel. Raises an error when the request is already
-  over.``
+  however often this is called, and :or-ended stays in effect once it was given. After :detached with a
+  function, only a drain and the end of that function close the channel; :detached true closes it at
+  once. Raises an error when the request is already over.``
   [req & args]
   (def {:or-ended or-ended} (options/split "kqnet/http/ending" [] [:or-ended] args))
   (def number (in req :request-number))
