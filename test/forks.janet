@@ -102,6 +102,21 @@
         (t/same ["parent fork" ;(seq [_ :range [0 5]] "parent sleep")]
                 (t/together 6 |(t/ask port (if (zero? $) "fork" "sleep"))))))))
 
+(t/test "a child that forks again, after whatever it did, ends well"
+  (needs-loop)
+  (each before ['(do) '(ev/sleep 0) '(kqnet/server "127.0.0.1" 0 handle)]
+    (serving ~[(def idle (net/connect "127.0.0.1" port))
+               (put actions "fork" (fn [_]
+                                     (os/proc-wait
+                                       (child (fn []
+                                                (def grandchild (child (fn [] ,before)))
+                                                ,before
+                                                (def own (child (fn [])))
+                                                (each process [grandchild own]
+                                                  (assert (zero? (os/proc-wait process)))))))))]
+      (fn [port _]
+        (repeat 3 (t/same "parent fork" (t/ask port "fork")))))))
+
 (t/test "a server that is started anew in the child works, beside the parent's"
   (needs-loop)
   (serving '[(put actions "fork" (fn [conn]
