@@ -96,7 +96,8 @@ unsafe extern "C" fn before() {
     #[cfg(not(kqueue))]
     {
         // SAFETY: null, or a stream that the VM keeps until `forget_queue`.
-        let snapshot = unsafe { QUEUE.get().as_ref() }.map(|queue| epoll::Snapshot::take(queue, QUEUE_OF.get().is_current()));
+        let snapshot =
+            unsafe { QUEUE.get().as_ref() }.map(|queue| epoll::Snapshot::take(queue, QUEUE_OF.get().is_current()));
         SNAPSHOT.replace(snapshot);
     }
 }

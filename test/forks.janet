@@ -102,6 +102,46 @@
         (t/same ["parent fork" ;(seq [_ :range [0 5]] "parent sleep")]
                 (t/together 6 |(t/ask port (if (zero? $) "fork" "sleep"))))))))
 
+(t/test "a thread that was started while many files were open, and forks"
+  (needs-loop)
+  (with [program (t/start-forms ~[(def files (seq [_ :range [0 400]] (os/open "/dev/null" :r)))
+                                  (def ports (ev/thread-chan 1))
+                                  (def start (ev/thread-chan 1))
+                                  (defn serve
+                                    [path]
+                                    (ev/give ports nil)
+                                    (ev/take start)
+                                    (setdyn *syspath* path)
+                                    (def kqnet (require "kqnet"))
+                                    (def stop (ev/chan))
+                                    (var process nil)
+                                    (defn handle [conn]
+                                      (def text (string (:read conn 100)))
+                                      (case text
+                                        "fork" (unless (set process (os/posix-fork))
+                                                 (:close conn)
+                                                 (ev/take (ev/chan)))
+                                        "end" (ev/chan-close stop))
+                                      (:write conn (string "parent " text))
+                                      (:close conn))
+                                    (def l ((get-in kqnet ['server :value]) "127.0.0.1" 0 handle))
+                                    (ev/give ports (last (net/localname l)))
+                                    (ev/take stop)
+                                    (os/proc-kill process)
+                                    (os/exit 0 true))
+                                  (ev/thread serve (dyn *syspath*) :n)
+                                  (ev/take ports)
+                                  (each file files (:close file))
+                                  (ev/give start nil)
+                                  (print (ev/take ports))
+                                  (flush)])]
+    (def port (:port program))
+    (t/same "parent fork" (t/ask port "fork"))
+    (repeat 10
+      (t/same (map |(string "parent " $) (range 10)) (t/together 10 |(t/ask port (string $)))))
+    (t/ask port "end")
+    (t/same 0 (:wait program) (string (program :err)))))
+
 (t/test "a child that forks again, after whatever it did, ends well"
   (needs-loop)
   (each before ['(do) '(ev/sleep 0) '(kqnet/server "127.0.0.1" 0 handle)]

@@ -9,8 +9,8 @@ use std::ptr;
 
 use janetrs::lowlevel as c;
 
-/// How far beyond the queue's number Janet's own epoll instance is looked for.
-const BEYOND: RawFd = 256;
+/// The numbers among which Janet's own epoll instance is looked for first: mostly it is as old as the thread.
+const NEAR: RawFd = 256;
 
 /// A stream that no fiber waits for. Events of sockets for which only the parent waits lead here.
 struct Nobody(c::JanetStream);
@@ -90,8 +90,17 @@ fn find(queue: &c::JanetStream, is_own: bool) -> Option<RawFd> {
         libc::epoll_event { events: libc::EPOLLET as u32, u64: Nobody::data() }
     };
     // SAFETY: EPOLL_CTL_MOD fails on what is no epoll instance, and on one that does not have the descriptor.
-    (0..queue.handle + BEYOND)
-        .find(|&fd| unsafe { libc::epoll_ctl(fd, libc::EPOLL_CTL_MOD, queue.handle, &mut event) } == 0)
+    let mut has_it = |fd: &RawFd| unsafe { libc::epoll_ctl(*fd, libc::EPOLL_CTL_MOD, queue.handle, &mut event) } == 0;
+    (0..NEAR).find(&mut has_it).or_else(|| others().find(&mut has_it))
+}
+
+/// The other descriptors that are open, or, where the system does not tell, that may be.
+fn others() -> Box<dyn Iterator<Item = RawFd>> {
+    if let Ok(folder) = std::fs::read_dir("/proc/self/fd") {
+        return Box::new(folder.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()));
+    }
+    // SAFETY: it takes no argument.
+    Box::new(NEAR..unsafe { libc::getdtablesize() })
 }
 
 /// A descriptor that is closed when it is dropped.
