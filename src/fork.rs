@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use janetrs::lowlevel as c;
 
+use crate::vm;
+
 unsafe extern "C" {
     fn pthread_atfork(
         prepare: Option<unsafe extern "C" fn()>,
@@ -30,6 +32,8 @@ static FORKS: AtomicU32 = AtomicU32::new(0);
 thread_local! {
     /// The stream of this thread's event queue, by which Janet's own epoll instance is found.
     static QUEUE: Cell<*const c::JanetStream> = const { Cell::new(std::ptr::null()) };
+    /// The process that made it.
+    static QUEUE_OF: Cell<Process> = const { Cell::new(Process(0)) };
     /// Janet's loop on this thread is the parent's too, or did not survive the fork.
     static IS_SHARED: Cell<bool> = const { Cell::new(false) };
 }
@@ -75,6 +79,7 @@ pub fn own_loop(queue: *const c::JanetStream) -> Result<(), String> {
         IS_SHARED.set(false);
     }
     QUEUE.set(queue);
+    QUEUE_OF.set(Process::current());
     Ok(())
 }
 
@@ -93,7 +98,8 @@ unsafe extern "C" fn before() {
     #[cfg(not(kqueue))]
     {
         // SAFETY: null, or a stream that the VM keeps until `forget_queue`.
-        let snapshot = unsafe { QUEUE.get().as_ref() }.map(epoll::Snapshot::take);
+        let snapshot =
+            unsafe { QUEUE.get().as_ref() }.map(|queue| epoll::Snapshot::take(queue, QUEUE_OF.get().is_current()));
         SNAPSHOT.replace(snapshot);
     }
 }
@@ -101,6 +107,7 @@ unsafe extern "C" fn before() {
 /// Runs in the child, on the thread that forked.
 unsafe extern "C" fn in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
+    vm::drop_handlers();
     #[cfg(not(kqueue))]
     let is_shared = SNAPSHOT.with_borrow(|snapshot| match snapshot {
         Some(Ok(Some(snapshot))) => snapshot.separate(None).is_err(),
@@ -114,7 +121,7 @@ unsafe extern "C" fn in_child() {
 
 #[cfg(not(kqueue))]
 fn replace_loop(queue: &c::JanetStream) -> Result<(), String> {
-    let separated = match epoll::Snapshot::take(queue) {
+    let separated = match epoll::Snapshot::take(queue, true) {
         Ok(Some(snapshot)) => snapshot.separate(Some(queue.handle)),
         Ok(None) => Ok(()),
         Err(what) => Err(what),

@@ -143,6 +143,14 @@ impl Listener {
         if self.unswept.get() > self.tasks.borrow().len() / 8 { self.sweep() } else { 0 }
     }
 
+    /// Has Janet skip what it has scheduled for handlers other than the one that runs.
+    pub fn unschedule(&self, running: *const c::JanetFiber) {
+        for &task in self.tasks.borrow().iter().filter(|&&task| !std::ptr::eq(task, running)) {
+            // SAFETY: it is live, by the marking below. Janet compares this with what it was when the task was scheduled.
+            unsafe { (*task).sched_id = (*task).sched_id.wrapping_add(1) };
+        }
+    }
+
     /// The tasks of the handlers in flight.
     pub fn tasks(&self) -> Vec<*mut c::JanetFiber> {
         self.tasks.borrow().iter().copied().collect()

@@ -144,6 +144,19 @@ pub fn flights() -> Option<Janet> {
     with_any(|vm| vm.flights())
 }
 
+/// Runs in a forked child: the parent runs its handlers, and their copies here must not answer its clients. The handler
+/// that has forked goes on. Memory is only written to, since the process may have had other threads.
+pub fn drop_handlers() {
+    with_any(|vm| {
+        // SAFETY: the thread that forked runs Janet code, so it has a root fiber, or null where it has no VM.
+        let running = unsafe { c::janet_root_fiber() };
+        for (_, listener) in vm.entries() {
+            // SAFETY: the table keeps it alive.
+            unsafe { &*listener }.unschedule(running);
+        }
+    });
+}
+
 /// The listening stream of a sentinel, and what is known of it.
 pub fn sentinel_of(fiber: *const c::JanetFiber) -> Option<(*mut c::JanetStream, *mut Listener)> {
     with_any(|vm| {

@@ -93,6 +93,24 @@
       (repeat 10
         (t/same (map |(string "parent " $) (range 20)) (t/together 20 |(t/ask port (string $))))))))
 
+(t/test "handlers that are about to run when another one forks run in the parent only"
+  (needs-loop)
+  (with [program (t/start {:in :pipe} (dyn *executable*) "-e"
+                          (t/source ['(import kqnet) ;setup
+                                     '(put actions "fork" (fn [conn]
+                                                            (child (fn []
+                                                                     (:close conn)
+                                                                     (repeat 20 (ev/sleep 0.002))))))
+                                     '(say port)
+                                     # Meanwhile all clients come, so that they are accepted in one turn.
+                                     '(file/read stdin :line)]))]
+    (def port (:port program))
+    (def conns (seq [i :range [0 20]] (t/send port (if (zero? i) "fork" (string i)))))
+    (ev/write (in (program :proc) :in) "go\n")
+    (t/same ["parent fork" ;(seq [i :range [1 20]] (string "parent " i))] (map t/receive conns))
+    (t/same "parent end" (t/ask port "end"))
+    (t/same 0 (:wait program) (string (program :err)))))
+
 (t/test "timeouts of parent and child are their own"
   (needs-loop)
   (serving '[(put actions "fork" (fn [_] (child (fn [] (ev/sleep 0.01)))))
@@ -101,6 +119,61 @@
       (repeat 5
         (t/same ["parent fork" ;(seq [_ :range [0 5]] "parent sleep")]
                 (t/together 6 |(t/ask port (if (zero? $) "fork" "sleep"))))))))
+
+(t/test "a thread that was started while many files were open, and forks"
+  (needs-loop)
+  (with [program (t/start-forms ~[(def files (seq [_ :range [0 400]] (os/open "/dev/null" :r)))
+                                  (def ports (ev/thread-chan 1))
+                                  (def start (ev/thread-chan 1))
+                                  (defn serve
+                                    [path]
+                                    (ev/give ports nil)
+                                    (ev/take start)
+                                    (setdyn *syspath* path)
+                                    (def kqnet (require "kqnet"))
+                                    (def stop (ev/chan))
+                                    (var process nil)
+                                    (defn handle [conn]
+                                      (def text (string (:read conn 100)))
+                                      (case text
+                                        "fork" (unless (set process (os/posix-fork))
+                                                 (:close conn)
+                                                 (ev/take (ev/chan)))
+                                        "end" (ev/chan-close stop))
+                                      (:write conn (string "parent " text))
+                                      (:close conn))
+                                    (def l ((get-in kqnet ['server :value]) "127.0.0.1" 0 handle))
+                                    (ev/give ports (last (net/localname l)))
+                                    (ev/take stop)
+                                    (os/proc-kill process)
+                                    (os/exit 0 true))
+                                  (ev/thread serve (dyn *syspath*) :n)
+                                  (ev/take ports)
+                                  (each file files (:close file))
+                                  (ev/give start nil)
+                                  (print (ev/take ports))
+                                  (flush)])]
+    (def port (:port program))
+    (t/same "parent fork" (t/ask port "fork"))
+    (repeat 10
+      (t/same (map |(string "parent " $) (range 10)) (t/together 10 |(t/ask port (string $)))))
+    (t/ask port "end")
+    (t/same 0 (:wait program) (string (program :err)))))
+
+(t/test "a child that forks again, after whatever it did, ends well"
+  (needs-loop)
+  (each before ['(do) '(ev/sleep 0) '(kqnet/server "127.0.0.1" 0 handle)]
+    (serving ~[(def idle (net/connect "127.0.0.1" port))
+               (put actions "fork" (fn [_]
+                                     (os/proc-wait
+                                       (child (fn []
+                                                (def grandchild (child (fn [] ,before)))
+                                                ,before
+                                                (def own (child (fn [])))
+                                                (each process [grandchild own]
+                                                  (assert (zero? (os/proc-wait process)))))))))]
+      (fn [port _]
+        (repeat 3 (t/same "parent fork" (t/ask port "fork")))))))
 
 (t/test "a server that is started anew in the child works, beside the parent's"
   (needs-loop)

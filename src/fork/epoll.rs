@@ -9,11 +9,18 @@ use std::ptr;
 
 use janetrs::lowlevel as c;
 
-/// How far beyond the queue's number Janet's own epoll instance is looked for.
-const BEYOND: RawFd = 256;
+/// The numbers among which Janet's own epoll instance is looked for first: mostly it is as old as the thread.
+const NEAR: RawFd = 256;
 
 /// A stream that no fiber waits for. Events of sockets for which only the parent waits lead here.
 struct Nobody(c::JanetStream);
+
+impl Nobody {
+    /// What is registered to lead here.
+    fn data() -> u64 {
+        &raw const NOBODY.0 as u64
+    }
+}
 
 // SAFETY: nobody writes to it.
 unsafe impl Sync for Nobody {}
@@ -34,12 +41,16 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Notes what is registered, or nothing where Janet's loop is on poll(2), of which nothing is shared.
+    /// Notes what is registered, or nothing where Janet's loop is on poll(2), of which nothing is shared. `is_own` says
+    /// that this process made the queue, and not one that forked it.
     ///
     /// # Errors
     /// Says what cannot be read.
-    pub fn take(queue: &c::JanetStream) -> Result<Option<Self>, &'static str> {
-        let Some(epoll) = find(queue) else { return Ok(None) };
+    pub fn take(queue: &c::JanetStream, is_own: bool) -> Result<Option<Self>, &'static str> {
+        if queue.handle < 0 {
+            return Err("the event queue is closed");
+        }
+        let Some(epoll) = find(queue, is_own) else { return Ok(None) };
         // proc(5), /proc/pid/fdinfo.
         let list = std::fs::read_to_string(format!("/proc/self/fdinfo/{epoll}"));
         let list = list.map_err(|_| "/proc/self/fdinfo cannot be read")?;
@@ -70,14 +81,26 @@ impl Snapshot {
     }
 }
 
-/// The epoll instance that a stream is registered with.
-fn find(queue: &c::JanetStream) -> Option<RawFd> {
-    // As Janet registers a readable stream, so that the one success changes nothing.
-    let mut event =
-        libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: ptr::from_ref(queue) as u64 };
+/// The epoll instance that a queue is registered with.
+fn find(queue: &c::JanetStream, is_own: bool) -> Option<RawFd> {
+    // As Janet registers a readable stream, or as `renew` does, so that the one success changes nothing.
+    let mut event = if is_own {
+        libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: ptr::from_ref(queue) as u64 }
+    } else {
+        libc::epoll_event { events: libc::EPOLLET as u32, u64: Nobody::data() }
+    };
     // SAFETY: EPOLL_CTL_MOD fails on what is no epoll instance, and on one that does not have the descriptor.
-    (0..queue.handle + BEYOND)
-        .find(|&fd| unsafe { libc::epoll_ctl(fd, libc::EPOLL_CTL_MOD, queue.handle, &mut event) } == 0)
+    let mut has_it = |fd: &RawFd| unsafe { libc::epoll_ctl(*fd, libc::EPOLL_CTL_MOD, queue.handle, &mut event) } == 0;
+    (0..NEAR).find(&mut has_it).or_else(|| others().find(&mut has_it))
+}
+
+/// The other descriptors that are open, or, where the system does not tell, that may be.
+fn others() -> Box<dyn Iterator<Item = RawFd>> {
+    if let Ok(folder) = std::fs::read_dir("/proc/self/fd") {
+        return Box::new(folder.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()));
+    }
+    // SAFETY: it takes no argument.
+    Box::new(NEAR..unsafe { libc::getdtablesize() })
 }
 
 /// A descriptor that is closed when it is dropped.
@@ -118,15 +141,16 @@ impl Registration {
 
     /// Registers the same with a new instance.
     fn renew(&self, epoll: RawFd) {
-        // Each address leads to the descriptor's number first.
-        if peek::<RawFd>(self.data) != Some(self.fd) {
+        // What an earlier fork gave to nobody stays there. Each other address leads to the descriptor's number first.
+        let is_nobodys = self.data == Nobody::data();
+        if !is_nobodys && peek::<RawFd>(self.data) != Some(self.fd) {
             return;
         }
         let mut event = libc::epoll_event { events: self.events, u64: self.data };
-        if !self.replace_timer() && !self.replace_pipe() && self.is_awaited() {
+        if !is_nobodys && !self.replace_timer() && !self.replace_pipe() && self.is_awaited() {
             // The parent's fibers wait for it; their copies here must not take anything from them. It is registered all
             // the same, since Janet raises an error when it cannot remove a stream.
-            event = libc::epoll_event { events: libc::EPOLLET as u32, u64: &raw const NOBODY.0 as u64 };
+            event = libc::epoll_event { events: libc::EPOLLET as u32, u64: Nobody::data() };
         }
         // SAFETY: a system call on descriptors of this process. It fails where the number was closed meanwhile.
         unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, self.fd, &mut event) };
