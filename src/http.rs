@@ -731,7 +731,7 @@ fn check_keys(answer: Janet) -> Result<(), String> {
 }
 
 /// `(native/http-respond http response out buffer closing)`: writes the head to `out`, and a small body too. Gives what is
-/// left to send: :none, :bytes (the body as it is), :file (a file of ours), :chunked, :pieces (each piece as it is), or
+/// left to send: :none, :unsent (none, and the body is a fiber), :bytes (the body as it is), :file (a file of ours), :chunked, :pieces (each piece as it is), or
 /// the number of bytes that the pieces must have in all.
 fn respond(args: &[Janet]) -> Result<Outcome, String> {
     let result = write_response(args);
@@ -818,6 +818,9 @@ fn write_response(args: &[Janet]) -> Result<Outcome, String> {
             conn.keep = head.finish(&conn.exchange, &plan, unix_time());
             let head = scratch.len();
             let mut rest = match plan.delivery {
+                Delivery::None if matches!(body.unwrap(), TaggedJanet::Fiber(_)) => {
+                    Janet::keyword("unsent".into()).into()
+                }
                 Delivery::None => keys.none,
                 Delivery::Plain if known.is_some() => keys.bytes,
                 Delivery::Plain | Delivery::UntilClose => keys.pieces,

@@ -790,6 +790,19 @@
       (t/wait-until "the end of the generator" |(do ended))
       (t/wait-until "the end of the connection" |(zero? (active server))))))
 
+(t/test "a generator whose pieces are not sent is ended: its defer runs"
+  (def ended @{})
+  (defn body [req]
+    (def body (coro (defer (put ended (req :path) true) (yield "a") (yield "b"))))
+    # It has begun.
+    (resume body)
+    body)
+  (with [server (serve (fn [req] {:status (if (= "/304" (req :path)) 304 200) :body (body req)}))]
+    (each [method path] [["HEAD" "/head"] ["GET" "/304"]]
+      (with [conn (t/send server (h/request method path ["Connection: close"]))]
+        (t/receive conn))
+      (t/same true (ended path) path))))
+
 (t/test "a client that goes away while the generator waits ends it with the next event"
   (def events (ev/chan))
   (var ended false)

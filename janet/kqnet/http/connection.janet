@@ -113,9 +113,7 @@
 (defn- settle
   "What to do when a connection's fiber has ended with an error: by a timeout, a handler, or the client."
   [connection state on-error err fib]
-  (def body (state :body))
-  (when (and (fiber? body) (has-value? [:new :pending] (fiber/status body)))
-    (protect (cancel body "the client is gone")))
+  (response/drop-body (state :body) "the client is gone")
   (def in-request (and (state :request) (not (native/http-begun (in connection 1)))))
   # A client may be gone in each phase: what it did is no error of the program.
   (case (if (body/gone? err) :gone (native/http-phase (in connection 1)))

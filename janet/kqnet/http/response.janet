@@ -56,6 +56,12 @@
               (write http out))
       :gone (error (body/gone "the client is gone")))))
 
+(defn drop-body
+  "Ends a body that is a fiber and is not sent to its end, so that what it opened is closed."
+  [body why]
+  (when (and (fiber? body) (has-value? [:new :pending] (fiber/status body)))
+    (protect (cancel body why))))
+
 (defn send
   "Writes a response. `state` has its body while that is sent in pieces."
   [[_ http in-buf out flight] state response &opt closing]
@@ -72,6 +78,7 @@
                  (native/http-piece http 0 (length body))
                  (write http body))
         :file (send-file http body out)
+        :unsent (drop-body body "this response has no body")
         (do
           (put state :body body)
           (send-pieces http body (= rest :chunked) (if (number? rest) rest) out)
