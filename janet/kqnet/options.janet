@@ -62,7 +62,21 @@
   [who & parts]
   (error (string who ": " ;parts)))
 
-(defn- show [x] (string/format "%q" x))
+(def- shown
+  "The most bytes of a value that an error shows."
+  200)
+
+(defn show
+  "A value as errors show it, on one line: what is long is cut."
+  [x]
+  (if (and (bytes? x) (> (length x) shown))
+    (string/format "%s… (%d bytes)" (string/trimr (string/format "%q" (string/slice x 0 shown)) `"`) (length x))
+    # What is in a collection may be longer than any text can be.
+    (let [[fits text] (protect (string/format "%q" x))]
+      (cond
+        (not fits) (describe x)
+        (> (length text) (* 2 shown)) (string (string/slice text 0 (* 2 shown)) "…")
+        text))))
 
 (defn- names
   [allowed]
