@@ -269,6 +269,8 @@ fn accept_loop(args: &[Janet]) -> Result<Outcome, String> {
     }
     let on_error = on_error(arg(args, 5))?;
     let caller = if is_true(arg(args, 6)) { Caller::Claimant } else { Caller::Anybody };
+    // Janet prints the errors of handlers to stderr, whose reader may be gone.
+    kqnet_accept::signals::survive_broken_pipes();
     vm::with(|vm| {
         let listener = free_listener(vm, stream, caller)?;
         // SAFETY: the table of the VM has it.
