@@ -136,7 +136,12 @@ fn free_listener(vm: &mut vm::Vm, stream: *mut c::JanetStream, caller: Caller) -
     let listener = vm.listener(stream).map_err(|why| format!("cannot accept: {why}"))?;
     // SAFETY: the table of the VM has it.
     let known = unsafe { &*listener };
-    if known.is_awaited(stream) || (known.is_claimed.get() && caller == Caller::Anybody) {
+    // Core's functions take no notice of a claim, and the server that made it goes on beside them.
+    let is_taken = match caller {
+        Caller::Anybody => known.is_awaited(stream) || known.is_claimed.get(),
+        Caller::Claimant => !known.fiber.get().is_null(),
+    };
+    if is_taken {
         let name = stream::descriptor(stream).map(socket::local_name).unwrap_or_default();
         return Err(format!("cannot accept on {name}: another fiber is accepting on this listener"));
     }
@@ -264,6 +269,8 @@ fn accept_loop(args: &[Janet]) -> Result<Outcome, String> {
     }
     let on_error = on_error(arg(args, 5))?;
     let caller = if is_true(arg(args, 6)) { Caller::Claimant } else { Caller::Anybody };
+    // Janet prints the errors of handlers to stderr, whose reader may be gone.
+    kqnet_accept::signals::survive_broken_pipes();
     vm::with(|vm| {
         let listener = free_listener(vm, stream, caller)?;
         // SAFETY: the table of the VM has it.

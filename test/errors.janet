@@ -243,6 +243,12 @@
     (neither "cannot accept on 127.0.0.1:PORT: another fiber is accepting on this listener" l {"PORT" (t/port l)})
     (t/same "hello\n" (t/ask l))))
 
+(t/test "core's accept, which knows of no claim, does not end the server"
+  (with [l (kqnet/server host 0 echo)]
+    # Its fiber has its first turn while core's waits.
+    (t/same "timeout" (t/raised |(net/accept l 0)))
+    (t/same "hello\n" (t/ask l))))
+
 (t/test "a second fiber on one listener"
   (each [name call] [["accept" |(kqnet/accept $)]
                      ["accept-loop" |(kqnet/accept-loop $ echo)]

@@ -452,4 +452,9 @@ for text in [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\
     (os/execute ["kill" "-TERM" pid] :p)
     (t/same "left 1" (:line server))))
 
+(t/test "what is no request is named"
+  (each [name call] [["ending" http/ending] ["draining?" http/draining?] ["gone?" http/gone?]]
+    (each [shown value] [["nil" nil] ["5" 5] [`"GET"` "GET"]]
+      (t/same (string "kqnet/http/" name ": expected a request, got " shown) (t/raised |(call value))))))
+
 (t/finish)

@@ -139,7 +139,11 @@
     (t/same 200 ((h/fetch server "GET" "/") :status))
     (t/same [["127.0.0.1" "GET / HTTP/1.1" "200" "5"]] (fields [(string/trimr out)]))))
 
-(t/test "logger: another format is an error that names it"
+(t/test "logger: an error names a wrong option"
+  (t/same "kqnet/http/logger: unknown option :formt; the options are :format, :out"
+          (t/raised |(http/logger hello :formt :common)))
+  (t/same "kqnet/http/logger: :out must be a file, a buffer or a function, got 5"
+          (t/raised |(http/logger hello :out 5)))
   (def err (t/raised |(http/logger hello :format :apache)))
   (t/check (and (string/find "kqnet/http/logger" err) (string/find ":apache" err)) err))
 

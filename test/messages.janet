@@ -10,13 +10,15 @@
 (def- host "127.0.0.1")
 
 (def- program
-  "A server that answers with what it reads, and ends when it is told."
+  "A server that answers with what it reads, ends when it is told, and fails when it is told."
   (t/source '[(import kqnet)
               (def l (kqnet/server "127.0.0.1" 0
                                    (fn [conn]
                                      (defer (:close conn)
                                        (def text (:read conn 100))
                                        (:write conn text)
+                                       (when (= "fail" (string text))
+                                         (error "as told"))
                                        (when (= "end" (string text))
                                          (:close conn)
                                          (os/exit 0))))))
@@ -45,6 +47,13 @@
 (t/test "a shortage of descriptors with nobody at the other end of stderr"
   # The reader ends at once. The signal that comes of a write to it would end the server.
   (served `{ "$0" -e "$1" 2>&1 >&3 | true; } 3>&1`))
+
+(t/test "handlers that fail with nobody at the other end of stderr"
+  (with [server (t/start "sh" "-c" `{ "$0" -e "$1" 2>&1 >&3 | true; } 3>&1` (dyn *executable*) program)]
+    (def port (:port server))
+    (repeat 10 (t/same "fail" (t/ask port "fail")))
+    (t/same "end" (t/ask port "end"))
+    (t/same 0 (:wait server))))
 
 (t/test "a drain that cancels prints nothing of the cancelled, and other errors as ever"
   (with [program (t/start-forms '[(import kqnet)
@@ -95,6 +104,13 @@
     (t/check (string/has-prefix? "expected a core/stream, got " err) "what is wrong")
     (t/check (string/find (string "(" (length value) " bytes)") err) err)
     (t/check (< (length err) 2000) "a short error"))
+  (each value [long unprintable]
+    (def err (t/raised |(kqnet/listen host 0 :backlog value)))
+    (t/check (string/has-prefix? "kqnet/listen: :backlog must be a positive integer, got " err) "what is wrong")
+    (t/check (string/find (string "(" (length value) " bytes)") err) "how long it is")
+    (t/check (< (length err) 2000) "a short error"))
+  (def collection @[(string/slice long 0 100000)])
+  (t/check (< (length (t/raised |(kqnet/listen host 0 :backlog collection))) 2000) "a short error of a collection")
   (with [l (kqnet/server host 0 (fn [conn] (defer (:close conn) (:read conn 10) (:write conn "here"))))]
     (t/same "here" (t/ask l))))
 

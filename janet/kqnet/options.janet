@@ -35,6 +35,7 @@
    :cache-control ["the value of a header, or a function of the path" |(or (visible? $) (function? $))]
    :cancel ["true or false" boolean?]
    :drain-timeout ["a number of seconds from 0 to 1e9, or math/inf" seconds?]
+   :format [":common, :combined, :timed or a function" |(or (function? $) (index-of $ [:common :combined :timed]))]
    :head-timeout ["a number of seconds from 0 to 1e9, or math/inf" seconds?]
    :hidden ["true or false" boolean?]
    :idle-timeout ["a number of seconds from 0 to 1e9, or math/inf" seconds?]
@@ -50,6 +51,7 @@
    :nodelay ["true or false" boolean?]
    :on-error ["a function" function?]
    :or-ended ["true or false" boolean?]
+   :out ["a file, a buffer or a function" |(or (= :core/file (type $)) (buffer? $) (function? $))]
    :precompressed ["true or false" boolean?]
    :prefix ["a path such as \"/assets\"" path?]
    :reuse-port ["true or false" boolean?]
@@ -62,7 +64,21 @@
   [who & parts]
   (error (string who ": " ;parts)))
 
-(defn- show [x] (string/format "%q" x))
+(def- shown
+  "The most bytes of a value that an error shows."
+  200)
+
+(defn show
+  "A value as errors show it, on one line: what is long is cut."
+  [x]
+  (if (and (bytes? x) (> (length x) shown))
+    (string/format "%s… (%d bytes)" (string/trimr (string/format "%q" (string/slice x 0 shown)) `"`) (length x))
+    # What is in a collection may be longer than any text can be.
+    (let [[fits text] (protect (string/format "%q" x))]
+      (cond
+        (not fits) (describe x)
+        (> (length text) (* 2 shown)) (string (string/slice text 0 (* 2 shown)) "…")
+        text))))
 
 (defn- names
   [allowed]

@@ -6,6 +6,7 @@
 
 (import spork/http :as spork)
 (import ../_native :as native)
+(import ../options)
 
 (def- read-size (* 16 4096))
 
@@ -78,7 +79,7 @@
     (buffer? sink) (fn [bytes] (buffer/push sink bytes))
     (or (function? sink) (cfunction? sink)) sink
     (get sink :write) (fn [bytes] (:write sink bytes))
-    (errorf "kqnet/http/read-body: a sink is a file, a stream, a buffer or a function, got %q" sink)))
+    (errorf "kqnet/http/read-body: a sink is a file, a stream, a buffer or a function, got %s" (options/show sink))))
 
 (defn- read-whole
   [req http]

@@ -7,6 +7,11 @@
 (import ../_native :as native)
 (import ../options)
 
+(defn- check-request
+  [who x]
+  (unless (dictionary? x)
+    (errorf "%s: expected a request, got %s" who (options/show x))))
+
 (defn- connection-of
   [who {:connection conn}]
   (or (native/http-of conn)
@@ -28,6 +33,7 @@
   once. Raises an error when the request is already over.``
   [req & args]
   (def {:or-ended or-ended} (options/split "kqnet/http/ending" [] [:or-ended] args))
+  (check-request "kqnet/http/ending" req)
   (def number (in req :request-number))
   (def http (connection-of "kqnet/http/ending" req))
   (or (native/http-ending http number or-ended)
@@ -46,6 +52,7 @@
   ``Returns whether the server of a request is draining, so that a response that could go on for
   ever should end.``
   [req]
+  (check-request "kqnet/http/draining?" req)
   (if-let [http (native/http-of (in req :connection))]
     (truthy? (in (native/http-flight http) :draining))
     true))
@@ -56,6 +63,7 @@
   although it may still read.``
   [req & args]
   (def {:or-ended or-ended} (options/split "kqnet/http/gone?" [] [:or-ended] args))
+  (check-request "kqnet/http/gone?" req)
   (if-let [http (native/http-of (in req :connection))]
     (native/http-gone http (in req :request-number) or-ended)
     true))

@@ -6,6 +6,7 @@
 
 (import spork/http :as spork)
 (import ../_native :as native)
+(import ../options)
 
 (def- response-keys [:status :headers :body :detached])
 
@@ -30,10 +31,10 @@
     :nil (fail who "the handler is nil: was it defined, and did the function that makes it return it?")
     (cond
       (not (dictionary? x))
-      (fail who "the handler must be a function of the request, or a response, got %q" x)
+      (fail who "the handler must be a function of the request, or a response, got %s" (options/show x))
       (some |(has-key? x $) response-keys) (spork/middleware x)
-      (has-path? x) (fail who "the handler is a table of routes: did you mean (http/router %q)?" x)
-      (fail who "the handler is neither a function nor a response with :status, :headers or :body, got %q" x))))
+      (has-path? x) (fail who "the handler is a table of routes: did you mean (http/router %s)?" (options/show x))
+      (fail who "the handler is neither a function nor a response with :status, :headers or :body, got %s" (options/show x)))))
 
 (defn middleware
   ``Makes a handler, a function of the request, from `x`: a function, the number of a status, a
@@ -48,7 +49,7 @@
   `middleware` does not take. If the dictionary is a table, it may be changed later.``
   [routes]
   (unless (dictionary? routes)
-    (fail "kqnet/http/router" "the routes must be a table or struct from paths to handlers, got %q" routes))
+    (fail "kqnet/http/router" "the routes must be a table or struct from paths to handlers, got %s" (options/show routes)))
   (eachp [path x] routes
-    (check (string/format "kqnet/http/router: %q" path) x))
+    (check (string "kqnet/http/router: " (options/show path)) x))
   (spork/router routes))

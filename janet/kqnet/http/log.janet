@@ -9,6 +9,7 @@
 ###
 
 (import ../_native :as native)
+(import ../options)
 (import ./handler)
 
 (def- longest-line
@@ -180,9 +181,8 @@
   * :out - a file to print to. Default: (dyn *out*), else stdout.
 
   A line that cannot be written is lost, without any effect on the answer; stderr says so once.``
-  [nextmw &named format out]
-  (unless (or (nil? format) (function? format) (in formats format))
-    (errorf "kqnet/http/logger: :format must be :common, :combined, :timed or a function, got %q" format))
+  [nextmw & args]
+  (def {:format format :out out} (options/split "kqnet/http/logger" [] [:format :out] args))
   (when (function? format)
     (native/check-function "kqnet/http/logger: :format" "one argument, the answer" format 1))
   (def nextmw (handler/check "kqnet/http/logger" nextmw))

@@ -6,6 +6,7 @@
 
 (import ../init :as kqnet)
 (import ../_native :as native)
+(import ../options)
 (import ./handler)
 (import ./log)
 
@@ -109,7 +110,7 @@
   [nextmw &opt path]
   (default path "/metrics")
   (unless (string? path)
-    (errorf "kqnet/http/metrics: the path must be a string, got %q" path))
+    (errorf "kqnet/http/metrics: the path must be a string, got %s" (options/show path)))
   (def nextmw (handler/check "kqnet/http/metrics" nextmw))
   (log/wrap
     (fn metrics-mw [req]

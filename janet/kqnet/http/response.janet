@@ -5,6 +5,7 @@
 ###
 
 (import ../_native :as native)
+(import ../options)
 (import ./body)
 (import ./log)
 
@@ -19,7 +20,7 @@
   [http body chunked limit out]
   (var left limit)
   (each piece body
-    (assert (bytes? piece) (string/format "a piece of a response's body must be bytes, got %q" piece))
+    (assert (bytes? piece) (string/format "a piece of a response's body must be bytes, got %s" (options/show piece)))
     (unless (empty? piece)
       (when left
         (-= left (length piece))
