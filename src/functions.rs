@@ -157,10 +157,11 @@ fn timeout(value: Janet) -> Result<Option<f64>, String> {
     match value.unwrap() {
         TaggedJanet::Nil => Ok(None),
         TaggedJanet::Number(f64::INFINITY) => Ok(None),
-        TaggedJanet::Number(seconds) if (-LONGEST..=LONGEST).contains(&seconds) => Ok(Some(seconds.max(0.0))),
-        TaggedJanet::Number(seconds) if !seconds.is_nan() => {
-            Err(format!("a timeout is at most 1e9 seconds, or math/inf for none, got {}", describe(value)))
-        }
+        TaggedJanet::Number(seconds) if seconds.is_finite() && seconds <= LONGEST => Ok(Some(seconds.max(0.0))),
+        TaggedJanet::Number(seconds) if !seconds.is_nan() => Err(format!(
+            "a timeout is a finite number of seconds, at most 1e9, or math/inf for none, got {}",
+            describe(value)
+        )),
         _ => Err(format!("a timeout is a number of seconds, got {}", describe(value))),
     }
 }
