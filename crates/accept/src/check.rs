@@ -82,7 +82,7 @@ pub fn check_listener(fd: RawFd) -> Result<(), NotListener> {
 }
 
 /// Reads an integer option.
-fn option(fd: RawFd, name: i32) -> Result<i32, Errno> {
+pub(crate) fn option(fd: RawFd, name: i32) -> Result<i32, Errno> {
     let mut value: libc::c_int = 0;
     let mut length = size_of::<libc::c_int>() as libc::socklen_t;
     syscall!(getsockopt(fd, libc::SOL_SOCKET, name, ptr::from_mut(&mut value).cast(), &mut length))?;

@@ -487,7 +487,7 @@ pub fn unacknowledged(fd: RawFd) -> Option<u64> {
     // SIOCOUTQ is another name of this number.
     let result = syscall!(ioctl(fd, libc::TIOCOUTQ, ptr::from_mut(&mut count)));
     #[cfg(target_vendor = "apple")]
-    let result = option(fd, libc::SO_NWRITE).map(|queued| {
+    let result = crate::check::option(fd, libc::SO_NWRITE).map(|queued| {
         count = queued;
         0
     });
