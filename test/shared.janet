@@ -12,10 +12,14 @@
 
 (def- kept-open
   "Forms: a program that the closing of descriptors leaves alive, as a child with a socket for its stdin."
-  '[# A child that nothing refers to would be killed by the collector.
-    (def children @[])
-    (defn share [stream]
-      (array/push children (os/spawn ["sh" "-c" "exec sleep 60 >/dev/null 2>&1"] :p {:in stream})))
+  '[(def holders @[])
+    (defn share
+      "Leaves a stream with a process that is not a child of this one: the object of a child would keep the stream alive."
+      [stream]
+      (def shell (os/spawn ["sh" "-c" "exec 3<&0; sleep 20 <&3 >/dev/null 2>&1 & echo $!"] :p {:in stream :out :pipe}))
+      (array/push holders (string/trim (:read (shell :out) 20)))
+      (os/proc-wait shell)
+      (:close (shell :out)))
     (defn collect
       "Has what was freed written over."
       []
@@ -31,7 +35,7 @@
       (while (def text (:read commands 1))
         (repeat 5 (ev/sleep 0) (collect))
         (say "alive"))
-      (each child children (os/proc-kill child true))
+      (unless (empty? holders) (os/execute ["kill" ;holders] :p))
       (os/exit 0))])
 
 (defn- start
