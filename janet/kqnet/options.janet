@@ -10,7 +10,9 @@
   [x]
   (and (number? x) (pos? x) (<= x 9007199254740991) (= x (math/floor x))))
 (defn- positive? [x] (and (number? x) (pos? x) (< x math/inf)))
-(defn- seconds? [x] (and (number? x) (or (<= 0 x 1e9) (= x math/inf))))
+(def- seconds
+  ["a number of seconds from 0 to 1e9, or math/inf"
+   (fn [x] (and (number? x) (or (<= 0 x 1e9) (= x math/inf))))])
 (defn- permissions? [x] (and (int? x) (<= 0 x 8r777)))
 (defn- path? [x] (and (string? x) (or (empty? x) (string/has-prefix? "/" x))))
 (defn- stream? [x] (= :core/stream (type x)))
@@ -30,15 +32,15 @@
 (def specs
   "Every option of kqnet: what its value must be, in words, and the check."
   {:backlog ["a positive integer" positive-integer?]
-   :body-timeout ["a number of seconds from 0 to 1e9, or math/inf" seconds?]
+   :body-timeout seconds
    :batch ["a positive integer" positive-integer?]
    :cache-control ["the value of a header, or a function of the path" |(or (visible? $) (function? $))]
    :cancel ["true or false" boolean?]
-   :drain-timeout ["a number of seconds from 0 to 1e9, or math/inf" seconds?]
+   :drain-timeout seconds
    :format [":common, :combined, :timed or a function" |(or (function? $) (index-of $ [:common :combined :timed]))]
-   :head-timeout ["a number of seconds from 0 to 1e9, or math/inf" seconds?]
+   :head-timeout seconds
    :hidden ["true or false" boolean?]
-   :idle-timeout ["a number of seconds from 0 to 1e9, or math/inf" seconds?]
+   :idle-timeout seconds
    :index ["a file's name, or false" |(or (string? $) (false? $))]
    :listener ["a listening stream" stream?]
    :max-accept-rate ["a positive number" positive?]
@@ -55,10 +57,10 @@
    :precompressed ["true or false" boolean?]
    :prefix ["a path such as \"/assets\"" path?]
    :reuse-port ["true or false" boolean?]
-   :seconds ["a number of seconds from 0 to 1e9, or math/inf" seconds?]
+   :seconds seconds
    :symlinks ["true or false" boolean?]
    :types ["content types by file extension, in lower case and without a dot, such as {\"gltf\" \"model/gltf+json\"}" types?]
-   :write-timeout ["a number of seconds from 0 to 1e9, or math/inf" seconds?]})
+   :write-timeout seconds})
 
 (defn- fail
   [who & parts]
