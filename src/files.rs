@@ -2,7 +2,6 @@
 
 use std::ffi::{OsStr, c_void};
 use std::fs::File;
-use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::time::SystemTime;
@@ -17,6 +16,7 @@ use kqnet_http1::date;
 use kqnet_http1::path::RelativePath;
 use kqnet_http1::range::{Selection, select};
 
+use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Outcome, entry, guard};
 use crate::buffer;
 use crate::http;
@@ -51,31 +51,20 @@ pub struct Part {
     sent: u64,
 }
 
-#[repr(transparent)]
-struct AbstractType(c::JanetAbstractType);
-
-// SAFETY: they point to static functions and static strings, and nobody writes to them.
-unsafe impl Sync for AbstractType {}
-
 unsafe extern "C-unwind" {
     /// In src/trampoline.c, since it may raise.
     fn kqnet_file_get(data: *mut c_void, key: c::Janet, out: *mut c::Janet) -> i32;
 }
 
-static FOLDER: AbstractType = AbstractType(c::JanetAbstractType {
-    name: c"kqnet/folder".as_ptr(),
-    gc: Some(collect_folder),
-    // SAFETY: the other members are optional functions, for which null is none.
-    ..unsafe { MaybeUninit::zeroed().assume_init() }
-});
+static FOLDER: AbstractType =
+    AbstractType(c::JanetAbstractType { name: c"kqnet/folder".as_ptr(), gc: Some(collect_folder), ..NOTHING });
 
 static FILE: AbstractType = AbstractType(c::JanetAbstractType {
     name: c"kqnet/file".as_ptr(),
     gc: Some(collect_file),
     get: Some(kqnet_file_get),
     next: Some(next),
-    // SAFETY: as above.
-    ..unsafe { MaybeUninit::zeroed().assume_init() }
+    ..NOTHING
 });
 
 unsafe extern "C-unwind" fn collect_folder(data: *mut c_void, _size: usize) -> i32 {

@@ -391,6 +391,7 @@ fn drain(args: &[Janet]) -> Result<Outcome, String> {
 /// `(native/close stream)`
 fn close(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
+    // A datagram socket's sentinel is lost once something was sent.
     if stream::is_bound(stream) {
         vm::with_existing(|vm| {
             if let Some(listener) = vm.known(stream) {
@@ -398,7 +399,7 @@ fn close(args: &[Janet]) -> Result<Outcome, String> {
             }
         });
     }
-    // A listener's sentinel or waiting fiber does what else goes with it.
+    // Otherwise the sentinel or the waiting fiber does what goes with it.
     stream::close(stream);
     // As core's close does.
     Ok(Outcome::Value(arg(args, 0)))

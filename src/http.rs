@@ -12,7 +12,6 @@ mod watch;
 
 use std::cell::RefCell;
 use std::ffi::c_void;
-use std::mem::MaybeUninit;
 use std::time::{Duration, SystemTime};
 
 use janetrs::lowlevel as c;
@@ -21,6 +20,7 @@ use kqnet_accept::socket;
 use kqnet_http1::response::{self, Body, Delivery, Exchange, HeadWriter, plan, write_failure};
 use kqnet_http1::{BodyReader, Framing, HeadParser, Limits, Reject, Status, Version, push_lower, target};
 
+use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Outcome, entry, guard};
 use crate::buffer;
 use crate::deadlines::{Place, Reason};
@@ -152,26 +152,18 @@ struct Conn {
 /// The error for a task that still uses a request after its response was sent.
 const OVER: &str = "this request is over: its response was sent, and nothing more can be read or learned of it";
 
-#[repr(transparent)]
-struct AbstractType(c::JanetAbstractType);
-
-// SAFETY: they point to static functions and static strings, and nobody writes to them.
-unsafe impl Sync for AbstractType {}
-
 static CONFIG: AbstractType = AbstractType(c::JanetAbstractType {
     name: c"kqnet/http-config".as_ptr(),
     gc: Some(collect_config),
     gcmark: Some(mark_config),
-    // SAFETY: the other members are optional functions, for which null is none.
-    ..unsafe { MaybeUninit::zeroed().assume_init() }
+    ..NOTHING
 });
 
 static CONN: AbstractType = AbstractType(c::JanetAbstractType {
     name: c"kqnet/http".as_ptr(),
     gc: Some(collect_conn),
     gcmark: Some(mark_conn),
-    // SAFETY: as above.
-    ..unsafe { MaybeUninit::zeroed().assume_init() }
+    ..NOTHING
 });
 
 unsafe extern "C-unwind" fn collect_config(data: *mut c_void, _size: usize) -> i32 {
@@ -382,7 +374,7 @@ fn config(args: &[Janet]) -> Result<Outcome, String> {
         body_timeout: seconds(6)?,
         idle_timeout: seconds(7)?,
         write_timeout: seconds(8)?,
-        env: running_env(),
+        env: vm::running_env(),
         tally: tally::Tally::default(),
     };
     // The log of this server may be a pipe.
@@ -394,15 +386,6 @@ fn config(args: &[Janet]) -> Result<Outcome, String> {
         c::janet_wrap_abstract(place.cast())
     };
     Ok(Outcome::Value(value.into()))
-}
-
-/// The environment of the running fiber. One that has none, as the first in a thread, gets by with the core's.
-fn running_env() -> *mut c::JanetTable {
-    // SAFETY: called from a function that Janet called, so a fiber runs. The core environment was made with the VM.
-    unsafe {
-        let env = (*c::janet_current_fiber()).env;
-        if env.is_null() { c::janet_core_env(std::ptr::null_mut()) } else { env }
-    }
 }
 
 /// `(native/http-open stream config flight)`: a new connection, whose fiber is the running task

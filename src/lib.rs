@@ -5,6 +5,7 @@
 //! they serve, and [`deadlines`] their timeouts, [`stream`] how descriptors become streams, [`fork`] what belongs to
 //! which process, and [`boundary`] what crosses from C and back. The public face is in `janet/kqnet`.
 
+mod abstract_type;
 mod boundary;
 mod buffer;
 mod deadlines;

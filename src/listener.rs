@@ -10,7 +10,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::ffi::c_void;
-use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 use std::time::SystemTime;
 
@@ -18,6 +17,7 @@ use janetrs::lowlevel as c;
 use kqnet_accept::Token;
 use kqnet_accept::unix_socket::SocketFile;
 
+use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::guard;
 use crate::{stream, vm};
 
@@ -40,7 +40,7 @@ pub struct Listener {
     sentinel: *mut c::JanetFiber,
     /// What to run for each connection, or null where the fiber itself waits for one.
     pub handler: Cell<*mut c::JanetFunction>,
-    /// The environment of whoever accepts, or null: the prototype of each handler's.
+    /// The environment of whoever accepts: the prototype of each handler's. Null while nobody does.
     pub env: Cell<*mut c::JanetTable>,
     /// What to call when accepting pauses for an error, or null.
     pub on_error: Cell<*mut c::JanetFunction>,
@@ -52,18 +52,11 @@ pub struct Listener {
     unswept: Cell<usize>,
 }
 
-#[repr(transparent)]
-struct AbstractType(c::JanetAbstractType);
-
-// SAFETY: it points to static functions and a static string, and nobody writes to it.
-unsafe impl Sync for AbstractType {}
-
 static TYPE: AbstractType = AbstractType(c::JanetAbstractType {
     name: c"kqnet/listener".as_ptr(),
     gc: Some(collect),
     gcmark: Some(mark),
-    // SAFETY: the other members are optional functions, for which null is none.
-    ..unsafe { MaybeUninit::zeroed().assume_init() }
+    ..NOTHING
 });
 
 impl Listener {
@@ -102,13 +95,6 @@ impl Listener {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
             self.since.set(Some(now.map_or(0.0, |time| time.as_secs_f64())));
         }
-    }
-
-    /// What the environments of its handlers have as their prototype: without one of whoever accepts, the core's.
-    pub fn prototype(&self) -> *mut c::JanetTable {
-        let env = self.env.get();
-        // SAFETY: the core environment was made with the VM.
-        if env.is_null() { unsafe { c::janet_core_env(std::ptr::null_mut()) } } else { env }
     }
 
     /// A handler begins.
@@ -207,7 +193,7 @@ impl Listener {
             (*this).is_claimed.set(false);
             (*this).fiber.set(fiber);
             (*this).handler.set(handler);
-            (*this).env.set((*c::janet_current_fiber()).env);
+            (*this).env.set(vm::running_env());
             (*this).on_error.set(on_error);
             let state: *mut *mut Self = c::janet_malloc(size_of::<*mut Self>()).cast();
             state.write(this);

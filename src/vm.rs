@@ -6,7 +6,6 @@
 
 use std::cell::RefCell;
 use std::ffi::c_void;
-use std::mem::MaybeUninit;
 use std::os::fd::{OwnedFd, RawFd};
 use std::ptr;
 
@@ -15,6 +14,7 @@ use janetrs::lowlevel as c;
 use kqnet_accept::{Engine, Errno, Limits, Next, Sink, System, socket};
 use once_cell::unsync::OnceCell;
 
+use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::guard;
 use crate::deadlines::Deadlines;
 use crate::fork::{self, Process};
@@ -184,6 +184,15 @@ fn address(value: c::Janet) -> Option<*const c_void> {
     unsafe {
         (c::janet_checktype(value, c::JanetType_JANET_ABSTRACT) != 0)
             .then(|| c::janet_unwrap_abstract(value).cast_const().cast())
+    }
+}
+
+/// The environment of the running fiber. One that has none, as the first in a thread, gets by with the core's.
+pub fn running_env() -> *mut c::JanetTable {
+    // SAFETY: called from a function that Janet called, so a fiber runs. The core environment was made with the VM.
+    unsafe {
+        let env = (*c::janet_current_fiber()).env;
+        if env.is_null() { c::janet_core_env(std::ptr::null_mut()) } else { env }
     }
 }
 
@@ -378,7 +387,7 @@ impl Sink<OwnedFd, *mut Listener> for Deliver {
             (*fiber).supervisor_channel = (*listener.fiber.get()).supervisor_channel;
             // Each connection has one of its own, so that what a handler sets reaches no other.
             (*fiber).env = c::janet_table(0);
-            (*(*fiber).env).proto = listener.prototype();
+            (*(*fiber).env).proto = listener.env.get();
             listener.begin(fiber);
             c::janet_schedule(fiber, c::janet_wrap_nil());
         }
@@ -445,19 +454,9 @@ unsafe extern "C-unwind" fn on_ready(fiber: *mut c::JanetFiber, event: c::JanetA
     }
 }
 
-#[repr(transparent)]
-struct AbstractType(c::JanetAbstractType);
-
-// SAFETY: it points to a static function and a static string, and nobody writes to it.
-unsafe impl Sync for AbstractType {}
-
 /// A value that lives as long as the VM.
-static LIFE: AbstractType = AbstractType(c::JanetAbstractType {
-    name: c"kqnet/queue".as_ptr(),
-    gc: Some(end),
-    // SAFETY: the other members are optional functions, for which null is none.
-    ..unsafe { MaybeUninit::zeroed().assume_init() }
-});
+static LIFE: AbstractType =
+    AbstractType(c::JanetAbstractType { name: c"kqnet/queue".as_ptr(), gc: Some(end), ..NOTHING });
 
 /// The VM ends: Janet frees its values and closes the queue's stream, and another VM may follow on this thread.
 unsafe extern "C-unwind" fn end(_data: *mut c_void, _size: usize) -> i32 {
