@@ -36,7 +36,7 @@ entry!(kqnet_release => release);
 entry!(kqnet_tasks => tasks);
 entry!(kqnet_stats => stats);
 entry!(kqnet_listeners => listeners);
-entry!(kqnet_flights => flights);
+entry!(kqnet_trackers => trackers);
 entry!(kqnet_from_fd => from_fd);
 entry!(kqnet_passed => passed);
 
@@ -443,11 +443,11 @@ fn listeners(_args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(tuple(&streams)))
 }
 
-/// `(native/flights)`
-fn flights(_args: &[Janet]) -> Result<Outcome, String> {
-    match vm::flights() {
+/// `(native/trackers)`
+fn trackers(_args: &[Janet]) -> Result<Outcome, String> {
+    match vm::trackers() {
         Some(table) => Ok(Outcome::Value(table)),
-        None => vm::with(|vm| Ok(Outcome::Value(vm.flights()))),
+        None => vm::with(|vm| Ok(Outcome::Value(vm.trackers()))),
     }
 }
 

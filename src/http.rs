@@ -32,7 +32,7 @@ use crate::vm::{self, Vm};
 entry!(kqnet_http_config => config);
 entry!(kqnet_http_open => open);
 entry!(kqnet_http_limit_unsent => limit_unsent);
-entry!(kqnet_http_flight => flight);
+entry!(kqnet_http_tracker => tracker);
 entry!(kqnet_http_close => close);
 entry!(kqnet_http_of => of);
 entry!(kqnet_http_parse => parse);
@@ -103,7 +103,7 @@ struct Conn {
     /// Kept alive by the mark function, as is the stream.
     config: *const Config,
     stream: Janet,
-    flight: Janet,
+    tracker: Janet,
     place: Option<Place>,
     phase: Phase,
     parser: HeadParser,
@@ -184,7 +184,7 @@ unsafe extern "C-unwind" fn mark_conn(data: *mut c_void, _size: usize) -> i32 {
         let conn = &*data.cast::<Conn>();
         c::janet_mark(c::janet_wrap_abstract(conn.config.cast_mut().cast()));
         c::janet_mark(conn.stream.into());
-        c::janet_mark(conn.flight.into());
+        c::janet_mark(conn.tracker.into());
         c::janet_mark(conn.ending.into());
         // While another task reads, the stream does not hold it.
         if let Some(watching) = &conn.watching {
@@ -388,7 +388,7 @@ fn config(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(value.into()))
 }
 
-/// `(native/http-open stream config flight)`: a new connection, whose fiber is the running task
+/// `(native/http-open stream config tracker)`: a new connection, whose fiber is the running task
 fn open(args: &[Janet]) -> Result<Outcome, String> {
     let config: *const Config = config_of(arg(args, 1))?;
     vm::with(|vm| {
@@ -400,7 +400,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
         let conn = Conn {
             config,
             stream: arg(args, 0),
-            flight: arg(args, 2),
+            tracker: arg(args, 2),
             place: Some(vm.deadlines.add(fiber, None)),
             phase: Phase::Handler,
             parser: HeadParser::new(limits),
@@ -466,9 +466,9 @@ fn limit_unsent(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(arg(args, 0)))
 }
 
-/// `(native/http-flight http)`: what is known of the handlers of its listener (janet/kqnet/flight.janet)
-fn flight(args: &[Janet]) -> Result<Outcome, String> {
-    Ok(Outcome::Value(conn(args)?.flight))
+/// `(native/http-tracker http)`: what is known of the handlers of its listener (janet/kqnet/tracker.janet)
+fn tracker(args: &[Janet]) -> Result<Outcome, String> {
+    Ok(Outcome::Value(conn(args)?.tracker))
 }
 
 /// `(native/http-parse http buffer draining)`: the next request as a table, whose head is taken from the buffer; a

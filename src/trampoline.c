@@ -41,7 +41,7 @@ TRAMPOLINE(release)
 TRAMPOLINE(tasks)
 TRAMPOLINE(stats)
 TRAMPOLINE(listeners)
-TRAMPOLINE(flights)
+TRAMPOLINE(trackers)
 TRAMPOLINE(passed)
 TRAMPOLINE(file_path)
 TRAMPOLINE(file_codings)
@@ -63,7 +63,7 @@ TRAMPOLINE(http_gone)
 TRAMPOLINE(http_ending)
 TRAMPOLINE(http_detach)
 TRAMPOLINE(http_limit_unsent)
-TRAMPOLINE(http_flight)
+TRAMPOLINE(http_tracker)
 TRAMPOLINE(http_body)
 TRAMPOLINE(http_continue)
 TRAMPOLINE(http_respond)
@@ -127,7 +127,7 @@ static const JanetReg cfuns[] = {
     {"open?", cfun_is_open, "(native/open? stream)"},
     {"stats", cfun_stats, "(native/stats listener)"},
     {"listeners", cfun_listeners, "(native/listeners)"},
-    {"flights", cfun_flights, "(native/flights)"},
+    {"trackers", cfun_trackers, "(native/trackers)"},
     {"backend", cfun_backend, "(native/backend)"},
     {"file-path", cfun_file_path, "(native/file-path path hidden)"},
     {"file-codings", cfun_file_codings, "(native/file-codings accept-encoding)"},
@@ -140,12 +140,12 @@ static const JanetReg cfuns[] = {
     {"file-close", cfun_file_close, "(native/file-close file)"},
     {"file-take", cfun_file_take, "(native/file-take file most buffer)"},
     {"http-config", cfun_http_config, "(native/http-config max-head max-request-line max-headers max-body max-requests head body idle write)"},
-    {"http-open", cfun_http_open, "(native/http-open stream config flight)"},
+    {"http-open", cfun_http_open, "(native/http-open stream config tracker)"},
     {"http-close", cfun_http_close, "(native/http-close http)"},
     {"http-of", cfun_http_of, "(native/http-of stream)"},
     {"http-parse", cfun_http_parse, "(native/http-parse http buffer draining)"},
     {"http-limit-unsent", cfun_http_limit_unsent, "(native/http-limit-unsent listener)"},
-    {"http-flight", cfun_http_flight, "(native/http-flight http)"},
+    {"http-tracker", cfun_http_tracker, "(native/http-tracker http)"},
     {"http-read", cfun_http_read, "(native/http-read http buffer most &opt number)"},
     {"http-write", cfun_http_write, "(native/http-write http bytes from)"},
     {"http-linger", cfun_http_linger, "(native/http-linger http draining)"},

@@ -48,9 +48,9 @@ pub struct Vm {
     process: Process,
     /// The queue's stream.
     queue: *mut c::JanetStream,
-    /// From stream to what `janet/kqnet/flight.janet` keeps of its handlers. Weak both ways, since that may refer to the
+    /// From stream to what `janet/kqnet/tracker.janet` keeps of its handlers. Weak both ways, since that may refer to the
     /// stream; the handlers that need it hold it.
-    flights: *mut c::JanetTable,
+    trackers: *mut c::JanetTable,
 }
 
 /// Keywords that are used for every request, interned once, and held by the VM.
@@ -139,9 +139,9 @@ fn with_any<T>(body: impl FnOnce(&mut Vm) -> T) -> Option<T> {
     VM.with(|cell| cell.try_borrow_mut().ok().and_then(|mut cell| cell.get_mut().map(body)))
 }
 
-/// The table of flights, where there is one. A forked child needs no queue of its own for it.
-pub fn flights() -> Option<Janet> {
-    with_any(|vm| vm.flights())
+/// The table of trackers, where there is one. A forked child needs no queue of its own for it.
+pub fn trackers() -> Option<Janet> {
+    with_any(|vm| vm.trackers())
 }
 
 /// Runs in a forked child: the parent runs its handlers, and their copies here must not answer its clients. The handler
@@ -208,7 +208,7 @@ impl Vm {
         let (keys, common);
         // SAFETY: called from a function that Janet called. Nothing here starts a collection, so that the new values
         // live until they are held.
-        let [listeners, flights, connections, held] = unsafe {
+        let [listeners, trackers, connections, held] = unsafe {
             // One root for all: Janet looks through its roots whenever a wait ends.
             let held = c::janet_array(16);
             c::janet_gcroot(c::janet_wrap_array(held));
@@ -224,7 +224,7 @@ impl Vm {
             tables
         };
         let (engine, deadlines, process) = (Engine::new(system), Deadlines::default(), Process::current());
-        Ok(Self { engine, deadlines, keys, common, connections, listeners, flights, held, process, queue })
+        Ok(Self { engine, deadlines, keys, common, connections, listeners, trackers, held, process, queue })
     }
 
     /// Goes on in a forked process, with a queue of its own. The listeners are the parent's until they are accepted from
@@ -261,10 +261,10 @@ impl Vm {
         unsafe { Listener::from_value(c::janet_table_get(self.listeners, stream::wrap(stream).into())).as_ref() }
     }
 
-    /// The table of flights as a value.
-    pub fn flights(&self) -> Janet {
+    /// The table of trackers as a value.
+    pub fn trackers(&self) -> Janet {
         // SAFETY: the table is rooted.
-        unsafe { c::janet_wrap_table(self.flights) }.into()
+        unsafe { c::janet_wrap_table(self.trackers) }.into()
     }
 
     /// The streams of all listeners that have statistics.

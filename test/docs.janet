@@ -233,7 +233,7 @@
       (t/same 0 status output))))
 
 (t/test "each cargo xtask command in the docs exists, with its options"
-  (def usage (slurp (path "xtask/src/main.rs")))
+  (def usage (slurp (path "dev/xtask/src/main.rs")))
   (def commands
     (mapcat |(peg/match ~(any (+ (* "cargo xtask " '(some (+ :w "-")) '(to (+ (set "`\n#>|;()") -1))) 1)) $)
             [;(map texts files)]))

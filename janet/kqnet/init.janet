@@ -6,7 +6,7 @@
 ###
 
 (import ./_native :as native)
-(import ./flight)
+(import ./tracker)
 (import ./options)
 
 (def- listen-options [:backlog :nodelay :reuse-port :mode])
@@ -55,7 +55,7 @@
 
 (defn- run-loop
   [listener handler {:batch batch :max-connections most :max-accept-rate rate :on-error on-error} &opt claimant]
-  (native/accept-loop listener (flight/counted listener handler) batch most rate on-error claimant))
+  (native/accept-loop listener (tracker/counted listener handler) batch most rate on-error claimant))
 
 (defn accept-loop
   ``Accepts connections until the listener is closed, and returns the listener then. Each
@@ -127,7 +127,7 @@
   [listener &opt seconds & args]
   (options/check "kqnet/drain" :seconds seconds)
   (def {:cancel cancel} (options/split "kqnet/drain" [] [:cancel] args))
-  (flight/drain listener seconds cancel))
+  (tracker/drain listener seconds cancel))
 
 ###
 ### Statistics

@@ -5,7 +5,7 @@
 ###
 
 (import ../_native :as native)
-(import ../flight)
+(import ../tracker)
 (import ./body)
 (import ./log)
 (import ./response)
@@ -15,7 +15,7 @@
   2048)
 
 # A connection is a tuple: its stream, its native half, the buffers for what comes and what goes, and
-# the flight of its listener. It is looked into several times for each request, and `in` is quicker
+# the tracker of its listener. It is looked into several times for each request, and `in` is quicker
 # than a call of a table.
 
 (defn- check-switch
@@ -52,9 +52,9 @@
 (defn- converse
   "Serves one connection until it ends. Errors are for `settle`."
   [connection state handler]
-  (def [_ http buf _ flight] connection)
+  (def [_ http buf _ tracker] connection)
   (forever
-    (def req (native/http-parse http buf (in flight :draining)))
+    (def req (native/http-parse http buf (in tracker :draining)))
     (case (type req)
       :table (when (answer connection state handler req) (break))
       :nil (unless (= true (native/http-read http buf read-size)) (break))
@@ -89,7 +89,7 @@
   (defn answer-500 [] (refuse 500 "Internal Server Error"))
   (defn answer-503 [] (refuse 503 "Service Unavailable"))
   (cond
-    (= err flight/cancelled) (answer-503)
+    (= err tracker/cancelled) (answer-503)
     on-error (try
                (let [response (on-error req err fib)]
                  (cond
@@ -101,7 +101,7 @@
                ([err fib]
                  (cond
                    (body/gone? err) nil
-                   (= err flight/cancelled) (answer-503)
+                   (= err tracker/cancelled) (answer-503)
                    (do
                      (report connection err fib req)
                      # The answer of `on-error` may have begun.
@@ -118,12 +118,12 @@
   # A client may be gone in each phase: what it did is no error of the program.
   (case (if (body/gone? err) :gone (native/http-phase (in connection 1)))
     :gone nil
-    :idle (unless (or (= err :idle-timeout) (= err flight/cancelled)) (report connection err fib))
+    :idle (unless (or (= err :idle-timeout) (= err tracker/cancelled)) (report connection err fib))
     :head (cond
             (= err :head-timeout) (do
                                     (put state :refused true)
                                     (response/refuse connection state 408 "request head did not arrive in time"))
-            (= err flight/cancelled) nil
+            (= err tracker/cancelled) nil
             (report connection err fib))
     :linger nil
     # The handler runs, or its response is sent.
@@ -134,7 +134,7 @@
                          # What the handler has set with setdyn is visible to :on-error.
                          (fiber/setenv (fiber/current) (fiber/getenv fib))
                          (failed connection state on-error err fib))
-      (= err flight/cancelled) nil
+      (= err tracker/cancelled) nil
       (report connection err fib))))
 
 (def- garbage
@@ -160,23 +160,23 @@
 (defn handler
   "Makes the function that serves each connection of a listener."
   [listener handler config on-error]
-  (def flight (flight/of listener))
+  (def tracker (tracker/of listener))
   (def open @{})
   (def pace-collections (collection-pacer))
-  (put flight :loggers (log/loggers handler))
-  (put flight :config config)
-  (put flight :on-drain
+  (put tracker :loggers (log/loggers handler))
+  (put tracker :config config)
+  (put tracker :on-drain
        (fn []
          (eachk http open
            (native/http-end-idle http)
            (when-let [ending (native/http-ending http)] (ev/chan-close ending)))))
-  (put flight :running
+  (put tracker :running
        (fn [] (count |(not (has-value? [:idle :linger] (native/http-phase $))) (keys open))))
   (fn http-connection [conn]
-    (def http (native/http-open conn config flight))
+    (def http (native/http-open conn config tracker))
     (put open http true)
     (pace-collections (length open))
-    (def connection [conn http (buffer/new read-size) @"" flight])
+    (def connection [conn http (buffer/new read-size) @"" tracker])
     (def state @{})
     (def body (fiber/new (fn [] (converse connection state handler)) :ti))
     (def result (resume body))

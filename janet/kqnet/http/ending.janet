@@ -39,7 +39,7 @@
   (or (native/http-ending http number or-ended)
       (let [channel (ev/chan)]
         (native/http-ending http number or-ended channel)
-        (if (in (native/http-flight http) :draining)
+        (if (in (native/http-tracker http) :draining)
           (ev/chan-close channel)
           # Not the supervisor of the handler, which knows nothing of this task.
           (ev/go (fn watch-client []
@@ -54,7 +54,7 @@
   [req]
   (check-request "kqnet/http/draining?" req)
   (if-let [http (native/http-of (in req :connection))]
-    (truthy? (in (native/http-flight http) :draining))
+    (truthy? (in (native/http-tracker http) :draining))
     true))
 
 (defn gone?

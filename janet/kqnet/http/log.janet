@@ -19,7 +19,7 @@
 (defn loggers
   "The loggers that a handler is wrapped in: an array of functions that take what was answered."
   [handler]
-  (get (native/flights) handler []))
+  (get (native/trackers) handler []))
 
 (defn wrap
   "Gives `outer`, a handler that wraps the handler `inner`, the loggers `others` and those of `inner`."
@@ -30,7 +30,7 @@
     (do
       # The table is weak: `logged` refers to `all` to keep it alive.
       (defn logged [req] all (outer req))
-      (put (native/flights) logged all)
+      (put (native/trackers) logged all)
       logged)))
 
 # Fields.
@@ -136,7 +136,7 @@
 (defn answered
   ``Ends the account of the request that was answered last, and has it logged, once. Must be called
   wherever an answer ends, for whatever reason.``
-  [[conn http buf _ flight] state]
+  [[conn http buf _ tracker] state]
   (when-let [answer (native/http-answered http)]
     (def [status bytes seconds observers] answer)
     (cond
@@ -144,7 +144,7 @@
       # The handler had it, and its loggers did not see it.
       (state :request) nil
       (let [req (state :refused)]
-        (each write (in flight :loggers)
+        (each write (in tracker :loggers)
           (write
             (if (table? req)
               (told req (in req :method) (in req :path) (remote-host conn) status bytes seconds)

@@ -77,10 +77,10 @@
   (metric out "accept_errors_total" "counter" "Failures of accept."
           (seq [s :in all [name count] :pairs (s :errors)]
             [["listener" (s :address) "error" (string name)] count]))
-  (def flights (native/flights))
+  (def trackers (native/trackers))
   (def tallies
     (seq [listener :in (native/listeners)
-          :let [config (get-in flights [listener :config])]
+          :let [config (get-in trackers [listener :config])]
           :when config]
       [((kqnet/stats listener) :address) (native/http-tally config)]))
   (defn each-server [f] (seq [[address t] :in tallies] [["listener" address] (f t)]))

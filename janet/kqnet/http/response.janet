@@ -65,9 +65,9 @@
 
 (defn send
   "Writes a response. `state` has its body while that is sent in pieces."
-  [[_ http in-buf out flight] state response &opt closing]
+  [[_ http in-buf out tracker] state response &opt closing]
   (buffer/clear out)
-  (def rest (native/http-respond http response out in-buf (or closing (in flight :draining))))
+  (def rest (native/http-respond http response out in-buf (or closing (in tracker :draining))))
   (if (= rest :none)
     (write http out)
     (do
@@ -92,11 +92,11 @@
 (defn linger
   ``Lets the client receive the last answer, since closing with unread bytes would reset the connection.
   A client that goes on sending has 30 seconds for that, a silent one 5, or less in a drain.``
-  [[_ http _ _ flight]]
+  [[_ http _ _ tracker]]
   (def me (fiber/root))
-  (put (in flight :lingering) me true)
-  (defer (put (in flight :lingering) me nil)
-    (while (= true (native/http-linger http (in flight :draining))))))
+  (put (in tracker :lingering) me true)
+  (defer (put (in tracker :lingering) me nil)
+    (while (= true (native/http-linger http (in tracker :draining))))))
 
 (defn refuse
   "Answers a request that is refused, whose connection must close."

@@ -6,7 +6,7 @@
 
 (import ../_native :as native)
 (import ../init :as kqnet)
-(import ../flight)
+(import ../tracker)
 (import ../options)
 (import ./connection)
 (import ./handler)
@@ -138,7 +138,7 @@
   (ev/take signals)
   (def drained (ev/chan 1))
   (ev/go (fn drain [] (ev/give drained (kqnet/drain listener (get opts :drain-timeout 30) :cancel true))))
-  (def running (flight/running listener))
+  (def running (tracker/running listener))
   (when (pos? running) (tell (string "draining, " running " left; again to stop")))
   (def [_ from left] (ev/select signals drained))
   (each signal [:int :term] (os/sigaction signal))

@@ -30,7 +30,7 @@ pub fn run(mut args: Parser) -> Result<ExitCode> {
     // see that.
     let built = Host::default().build(&repo::target())?;
     let status = Command::new("bash")
-        .arg(repo::root().join("xtask/cross.sh"))
+        .arg(repo::root().join("dev/xtask/cross.sh"))
         .args(targets)
         .env("JANET_HEADERPATH", built.headers())
         .current_dir(repo::root())

@@ -58,7 +58,7 @@ fn on_xnu(plan: &Plan) -> Result<Count> {
     let folder = repo::target().join("bench");
     fs::create_dir_all(&folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
     let library = folder.join("calls-test.so");
-    compile("xtask/bench/calls.c", &library, &["-shared", "-fPIC", "-ldl"])?;
+    compile("dev/xtask/bench/calls.c", &library, &["-shared", "-fPIC", "-ldl"])?;
     Ok(check("counts: system calls to accept a connection on XNU", None, CALLS_TO_ACCEPT_ON_XNU, || {
         let counted = counts::emulated_calls(&server, &library, Talk::Bytes, CLIENTS, STRACED)?;
         let of_accepting = ["accept", "fcntl", "close", "other"].map(|name| counted.get(name).copied().unwrap_or(0.0));

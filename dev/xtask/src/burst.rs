@@ -159,7 +159,7 @@ fn json(host: &Host, server: Server, size: Size, figures: &Figures, took: Durati
 pub fn experiment(janet: &Path, janet_path: Option<&Path>, server: Server, size: Size) -> Result<Figures> {
     let mut command = Command::new(janet);
     command
-        .arg(repo::root().join("xtask/burst/server.janet"))
+        .arg(repo::root().join("dev/xtask/burst/server.janet"))
         .arg(server.name())
         .env_remove("JANET_PROFILE")
         .stdin(Stdio::null())

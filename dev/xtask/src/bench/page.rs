@@ -104,7 +104,7 @@ fn page(comparisons: &[Comparison], aims: &[Aim], machine: &Machine, settings: &
     let versions: Vec<String> = versions.iter().map(|(name, version)| format!("{name}: {version}")).collect();
     let _ = write!(
         out,
-        "<!-- Made by cargo xtask bench --page; the last part is xtask/bench/findings.md. -->\n\
+        "<!-- Made by cargo xtask bench --page; the last part is dev/xtask/bench/findings.md. -->\n\
          # Benchmarks\n\n\
          Measured on {date}, on {cores} processors ({cpu}) with {kernel}, load {load} as it began, at commit {commit}.\n\
          {}.\n\n\
@@ -147,7 +147,7 @@ fn page(comparisons: &[Comparison], aims: &[Aim], machine: &Machine, settings: &
             }
         }
     }
-    let findings = repo::root().join("xtask/bench/findings.md");
+    let findings = repo::root().join("dev/xtask/bench/findings.md");
     let findings = fs::read_to_string(&findings).map_err(|e| format!("cannot read {}: {e}", findings.display()))?;
     out.push('\n');
     out += &findings;

@@ -19,7 +19,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Comparison>> {
     let mut all = Comparison::new(
         "kqueue-calls",
         "System calls for each connection, kqueue beside epoll",
-        "On the emulated kqueue (crates/kqueue-emu), the calls that the server makes which a kernel with kqueue would get \
+        "On the emulated kqueue (dev/kqueue-emu), the calls that the server makes which a kernel with kqueue would get \
          as system calls; on epoll, by strace. kqnet accepts as on macOS, which has no accept4: with an fcntl for each \
          connection, and looking for room first, on every kernel here. Core makes one accept4; on macOS it makes two \
          fcntls more.",
@@ -55,7 +55,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Comparison>> {
         }
     }
     let library: PathBuf = bench.scratch.join("calls.so");
-    compile("xtask/bench/calls.c", &library, &["-shared", "-fPIC", "-ldl"])?;
+    compile("dev/xtask/bench/calls.c", &library, &["-shared", "-fPIC", "-ldl"])?;
     for kernel in KERNELS {
         let host = Host { event_loop: Loop::Kqueue, kernel: Some(kernel), ..Host::default() };
         let built = host.build(&repo::target())?;

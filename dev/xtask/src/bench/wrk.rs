@@ -42,7 +42,7 @@ pub fn run(port: u16, path: &str, clients: u32, seconds: u32, requests: Requests
     };
     let out = Command::new("wrk")
         .args(["-t1", &format!("-c{clients}"), &format!("-d{seconds}s"), "-s"])
-        .arg(repo::root().join("xtask/bench/wrk.lua"))
+        .arg(repo::root().join("dev/xtask/bench/wrk.lua"))
         .arg(format!("http://127.0.0.1:{port}{path}"))
         .arg("--")
         .args(mode)

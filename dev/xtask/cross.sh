@@ -8,7 +8,7 @@
 # each target. Exit status: 0, 1 when a target does not compile or leaves a symbol, 77 when a download was impossible.
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 CROSS=${CROSS:-$root/target/cross}
 : "${JANET_HEADERPATH:?is not set: it names the folder with janet.h}"
 targets=("$@")

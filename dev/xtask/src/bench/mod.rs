@@ -144,7 +144,7 @@ impl Bench {
     /// The plain C loop.
     fn limit(&self, mode: &str) -> Result<Program> {
         let program = self.scratch.join("limit");
-        compile("xtask/bench/limit.c", &program, &[])?;
+        compile("dev/xtask/bench/limit.c", &program, &[])?;
         Ok(Program::new("C loop", &program).arg(mode))
     }
 
@@ -186,12 +186,12 @@ impl Bench {
 
 /// A server that answers bytes, on a Janet.
 pub fn bytes(name: &str, janet: &Path, kind: &str, janet_path: &Path) -> Program {
-    script(name, janet, "xtask/bench/bytes.janet", kind, janet_path)
+    script(name, janet, "dev/xtask/bench/bytes.janet", kind, janet_path)
 }
 
 /// A server that answers requests, on a Janet.
 pub fn http_server(name: &str, janet: &Path, kind: &str, janet_path: &Path) -> Program {
-    script(name, janet, "xtask/bench/http.janet", kind, janet_path)
+    script(name, janet, "dev/xtask/bench/http.janet", kind, janet_path)
 }
 
 fn script(name: &str, janet: &Path, file: &str, kind: &str, janet_path: &Path) -> Program {

@@ -24,7 +24,7 @@ pub type Result<T> = std::result::Result<T, String>;
 pub enum Loop {
     /// Linux's own.
     Epoll,
-    /// macOS's and the BSDs' own; on Linux it is emulated (crates/kqueue-emu).
+    /// macOS's and the BSDs' own; on Linux it is emulated (dev/kqueue-emu).
     Kqueue,
     /// What Janet falls back to.
     Poll,

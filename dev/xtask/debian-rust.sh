@@ -6,7 +6,7 @@
 # when a download is impossible; what is missing is said on standard error.
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 CROSS=${CROSS:-$root/target/cross}
 
 skip() {

@@ -1,5 +1,5 @@
 ###
-### flight.janet
+### tracker.janet
 ###
 ### The handlers in flight of each listener: counting them, and waiting for them to end.
 ###
@@ -17,7 +17,7 @@
   * :running - a function that counts the handlers that a drain has to wait for, or nil if that is all of them.
   * :lingering - the tasks whose work is done, but whose clients are still receiving the last answer.``
   [listener]
-  (def known (native/flights))
+  (def known (native/trackers))
   (or (in known listener)
       (let [new @{:lingering @{}}]
         (put known listener new)
@@ -63,15 +63,15 @@
   "See kqnet/drain."
   [listener seconds cancel]
   (native/drain listener)
-  (def flight (of listener))
-  (put flight :draining true)
-  (when-let [f (flight :on-drain)] (f))
+  (def tracker (of listener))
+  (put tracker :draining true)
+  (when-let [f (tracker :on-drain)] (f))
   (def me (fiber/root))
   (def deadline (+ (os/clock :monotonic) (or seconds math/inf)))
   (while (and (next (others listener me)) (< (os/clock :monotonic) deadline))
     (ev/sleep 0.01))
   # These have answered; at the deadline they are cut off, and do not count.
-  (def lingering (in flight :lingering))
+  (def lingering (in tracker :lingering))
   (cancel-all (keys lingering))
   (def left (filter |(not (in lingering $)) (others listener me)))
   (when cancel (cancel-all left))

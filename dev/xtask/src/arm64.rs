@@ -47,11 +47,11 @@ pub fn set_up(cargo: &mut Command) -> Result<()> {
 
 /// A compiler that has the standard library for arm64: Debian's, since rustup's is not to be had everywhere.
 fn rustc() -> Result<String> {
-    let out = Command::new(repo::root().join("xtask/debian-rust.sh"))
+    let out = Command::new(repo::root().join("dev/xtask/debian-rust.sh"))
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
-        .map_err(|e| format!("cannot run xtask/debian-rust.sh: {e}"))?;
+        .map_err(|e| format!("cannot run dev/xtask/debian-rust.sh: {e}"))?;
     let rustc = String::from_utf8_lossy(&out.stdout).trim().to_owned();
     let none = || "there is no Rust compiler for arm64: see above".to_owned();
     if !out.status.success() {
