@@ -9,6 +9,7 @@ fn main() {
     cc::Build::new()
         .file("src/trampoline.c")
         .include(include)
+        .define("KQNET_VERSION", format!("{:?}", env!("CARGO_PKG_VERSION")).as_str())
         .warnings(true)
         .extra_warnings(false)
         .compile("trampoline");

@@ -176,6 +176,7 @@ const JanetCFunction kqnet_cfun_close = cfun_close;
 
 void kqnet_register(JanetTable *env) {
     janet_cfuns(env, "kqnet/_native", cfuns);
+    janet_def(env, "version", janet_cstringv(KQNET_VERSION), "The version of the module.");
 }
 
 JanetBuildConfig kqnet_build_config(void) {
