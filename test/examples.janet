@@ -149,7 +149,7 @@
     (with [conn (net/connect :unix path)]
       (:write conn (string "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" headers "\r\n"))
       (t/receive conn)))
-  (has "Hello, nobody that a proxy names!" (ask ""))
+  (has "Hello, unknown client!" (ask ""))
   (has "Hello, 10.1.2.3!" (ask "X-Forwarded-For: 10.1.2.3\r\n"))
   (ends process)
   (t/same nil (os/stat path) "the socket's file"))
