@@ -1,14 +1,14 @@
 ###
 ### bundle.janet
 ###
-### What a build lays out, for jpm and for Janet's bundles to install.
+### How a build lays out the module, for jpm and for Janet's bundles to install.
 ###
 
 (import ./support :as t)
 (import ../bundle/build :as module)
 
 (defn- make
-  "Makes a folder with files, given as path and text, in the order of their folders."
+  "Makes a folder with files, given as pairs of path and text; a folder comes before its files."
   [folder & files]
   (os/mkdir folder)
   (each [path text] (partition 2 files)
@@ -35,7 +35,7 @@
     (t/same ["_native.so" "http" "http/init.janet" "http/types.janet" "init.janet"] (tuple ;(paths out)))
     (t/same "new" (string (slurp (string out "/_native.so"))))))
 
-(t/test "a folder may become a file, and a file a folder"
+(t/test "a folder may become a file, and a file may become a folder"
   (def [sources out] (map t/scratch ["sources" "out"]))
   (make sources "a/b.janet" "new" "c" "new")
   (make out "a" "old" "c/d.janet" "old")
