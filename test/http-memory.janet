@@ -1,39 +1,39 @@
 ###
 ### http-memory.janet
 ###
-### What connections of kqnet/http cost in memory while they wait.
+### How much memory connections of kqnet/http take while they wait.
 ###
 
 (import ./support :as t)
 (import ./support/http :as h)
 
-# Both ends of a connection take a descriptor, each in a process of its own. This one is started
-# again with as many as it may have.
+# Each end of a connection takes a descriptor in its process. This process is started again with as
+# many descriptors as it may have.
 (unless (os/getenv "KQNET_TEST_MORE")
   (def status
     (os/execute ["sh" "-c" `ulimit -n "$(ulimit -H -n)" 2>/dev/null; exec "$0" "$@"` (dyn *executable*) ;(dyn *args*)]
                 :pe (merge (os/environ) {"KQNET_TEST_MORE" "1"})))
   (os/exit status))
 
-# Not in the process that only starts this one.
+# Not in the process that only starts the other one.
 (t/need-spork)
 
 (def- wanted (if (os/getenv "KQNET_TEST_QUICK") 2000 10000))
 
 (def- most
-  "How many connections there can be, with some descriptors for other things."
+  "How many connections there can be, with some descriptors left for other things."
   (min wanted (- (t/descriptor-limit) 200)))
 
 (def- kibibyte 1024)
 
 (def- no-measure
-  "Why memory is not measured here."
+  "Why memory cannot be measured here, or nil."
   (cond
     (string/has-suffix? "-asan" (os/getenv "KQNET_HOST" "")) "a sanitizer changes memory"
     (nil? (os/stat "/proc/self/statm")) "the memory of another process is not known here"))
 
 (defn- start-server
-  "A server in a process of its own."
+  "A server in its own process."
   []
   (t/start-forms
     '[(import kqnet)
@@ -67,7 +67,7 @@
                 |(= (string (inc count)) ((h/fetch port "GET" "/active") :body))))
 
 (def- at-a-time
-  "How many connections are opened together: the backlog is limited."
+  "How many connections are opened at once, since the backlog is limited."
   50)
 
 (defn- measure
@@ -81,7 +81,7 @@
                           (def conn (t/connect port))
                           (act conn)
                           conn)))
-    # What is allocated once, and what as many at a time need while they are served.
+    # This first part covers what is allocated once, and what so many connections need while they are served.
     (repeat 3 (each conn (open at-a-time) (:close conn)))
     (wait-for port 0)
     (def before (resident server))
@@ -101,7 +101,7 @@
     (printf "      fewer than %d: there are only %d descriptors" wanted (t/descriptor-limit))))
 
 (defn- ask
-  "Sends a request and reads its answer, which ends like this."
+  "Sends a request and reads its answer, which must end with this text."
   [conn request end]
   (:write conn request)
   (def got @"")
@@ -133,7 +133,7 @@
   (report count [each-one all])
   (t/check (<= each-one (* 10 kibibyte)) (string "at most 10 KiB, not " each-one)))
 
-(t/test "an idle connection does not keep what large bodies needed"
+(t/test "an idle connection does not keep the memory that large bodies needed"
   (when no-measure (t/skip no-measure))
   (def count (min most 1000))
   (def body (string/repeat "x" 100000))
@@ -146,7 +146,7 @@
     (def [each-one all] (measure count |(ask $ request end)))
     (print "      " what ":")
     (report count [each-one all])
-    # Of what was freed, some may not be given back to the system.
+    # The C library may keep some of what was freed.
     (t/check (<= each-one (* 16 kibibyte)) (string "at most 16 KiB after " what ", not " each-one))))
 
 (t/finish)
