@@ -42,7 +42,7 @@
                     (:read conn :all (buffer/clear buf))
                     (unless (string/has-suffix? "hello" buf) (t/fail "hello" buf)))))))
 
-(defn- figures
+(defn- measured
   "The server's descriptors and resident memory, once it has closed the last connection."
   [server port]
   (defn ask [] (scan-number (t/ask port "descriptors")))
@@ -63,9 +63,9 @@
       (def port (string (:port server)))
       (def start (os/clock :monotonic))
       (connections port first-part)
-      (def [descriptors memory] (figures server (scan-number port)))
+      (def [descriptors memory] (measured server (scan-number port)))
       (connections port (- many first-part))
-      (def [descriptors-then memory-then] (figures server (scan-number port)))
+      (def [descriptors-then memory-then] (measured server (scan-number port)))
       (printf "      %d connections in %.1f s; memory %d KiB, then %d KiB; descriptors %d, then %d"
               many (- (os/clock :monotonic) start) (/ memory 1024) (/ memory-then 1024)
               descriptors descriptors-then)

@@ -359,6 +359,16 @@
                            (or (nil? at) (has-value? (anchors (slurp to)) at)))]
           [file target])))
 
+(t/test "each file and folder that the docs name exists"
+  (def named
+    ~(any (+ (* "`" '(* (+ "bin/" "bundle/" "crates/" "demo/" "dev/" "docs/" "examples/" "janet/" "src/" "test/")
+                        (any (+ :w (set "./_-"))))
+                "`")
+             1)))
+  (def found (seq [file :in files name :in (peg/match named (texts file))] [file name]))
+  (t/check (> (length found) 30) "names of files")
+  (none "missing" (filter (fn [[_ name]] (not (os/stat (path name)))) found)))
+
 (defn- rust-files
   [folder]
   (def here (string/has-suffix? "/target" folder))

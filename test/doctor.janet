@@ -85,7 +85,7 @@
       (t/check (string/find "stop answering after bursts of connections (janet#1560)" verdict) "a verdict that names it"))
     (t/same {"clients" 200 "answered" 200} core "bursts with core"))
   (t/same [60 60] [(ours-starved "clients") (ours-starved "answered")] "few descriptors, with kqnet")
-  (t/check (< (ours-starved "cpu") 0.5) "kqnet rests where it has no descriptors")
+  (t/check (< (ours-starved "cpu") 0.5) "kqnet uses no processor time when it has no descriptors")
   (t/same 60 (core-starved "clients") "few descriptors, with core"))
 
 (t/test "it prints a table and a verdict, and exits with the status that goes with the verdict"

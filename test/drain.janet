@@ -371,7 +371,7 @@
       (t/same 0 left)
       # A client that came between the last look at the backlog and the closing of the listener was not accepted.
       (t/same accepted (seen :whole) (string/format "whole answers; besides %q" (seen :other)))
-      (unless (empty? (seen :other)) (printf "      broken off before they were accepted: %d" (length (seen :other))))
+      (unless (empty? (seen :other)) (printf "      reset before they were accepted: %d" (length (seen :other))))
       (t/same 0 (:wait server))
       (t/same "" (string (server :err))))))
 
@@ -389,7 +389,7 @@
       (t/wait-until "a closed port" |(refuses? port))
       (while (def part (:read conn 100000)) (+= got (length part)))
       (t/same size got)
-      (t/check (string/has-prefix? "0 " (:line server)) "nobody left")
+      (t/check (string/has-prefix? "0 " (:line server)) "no handler is left")
       (t/same 0 (:wait server)))))
 
 (t/test "the recipe: signals after the first one change nothing"

@@ -28,8 +28,8 @@
   result)
 
 (defn- refused
-  ``Fails unless a call raises this text, or one that begins with it where it ends with "…", and
-  leaves neither a descriptor nor a fiber behind.``
+  ``Fails unless a call raises this error and leaves neither a descriptor nor a fiber behind. If the
+  expected text ends with "…", the error only has to begin with it.``
   [expected call &opt replaced]
   # What has just ended is gone after this.
   (ev/sleep 0)

@@ -70,8 +70,8 @@
   [ask]
   (t/wait-until "a server without descriptors"
                 (fn []
-                  (def figures (ask "figures"))
-                  (if (pos? (get-in figures [:stats :errors :EMFILE] 0)) figures))))
+                  (def statistics (ask "figures"))
+                  (if (pos? (get-in statistics [:stats :errors :EMFILE] 0)) statistics))))
 
 (each way ["server" "accept-loop" "accept"]
   (t/test (string way ": " many " clients that stay connected are all answered with 40 descriptors")
@@ -82,10 +82,10 @@
       (def {:stats stats} (ask "figures"))
       (def {:accepted accepted :errors errors :pauses pauses :paused paused :peak peak} stats)
       (t/same (inc many) accepted)
-      (t/same [:EMFILE] (keys errors) "what was wanting")
+      (t/same [:EMFILE] (keys errors) "what the shortage was")
       (t/same (errors :EMFILE) (pauses :error) "pauses, one for each failure")
       # By another clock, a timer may be a little early.
-      (t/check (>= (paused :error) (* 0.95 back-off (pauses :error))) "a rest after each failure")
+      (t/check (>= (paused :error) (* 0.95 back-off (pauses :error))) "a pause after each failure")
       (unless (= way "accept")
         (t/check (< 1 peak few) "a peak below the limit of descriptors"))
       (t/same 1 (length (warnings server)) "warnings")

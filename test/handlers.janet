@@ -200,9 +200,8 @@
   (t/check (< (length numbers) 10) "numbers that are used again"))
 
 (defn- client-meanwhile
-  ``A client that connects in a thread and sends a text, while this thread does nothing else: its
-  loop has not looked at what the kernel says about the listener. Returns a channel for a thread
-  that gets the answer.``
+  ``Has a client connect in a thread and send a text, while this thread does nothing else: its loop
+  has not yet seen the listener's event. Returns a thread channel that gets the answer.``
   [l text]
   (def connected (t/scratch "connected"))
   (def answer (ev/thread-chan 1))

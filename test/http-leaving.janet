@@ -39,8 +39,8 @@
 # Slow clients.
 
 (def- slow-reader
-  ``Reads so many bytes at a time, with a pause after each, and prints how many came in all. What the
-  system holds for it is little, so that the server learns of what it takes.``
+  ``Reads so many bytes at a time, with a pause after each read, and prints how many came in all. Its
+  receive buffer is small, so that the server learns how much it has read.``
   ```
 import socket, sys, time
 port, size, pause = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])

@@ -173,11 +173,11 @@
     (ask server (get-bytes "/"))
     (ask server "GET /\r\n\r\n")
     (t/same 2 (length (awaited server 2 outer-lines)) "the outer one")
-    (t/same ["GET / 200 5"] inner-lines "the inner one, which the server does not know of"))
+    (t/same ["GET / 200 5"] inner-lines "the inner one, which the server does not know"))
   (with [server (serve both)]
     (ask server "GET /\r\n\r\n")
     (awaited server 1 both-lines)
-    (t/same 2 (length inner-lines) "both know of what was refused"))
+    (t/same 2 (length inner-lines) "both know about the refused request"))
   # Each server reports only to its own loggers.
   (def [other other-lines] (logging handler))
   (with [server (serve other)]
@@ -191,7 +191,7 @@
     (ask server (get-bytes "/nowhere"))
     (ask server "GET /\r\n\r\n")
     (ask server (get-bytes "/metrics"))
-    (t/same 2 (length (awaited server 2 lines)) "not what it does not see")))
+    (t/same 2 (length (awaited server 2 lines)) "only what it sees")))
 
 (t/test "log: the line shows the request as it was sent, though middleware changes it"
   (def [logged lines] (logging (fn [req] (put req :path "/changed") {:body "hello"})))

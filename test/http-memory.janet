@@ -71,8 +71,8 @@
   50)
 
 (defn- measure
-  ``Makes connections by `act`, a function of a connection, and returns what each costs in bytes and
-  what the server's process has in all.``
+  ``Makes connections, and calls `act` with each. Returns how many bytes each connection takes, and how
+  many the server's process takes in all.``
   [count act]
   (with [server (start-server)]
     (def port (:port server))

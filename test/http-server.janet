@@ -196,15 +196,15 @@
     (defn ask [] (h/fetch server "GET" "/metrics"))
     (def response (ask))
     (t/same "text/plain; version=0.0.4; charset=utf-8" ((response :headers) "content-type"))
-    (def figures (parse-metrics (response :body)))
-    (t/same 2 (get-in figures ["kqnet_accepted_total" here]))
+    (def metrics (parse-metrics (response :body)))
+    (t/same 2 (get-in metrics ["kqnet_accepted_total" here]))
     (t/same 3 (get-in (parse-metrics ((ask) :body)) ["kqnet_accepted_total" here]))
-    (t/check (pos? (get-in figures ["kqnet_active" here])) "the connection that asks")
+    (t/check (pos? (get-in metrics ["kqnet_active" here])) "the connection that asks")
     (each name ["kqnet_active_peak" "kqnet_batches_total" "kqnet_aborted_total"]
-      (t/check (number? (get-in figures [name here])) name))
+      (t/check (number? (get-in metrics [name here])) name))
     (each name ["kqnet_pauses_total" "kqnet_paused_seconds_total"]
       (each reason ["error" "full" "rate"]
-        (t/same 0 (get-in figures [name (struct "reason" reason ;(kvs here))]))))
+        (t/same 0 (get-in metrics [name (struct "reason" reason ;(kvs here))]))))
     # The name of every counter says that it is one.
     (each [_ name kind] (filter |(= :type (first $)) (peg/match metrics-grammar (response :body)))
       (t/same (= kind "counter") (string/has-suffix? "_total" name) name))))
@@ -231,8 +231,8 @@
     (:close (t/send server "GET /half"))
     (:close (t/send server "POST /read HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nabc"))
     (t/wait-until "the end of the connections" |(zero? ((kqnet/stats server) :active)))
-    (def figures (parse-metrics ((h/fetch server "GET" "/metrics") :body)))
-    (defn of-here [name] (tabseq [[labels value] :pairs (figures name) :when (= here (labels "listener"))] labels value))
+    (def metrics (parse-metrics ((h/fetch server "GET" "/metrics") :body)))
+    (defn of-here [name] (tabseq [[labels value] :pairs (metrics name) :when (= here (labels "listener"))] labels value))
     (t/same {(labels "method" "GET" "status" "2xx") 3
              (labels "method" "HEAD" "status" "2xx") 1
              (labels "method" "GET" "status" "4xx") 1
@@ -246,25 +246,25 @@
     (t/same {(labels "status" "413" "reason" "request body is too large") 1
              (labels "status" "400" "reason" "request line is not method, target and version") 2}
             (table/to-struct (of-here "kqnet_http_refused_total")))
-    (t/same 1 (get-in figures ["kqnet_http_in_flight" (labels)]) "the request that asks")
-    (t/same (+ 8 3) (get-in figures ["kqnet_http_received_bytes_total" (labels)]))
+    (t/same 1 (get-in metrics ["kqnet_http_in_flight" (labels)]) "the request that asks")
+    (t/same (+ 8 3) (get-in metrics ["kqnet_http_received_bytes_total" (labels)]))
     (def texts (+ (length "Internal Server Error\n") (length "request body is too large\n")
                   (* 2 (length "request line is not method, target and version\n"))))
-    (t/same (+ (* 53 5) 8 texts) (get-in figures ["kqnet_http_sent_bytes_total" (labels)]))
+    (t/same (+ (* 53 5) 8 texts) (get-in metrics ["kqnet_http_sent_bytes_total" (labels)]))
     (def name "kqnet_http_request_duration_seconds")
     (def buckets (seq [[labels value] :pairs (of-here (string name "_bucket"))]
                    [(if (= "+Inf" (labels "le")) math/inf (scan-number (labels "le"))) value]))
     (def counts (map last (sort buckets)))
     (t/same [0.001 math/inf] [(first (first (sort buckets))) (first (last (sort buckets)))])
     (t/check (<= ;counts) "buckets that add up")
-    (t/same (last counts) (get-in figures [(string name "_count") (labels)]))
+    (t/same (last counts) (get-in metrics [(string name "_count") (labels)]))
     (t/same 59 (last counts) "all whose head could be read")
-    (t/check (pos? (get-in figures [(string name "_sum") (labels)])) "a time")))
+    (t/check (pos? (get-in metrics [(string name "_sum") (labels)])) "a time")))
 
 (t/test "metrics: they may be at another path, and other requests go to the next handler"
   (with [server (serve (http/metrics hello "/status/kqnet"))]
     (t/same [200 "hello"] (brief (h/fetch server "GET" "/metrics")))
-    (t/check (pos? (length (parse-metrics ((h/fetch server "GET" "/status/kqnet?a") :body)))) "figures")))
+    (t/check (pos? (length (parse-metrics ((h/fetch server "GET" "/status/kqnet?a") :body)))) "metrics")))
 
 (t/test "metrics: another server may take the place of one that was closed"
   (def first-server (serve (http/metrics hello)))
@@ -272,16 +272,16 @@
   (h/fetch first-server "GET" "/")
   (:close first-server)
   (with [server (http/server (http/metrics hello) host port)]
-    (def figures (parse-metrics ((h/fetch server "GET" "/metrics") :body)))
+    (def metrics (parse-metrics ((h/fetch server "GET" "/metrics") :body)))
     # The sum of both servers, since the first was not collected.
-    (t/same 2 (get-in figures ["kqnet_accepted_total" {"listener" (string "127.0.0.1:" port)}]))
+    (t/same 2 (get-in metrics ["kqnet_accepted_total" {"listener" (string "127.0.0.1:" port)}]))
     (t/check (first-server :read) "the first server")))
 
 (t/test "metrics: a unix socket may have any path"
   (def path (string (t/scratch `quote"`) `\back` "\nslash"))
   (with [server (http/server (http/metrics hello) :unix path)]
-    (def figures (parse-metrics ((h/fetch server "GET" "/metrics") :body)))
-    (t/check (find |(string/find path $) (map |(get $ "listener" "") (keys (figures "kqnet_active"))))
+    (def metrics (parse-metrics ((h/fetch server "GET" "/metrics") :body)))
+    (t/check (find |(string/find path $) (map |(get $ "listener" "") (keys (metrics "kqnet_active"))))
              "the path as it is")))
 
 # What can be a handler.
@@ -700,7 +700,7 @@
     (t/same 0 left)
     (t/same 0 (counts :cut))
     (t/same taken (+ (counts :answered) (counts :last)) "all that were taken are answered")
-    (t/check (pos? (counts :last)) "some ran when the signal came")
+    (t/check (pos? (counts :last)) "some requests were running when the signal came")
     (t/check (peg/match '(* (? (* "draining, " :d+ " left; again to stop\n")) -1) (server :err))
              (string "no more than a line on stderr, not " (server :err)))))
 

@@ -60,8 +60,8 @@
   (first requests-seen))
 
 (defn- mended
-  ``A request table of spork's with what is different on purpose: the lines of Cookie are one, and a
-  query string is read to its end, where spork's grammar ends at an empty pair or key.``
+  ``A request table of spork's, with the differences that are intended: the lines of Cookie are joined,
+  and a query string is read to its end. spork's grammar ends at an empty pair or key.``
   [[req body]]
   (def cookies (get-in req [:headers "cookie"]))
   (when (indexed? cookies) (put-in req [:headers "cookie"] (string/join cookies "; ")))
@@ -132,7 +132,7 @@
     (def bytes (h/request (pick ["GET" "POST" "HEAD"]) path ["Connection: close" ;headers]))
     (def cut (math/rng-int rng (length bytes)))
     (when (compare-requests [(string/slice bytes 0 cut) (string/slice bytes cut)]) (++ both)))
-  (print "      " both " of 400 were taken by both")
+  (print "      " both " of 400 were accepted by both")
   (t/check (> both 300) "most of them"))
 
 (compared "bodies are the same"

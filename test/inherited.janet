@@ -11,8 +11,8 @@
 (def- host "127.0.0.1")
 
 (defn- start
-  ``Starts a program given as forms, in which descriptors from 3 on are these streams, at most two,
-  with variables as a service manager would set them. A $PID in a value is the process's number.``
+  ``Starts a program given as forms. Its descriptors from 3 on are these streams, at most two, and its
+  variables are set as by a service manager. $PID in a value is the number of the process.``
   [streams variables forms]
   (def [one two] streams)
   (def exports (seq [[name value] :pairs variables] (string "export " name "=\"" value "\"; ")))

@@ -13,8 +13,8 @@
 (def- host "127.0.0.1")
 
 (defn- counter
-  ``A handler that says how many run, and waits to be let go. Returns a table with :handler, :running,
-  :most, and :gate, a channel that lets one go for each value given.``
+  ``Makes a handler that counts how many of it are running, and waits to be let go. Returns a table with
+  :handler, :running, :most, and :gate, a channel that lets one handler go for each value.``
   []
   (def self @{:running 0 :most 0 :gate (ev/chan 1000)})
   (put self :handler
@@ -117,15 +117,15 @@
   (with [server (t/start-janet (t/program "holding") "server" ":max-connections" "2")]
     (def port (:port server))
     (with [control (t/connect port)]
-      (defn figures []
+      (defn statistics []
         (:write control "figures\n")
         (parse (:read control 4096)))
-      (figures)
+      (statistics)
       (def held (seq [_ :range [0 20]] (t/send port "hold\n")))
-      (t/wait-until "a full listener" |(= 1 (get-in (figures) [:stats :pauses :full])))
-      (def before (figures))
+      (t/wait-until "a full listener" |(= 1 (get-in (statistics) [:stats :pauses :full])))
+      (def before (statistics))
       (ev/sleep 1)
-      (def after (figures))
+      (def after (statistics))
       (def share (/ (- (after :cpu) (before :cpu)) (- (after :clock) (before :clock))))
       (print (string/format "      %.2f %% of a processor" (* 100 share)))
       # A sanitizer or an emulator multiplies it.
@@ -139,14 +139,14 @@
   "The ways in which a handler can end. Each gets the connection and its own task."
   {"returns" (fn [conn _] (:close conn))
    "returns, and keeps its connection" (fn [conn _] (ev/go (fn [] (ev/sleep 0) (:close conn))) nil)
-   "raises" (fn [conn _] (:close conn) (error "an error"))
-   "raises, and closes nothing" (fn [_ _] (error "an error"))
-   "raises in what it does at its end" (fn [conn _] (defer (error "another") (:close conn) (error "an error")))
+   "raises an error" (fn [conn _] (:close conn) (error "an error"))
+   "raises an error without closing its connection" (fn [_ _] (error "an error"))
+   "raises an error in its defer" (fn [conn _] (defer (error "another") (:close conn) (error "an error")))
    "sends a signal" (fn [conn _] (:close conn) (signal 0 "a signal"))
-   "is cancelled where it waits" (fn [conn task]
+   "is cancelled while it waits" (fn [conn task]
                                    (ev/go (fn [] (ev/cancel task "enough")))
                                    (defer (:close conn) (ev/take (ev/chan))))
-   "is cancelled where it reads" (fn [conn task]
+   "is cancelled while it reads" (fn [conn task]
                                    (ev/go (fn [] (ev/cancel task "enough")))
                                    (defer (:close conn) (:read conn 100)))
    "is cancelled twice" (fn [conn task]
@@ -159,8 +159,8 @@
                                  (:close conn))
    "runs into a deadline" (fn [conn _] (defer (:close conn) (ev/with-deadline 0.001 (ev/take (ev/chan)))))
    "has its connection closed elsewhere" (fn [conn _] (ev/go (fn [] (:close conn))) (:read conn 100))
-   "closes its connection over and over" (fn [conn _] (repeat 3 (:close conn)) (ev/close conn))
-   "is in a fiber of its own" (fn [conn _] (resume (coro (:close conn) (ev/sleep 0) (error "an error"))))})
+   "closes its connection several times" (fn [conn _] (repeat 3 (:close conn)) (ev/close conn))
+   "raises an error in its own inner fiber" (fn [conn _] (resume (coro (:close conn) (ev/sleep 0) (error "an error"))))})
 
 (eachp [name ending] endings
   (t/test (string "a handler that " name " frees its place exactly once")
@@ -253,7 +253,7 @@
   (t/same [true l] (ev/take result))
   (let-go held 1)
   (t/same [true "0"] (ev/take (first waiting)))
-  (t/same [false false] (map |(first (ev/take $)) (drop 1 waiting)) "those that waited are broken off"))
+  (t/same [false false] (map |(first (ev/take $)) (drop 1 waiting)) "those that waited are reset"))
 
 (t/test "after a loop was cancelled at its limit, the next loop's own limit holds at once"
   (def held (counter))

@@ -104,8 +104,8 @@
   (t/check (lines "another worker ended with status 0") lines))
 
 (defn- write-slow-example
-  ``Writes examples/graceful-restart.janet with a handler that takes a while: so there are requests in
-  flight at any time, and a worker that ended without draining would cut them off.``
+  ``Writes examples/graceful-restart.janet with a handler that takes a while, so that there are requests
+  in flight at any time. A worker that ended without draining would cut them off.``
   []
   (def file (t/scratch "graceful-restart.janet"))
   (spit file (markdown/replaced (slurp (string t/project "/examples/graceful-restart.janet"))
@@ -136,7 +136,7 @@
     (ev/sleep (/ seconds 3))
     (restart server worker))
   (ev/sleep (/ seconds 3))
-  (t/same nil (load :status) "wrk, which runs still")
+  (t/same nil (load :status) "wrk, which is still running")
   (:signal load :int)
   (t/same 0 (:wait load) (load :err))
   (t/wait-until "its output" |(load :out-ended))
@@ -158,7 +158,7 @@
      (unless here? (t/skip (string "takes seconds, so it runs on few hosts, not on " programs/host)))
      ,;body))
 
-(replacing-test "no request with a connection of its own fails while the server is replaced"
+(replacing-test "no request on a new connection fails while the server is replaced"
   (def [server port] (start-server "0"))
   (no-request-fails server port "-H" "Connection: close"))
 

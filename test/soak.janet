@@ -139,7 +139,7 @@
   ```)
 
 (def- python (zero? (os/execute ["sh" "-c" "command -v python3 >/dev/null"] :p)))
-(unless python (print "      there is no python3, so nobody resets connections in the backlog"))
+(unless python (print "      there is no python3, so no connection is reset in the backlog"))
 
 (t/test-within (+ seconds 120) "well-behaved clients among all kinds of others are answered, and nothing is left over"
   (with [server (t/start {:err (file/open "/dev/null" :w)}
@@ -153,13 +153,13 @@
         (while (not (string/has-suffix? "\n" answer))
           (t/check (:read control 4096 answer) "an answer to the test"))
         (parse answer))
-      (defn at-rest []
-        (t/wait-until "a server at rest"
+      (defn once-idle []
+        (t/wait-until "a server that is idle"
                       (fn []
-                        (def figures (ask "figures"))
+                        (def statistics (ask "figures"))
                         # Seen from outside, since the server may have no descriptor left for the question.
-                        (if (= (figures :begun) (figures :ended))
-                          (merge figures {:resident (t/resident server)})))))
+                        (if (= (statistics :begun) (statistics :ended))
+                          (merge statistics {:resident (t/resident server)})))))
       (defn spell [length]
         (def end (+ length (os/clock :monotonic)))
         (def resetting
@@ -173,7 +173,7 @@
           (count :connections made)
           (count :reset-in-the-backlog made)
           (:close resetting))
-        (at-rest))
+        (once-idle))
       # The memory that a server needs at first is not a leak: Janet keeps the timeout of each read, 5 s here, until
       # it is over.
       (def before (spell (max 6 (* 0.25 seconds))))
@@ -185,20 +185,20 @@
       (printf "      %d connections: %s" (seen :connections)
               (string/join (seq [name :in (sort (keys seen)) :when (not= :connections name)]
                              (string (seen name) " " name)) ", "))
-      (printf "      %d accepted, %d aborted, %d episodes without descriptors, %d pauses for that, %d at the limit"
+      (printf "      %d accepted, %d aborted, %d shortages of descriptors, %d pauses for them, %d pauses at the limit"
               (total :accepted) (total :aborted) starved
               (sum (map |(get-in $ [:pauses :error]) stats)) (get-in limited [:pauses :full]))
       (printf "      resident: %.1f MB, then %.1f MB" ;(map |(/ ($ :resident) 1e6) [before after]))
 
       (t/same [] failures "well-behaved clients without their answers")
-      (t/same [0 0 0] (map |($ :active) stats) "handlers in flight")
+      (t/same [0 0 0] (map |($ :active) stats) "active connections")
       (t/same begun (total :accepted) "handlers that have begun")
       # Whether a client that reset in the backlog is accepted or counts as aborted depends on the system.
       (t/same (seen :connections) (+ (total :accepted) (total :aborted)) "connections")
       (t/check (<= (limited :peak) 8) "the limit of connections")
       (t/check (<= (limited :largest-batch) 3) "the limit of a batch")
       (t/check (pos? (get-in limited [:pauses :full])) "pauses at the limit")
-      (t/check (pos? starved) "episodes without descriptors")
+      (t/check (pos? starved) "shortages of descriptors")
       (each {:errors errors :pauses pauses :aborted aborted :accepted accepted :batches batches :largest-batch largest} stats
         (t/same (pauses :error) (get errors :EMFILE 0) "pauses, one for each failure")
         (t/same aborted (get errors :ECONNABORTED 0) "aborted connections")

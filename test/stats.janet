@@ -49,10 +49,10 @@
     (def {:address address :since since} (kqnet/stats l))
     (t/same (string host ":" (t/port l)) address)
     (t/check (<= (- before 60) since (os/clock :realtime)) "since a moment ago")
-    (def figures (kqnet/stats l))
+    (def statistics (kqnet/stats l))
     (t/same [:aborted :accepted :active :address :batches :errors :largest-batch :paused :pauses :peak :since]
-            (sort (keys figures)))
-    (eachp [name value] figures
+            (sort (keys statistics)))
+    (eachp [name value] statistics
       (case name
         :address (t/check (string? value) "a string")
         :errors (t/same {} value)
@@ -113,7 +113,7 @@
     (t/check (<= 2 (pauses :full) 3) "a pause for each client that waited")
     (t/same [0 0 0 0] [;(map pauses [:error :rate]) ;(map paused [:error :rate])])
     (def {:paused later} (kqnet/stats l))
-    (t/same (later :full) (get-in (kqnet/stats l) [:paused :full]) "no more of it when nobody waits")))
+    (t/same (later :full) (get-in (kqnet/stats l) [:paused :full]) "no more pauses when no client waits")))
 
 (t/test "pauses for a rate are counted"
   (with [l (kqnet/server host 0 echo :max-accept-rate 200)]
@@ -135,9 +135,9 @@
                          (dyn *executable*) (t/program "holding") "server")]
     (def port (:port server))
     (with [conn (t/send port "figures\n")]
-      (def {:stats figures} (parse (:read conn 4096)))
-      (t/same [3 {:ECONNABORTED 3} 1] (map figures [:aborted :errors :accepted]))
-      (t/same {:error 0 :full 0 :rate 0} (figures :pauses))
+      (def {:stats statistics} (parse (:read conn 4096)))
+      (t/same [3 {:ECONNABORTED 3} 1] (map statistics [:aborted :errors :accepted]))
+      (t/same {:error 0 :full 0 :rate 0} (statistics :pauses))
       (t/same "" (string (server :err))))))
 
 (t/test "handlers may end in any way: each accepted connection has ended or is active"
@@ -169,7 +169,7 @@
 
 (loop [[name start] :pairs servers
        [way end] :pairs ends]
-  (t/test (string name ": the statistics outlive a listener that is " way ", and go with it")
+  (t/test (string name ": the statistics outlive a listener that is " way ", until it is collected")
     (t/settles 0 |(length (kqnet/stats)) "listeners of the tests above")
     (def result
       (ev/take (t/background (fn []

@@ -14,8 +14,8 @@
   []
   (cond
     (not t/linux?) "strace and epoll are Linux's"
-    (string/find "asan" host) "a sanitizer makes calls of its own"
-    (string/find "kqueue" host) "the emulation makes calls of its own"
+    (string/find "asan" host) "a sanitizer makes system calls, too"
+    (string/find "kqueue" host) "the emulation makes system calls, too"
     (not= :epoll (t/event-loop)) "a poll() loop is slow by design"
     (not= 0 (os/execute ["sh" "-c" "command -v strace >/dev/null 2>&1"] :p)) "strace is not installed"))
 

@@ -102,7 +102,7 @@
                                     (print (length waiting))
                                     (flush)
                                     (ev/sleep 600)])]
-        (t/check (< 0 (scan-number (:line crowd)) 10) "clients in the backlog, and some who do not fit")
+        (t/check (< 0 (scan-number (:line crowd)) 10) "clients in the backlog, and some that do not fit")
         (t/same (string/format in-use path) (t/raised |(kqnet/listen :unix path)))))))
 
 (t/test "the file of a living datagram server is not replaced"
