@@ -64,16 +64,6 @@
   [thunk]
   (not= :nothing (t/raised thunk)))
 
-(defn- echo
-  [conn]
-  (defer (:close conn)
-    (:write conn (:read conn 1024))))
-
-(defn- free-port
-  []
-  (with [l (net/listen host 0)]
-    (t/port l)))
-
 # Where to listen.
 
 (alike "port 0 takes a free port"
@@ -84,13 +74,13 @@
 
 (alike "a port is an integer"
        true
-       (def port (free-port))
+       (def port (t/free-port))
        (with [l (:listen net host port)]
          (= [host port] (net/localname l))))
 
 (alike "a port is a numeric string"
        true
-       (def port (free-port))
+       (def port (t/free-port))
        (with [l (:listen net host (string port))]
          (= [host port] (net/localname l))))
 
@@ -123,7 +113,7 @@
 
 (alike "a host is a name"
        "hello\n"
-       (with [l (:server net "localhost" 0 echo)]
+       (with [l (:server net "localhost" 0 t/echo)]
          (t/ask l)))
 
 (alike "an unknown service is an error"
@@ -137,7 +127,7 @@
 (if (first (protect (:close (net/listen "::1" 0))))
   (alike "IPv6"
          ["::1" "hello\n"]
-         (with [l (:server net "::1" 0 echo)]
+         (with [l (:server net "::1" 0 t/echo)]
            [(first (net/localname l)) (t/ask l)]))
   (t/test "IPv6" (t/skip "this system has no IPv6 loopback address")))
 
@@ -156,7 +146,7 @@
        {:core-cannot no-unix}
        (with-path
          (fn [path]
-           (with [l (:server net :unix path echo)]
+           (with [l (:server net :unix path t/echo)]
              [(t/ask l) (= [path] (net/localname l)) (truthy? (os/stat path))]))))
 
 (differs "what happens to a unix socket's path when it is closed"
@@ -183,7 +173,7 @@
                                          '(kqnet/accept l)]))
              (:line server)
              (:close server)
-             (match (protect (:server net :unix path echo))
+             (match (protect (:server net :unix path t/echo))
                [true l] (with [l l] (t/ask l))
                [false err] err))))
 
@@ -204,7 +194,7 @@
             "net/connect of older Janet fills such a name up with NUL, and so finds only its own kind")}
          (def name (string "@" (last (string/split "/" (t/scratch "abstract")))))
          (defn once []
-           (with [l (:server net :unix name echo)]
+           (with [l (:server net :unix name t/echo)]
              [(t/ask l) (first (net/localname l))]))
          (def [answer local] (once))
          [answer (string/slice local 0 1) (first (once))])
@@ -213,7 +203,7 @@
 (alike "type nil and :stream are the same"
        ["hello\n" "hello\n"]
        (seq [kind :in [nil :stream]]
-         (with [l (:server net host 0 echo kind)]
+         (with [l (:server net host 0 t/echo kind)]
            (t/ask l))))
 
 (alike "another type is an error"
@@ -246,13 +236,13 @@
 (alike "a datagram server with a handler is an error"
        "handler not supported for :datagram servers"
        {:core-cannot before-1.38}
-       (t/raised |(:server net host 0 echo :datagram)))
+       (t/raised |(:server net host 0 t/echo :datagram)))
 
 (alike "accepting on a datagram socket is an error"
        [true true]
        (with [l (:listen net host 0 :datagram)]
          [(raises? |(:accept net l))
-          (raises? |(:accept-loop net l echo))]))
+          (raises? |(:accept-loop net l t/echo))]))
 
 (defn- with-held-port
   "Calls a function with a port whose listener is closed, but on which an old connection is still open."
@@ -278,7 +268,7 @@
        (with-held-port
          (fn [port]
            [(raises? |(:listen net host port :stream true))
-            (raises? |(:server net host port echo :stream true))])))
+            (raises? |(:server net host port t/echo :stream true))])))
 
 (differs "a port that is taken"
          {:core :nothing
@@ -314,7 +304,7 @@
        (with [l (:listen net host 0)]
          (def conn (t/background |(:accept net l)))
          (def answer (t/background |(t/ask l)))
-         (echo (last (ev/take conn)))
+         (t/echo (last (ev/take conn)))
          (last (ev/take answer))))
 
 (alike "accept gives waiting connections in order"
@@ -387,7 +377,7 @@
          (ev/cancel fiber "stop")
          (def [_ err] (ev/take result))
          (def answer (t/background |(t/ask l)))
-         (echo (:accept net l))
+         (t/echo (:accept net l))
          [err (last (ev/take answer))]))
 
 (alike "accept within a deadline"
@@ -395,14 +385,14 @@
        (with [l (:listen net host 0)]
          (def err (t/raised |(ev/with-deadline 0.01 (:accept net l))))
          (def answer (t/background |(t/ask l)))
-         (echo (ev/with-deadline 10 (:accept net l)))
+         (t/echo (ev/with-deadline 10 (:accept net l)))
          [err (last (ev/take answer))]))
 
 (alike "accept in a fiber inside the task's main fiber"
        "hello\n"
        (with [l (:listen net host 0)]
          (def answer (t/background |(t/ask l)))
-         (resume (coro (resume (coro (echo (:accept net l))))))
+         (resume (coro (resume (coro (t/echo (:accept net l))))))
          (last (ev/take answer))))
 
 (alike "accept returns a connection whose client is already gone"
@@ -427,7 +417,7 @@
          (with [l (:listen net host 0)]
            (def got @{})
            (defn start [name]
-             (ev/go (fn [] (put got name (protect (with [conn (:accept net l)] (echo conn) name))))))
+             (ev/go (fn [] (put got name (protect (with [conn (:accept net l)] (t/echo conn) name))))))
            (start :first)
            (ev/sleep 0)
            (start :second)
@@ -453,7 +443,7 @@
        (seq [i :range [0 100]] (string i))
        {:core-cannot stalls}
        (var calls 0)
-       (looping net (fn [conn] (++ calls) (echo conn))
+       (looping net (fn [conn] (++ calls) (t/echo conn))
                 (fn [l]
                   (def answers (t/together 100 |(t/ask l (string $))))
                   (t/same 100 calls)
@@ -465,7 +455,7 @@
        (with [l (:listen net host 0)]
          (def clients (seq [i :range [0 3]]
                         (t/send l (string i))))
-         (ev/go (fn [] (:accept-loop net l echo)))
+         (ev/go (fn [] (:accept-loop net l t/echo)))
          (seq [client :in clients]
            (with [client client] (t/receive client)))))
 
@@ -489,7 +479,7 @@
           :kqnet [true :listener]
           :because "the docstring of core's loop promises the stream"}
          (def l (:listen net host 0))
-         (def result (t/background |(let [value (:accept-loop net l echo)]
+         (def result (t/background |(let [value (:accept-loop net l t/echo)]
                                       (if (= value l) :listener value))))
          (ev/sleep 0)
          (:close l)
@@ -500,7 +490,7 @@
        (def accepted (ev/chan 1))
        (def gate (ev/chan))
        (looping net
-                (fn [conn] (ev/give accepted true) (ev/take gate) (echo conn))
+                (fn [conn] (ev/give accepted true) (ev/take gate) (t/echo conn))
                 (fn [l]
                   (def answer (t/background |(t/ask l)))
                   (ev/take accepted)
@@ -510,7 +500,7 @@
 
 (alike "a closed listener refuses clients"
        true
-       (def l (:server net host 0 echo))
+       (def l (:server net host 0 t/echo))
        (def port (t/port l))
        (:close l)
        (raises? |(t/connect port)))
@@ -519,15 +509,15 @@
        ["hello\n" nil]
        (var rest :unset)
        (looping net
-                (fn [conn &opt more] (set rest more) (echo conn))
+                (fn [conn &opt more] (set rest more) (t/echo conn))
                 (fn [l] [(t/ask l) rest])))
 
 (differs "a handler that takes any number of arguments"
          {:core "handler function must take at least 1 argument"
           :kqnet "hello\n"
-          :because "such a handler can take the connection, but core wants a required parameter"}
+          :because "such a handler can take the connection, but core requires a mandatory parameter"}
          (with [l (:listen net host 0)]
-           (def result (t/background |(:accept-loop net l (fn [& args] (echo ;args)))))
+           (def result (t/background |(:accept-loop net l (fn [& args] (t/echo ;args)))))
            (ev/sleep 0)
            (if (pos? (ev/count result)) (last (ev/take result)) (t/ask l))))
 
@@ -595,14 +585,14 @@
 
 (alike "server returns the listener, which accepts at once"
        [:core/stream "hello\n"]
-       (with [l (:server net host 0 echo)]
+       (with [l (:server net host 0 t/echo)]
          [(type l) (t/ask l)]))
 
 (alike "server without a handler only listens"
        "hello\n"
        (with [l (:server net host 0)]
          (def answer (t/background |(t/ask l)))
-         (echo (:accept net l))
+         (t/echo (:accept net l))
          (last (ev/take answer))))
 
 (alike "too few arguments are an error"
@@ -635,8 +625,8 @@
        ["hello\n" "hello\n"]
        (with [l (:listen net host 0)]
          (def answer (t/background |(t/ask l)))
-         (echo (:accept l))
-         (ev/go (fn [] (:accept-loop l echo)))
+         (t/echo (:accept l))
+         (ev/go (fn [] (:accept-loop l t/echo)))
          [(last (ev/take answer)) (t/ask l)]))
 
 (alike ":chunk waits for all bytes"
@@ -774,18 +764,18 @@
   (t/test (string name ": accept")
     (with [l (listen host 0)]
       (t/same ["early" "late"]
-              (answers l |(repeat 2 (echo (:accept net l)))))))
+              (answers l |(repeat 2 (t/echo (:accept net l)))))))
   (t/test (string name ": accept-loop")
     (with [l (listen host 0)]
       (t/same ["early" "late"]
-              (answers l |(:accept-loop net l echo))))))
+              (answers l |(:accept-loop net l t/echo))))))
 
 (t/test "core and kqnet accept from one listener in turn"
   (with [l (net/listen host 0)]
     (t/same (map string (range 10))
             (seq [i :range [0 10]]
               (def answer (t/background |(t/ask l (string i))))
-              (echo (if (even? i) (net/accept l) (kqnet/accept l)))
+              (t/echo (if (even? i) (net/accept l) (kqnet/accept l)))
               (last (ev/take answer))))))
 
 (t/test "two listeners of kqnet share a port when both ask for it"
@@ -794,10 +784,10 @@
       (t/same (net/localname one) (net/localname two)))))
 
 (t/test "kqnet's options may follow the optional arguments, or take their place"
-  (each args [[echo :batch 1]
-              [echo nil :backlog 5 :nodelay true]
-              [echo :stream :reuse-port false]
-              [echo :stream true :batch 100 :backlog nil]]
+  (each args [[t/echo :batch 1]
+              [t/echo nil :backlog 5 :nodelay true]
+              [t/echo :stream :reuse-port false]
+              [t/echo :stream true :batch 100 :backlog nil]]
     (with [l (kqnet/server host 0 ;args)]
       (t/same "hello\n" (t/ask l)))))
 

@@ -16,12 +16,6 @@
     (when (next (slice parts 0 -2)) (os/mkdir (string folder "/" (first parts))))
     (spit (string folder "/" path) text)))
 
-(defn- remove
-  [folder]
-  (each [path directory?] (reverse (module/tree folder))
-    ((if directory? os/rmdir os/rm) (string folder "/" path)))
-  (os/rmdir folder))
-
 (defn- paths [folder] (map first (module/tree folder)))
 
 (t/test "a build leaves nothing of an earlier version, which Janet might load instead"
@@ -30,7 +24,7 @@
   (make out "init.janet" "" "http.janet" "old" "gone/init.janet" "" "_native.so" "old")
   (def library (t/scratch "library"))
   (spit library "new")
-  (defer (do (os/rm library) (each folder [sources out] (remove folder)))
+  (defer (do (os/rm library) (each folder [sources out] (t/remove folder)))
     (module/lay-out out library sources)
     (t/same ["_native.so" "http" "http/init.janet" "http/types.janet" "init.janet"] (tuple ;(paths out)))
     (t/same "new" (string (slurp (string out "/_native.so"))))))
@@ -41,7 +35,7 @@
   (make out "a" "old" "c/d.janet" "old")
   (def library (t/scratch "library"))
   (spit library "")
-  (defer (do (os/rm library) (each folder [sources out] (remove folder)))
+  (defer (do (os/rm library) (each folder [sources out] (t/remove folder)))
     (module/lay-out out library sources)
     (t/same ["_native.so" "a" "a/b.janet" "c"] (tuple ;(paths out)))))
 

@@ -256,7 +256,7 @@
   (def file (string folder "/" name))
   (os/mkdir folder)
   (spit file content)
-  (defer (do (os/rm file) (os/rmdir folder))
+  (defer (t/remove folder)
     (f file)))
 
 (defn- accepted
@@ -299,10 +299,7 @@
                                   "User=app" "User=root"))
   (spit (string folder "/app.service") service)
   (spit (string folder "/app.socket") (markdown/named "app.socket"))
-  (defer (do
-           (os/rm (string folder "/app.service"))
-           (os/rm (string folder "/app.socket"))
-           (os/rmdir folder))
+  (defer (t/remove folder)
     (def [status output]
       (programs/run systemd-analyze "verify" (string folder "/app.socket") (string folder "/app.service")))
     (t/same 0 status output)

@@ -10,13 +10,8 @@
 
 (def- host "127.0.0.1")
 
-(defn- echo
-  [conn]
-  (defer (:close conn)
-    (:write conn (:read conn 1024))))
-
 # The queue is made when it is first needed, and stays open.
-(with [l (kqnet/server host 0 echo)]
+(with [l (kqnet/server host 0 t/echo)]
   (t/ask l))
 
 (defn- without
@@ -47,7 +42,7 @@
   [l]
   (def conn (t/background |(kqnet/accept l)))
   (def answer (t/background |(t/ask l)))
-  (echo (last (ev/take conn)))
+  (t/echo (last (ev/take conn)))
   (t/same [true "hello\n"] (ev/take answer) "an answer after the error"))
 
 # Where to listen.
@@ -59,7 +54,7 @@
     (refused expected |(kqnet/listen host (t/port l)) replaced)
     (refused expected |(kqnet/listen host (string (t/port l))) replaced)
     (refused expected |(kqnet/listen host (t/port l) :stream true) replaced)
-    (refused expected |(kqnet/server host (t/port l) echo) replaced)
+    (refused expected |(kqnet/server host (t/port l) t/echo) replaced)
     (goes-on l)))
 
 (t/test "a port is taken when a listener of core has it"
@@ -83,7 +78,7 @@
   # This is too long for a label, so no name server is asked.
   (def name (string/repeat "x" 70))
   (refused (string "cannot listen on " name ":80: " (system-words name 80)) |(kqnet/listen name 80))
-  (refused (string "cannot listen on " name ":80: " (system-words name 80)) |(kqnet/server name 80 echo)))
+  (refused (string "cannot listen on " name ":80: " (system-words name 80)) |(kqnet/server name 80 t/echo)))
 
 (t/test "the error for an unknown service names it"
   (refused (string "cannot listen on 127.0.0.1:no-such-service: " (system-words host "no-such-service"))
@@ -107,7 +102,7 @@
   (refused "a host must be a string, got nil" |(kqnet/listen nil 0))
   (refused "a host must be a string, got 127" |(kqnet/listen 127 0))
   (refused "a host must be a string, got :localhost" |(kqnet/listen :localhost 0))
-  (refused "a host must be a string, got :localhost" |(kqnet/server :localhost 0 echo)))
+  (refused "a host must be a string, got :localhost" |(kqnet/server :localhost 0 t/echo)))
 
 (t/test "the error for a name with a NUL shows it"
   (refused `a host has a NUL in it: "127.0.0.1\0evil"` |(kqnet/listen "127.0.0.1\0evil" 0))
@@ -146,8 +141,8 @@
 (t/test "the socket type must be one of two"
   (refused "expected socket type as :stream or :datagram, got :raw" |(kqnet/listen host 0 :raw))
   (refused "expected socket type as :stream or :datagram, got \"stream\"" |(kqnet/listen host 0 "stream"))
-  (refused "expected socket type as :stream or :datagram, got :raw" |(kqnet/server host 0 echo :raw))
-  (refused "handler not supported for :datagram servers" |(kqnet/server host 0 echo :datagram)))
+  (refused "expected socket type as :stream or :datagram, got :raw" |(kqnet/server host 0 t/echo :raw))
+  (refused "handler not supported for :datagram servers" |(kqnet/server host 0 t/echo :datagram)))
 
 # Handlers.
 
@@ -174,7 +169,7 @@
   [expected value &opt replaced]
   (refused expected |(kqnet/accept value) replaced)
   (refused expected |(kqnet/accept value 1) replaced)
-  (refused expected |(kqnet/accept-loop value echo) replaced))
+  (refused expected |(kqnet/accept-loop value t/echo) replaced))
 
 (t/test "the error for what is not a stream shows it"
   (each value [nil 5 "listener" :listener]
@@ -227,7 +222,7 @@
   # Of the kernels with kqueue, only FreeBSD reports it.
   (when (= :kqueue (kqnet/backend)) (t/skip "a kqueue does not report that a listener was shut down"))
   (each [name call] [["accept" |(kqnet/accept $)]
-                     ["accept-loop" |(kqnet/accept-loop $ echo)]]
+                     ["accept-loop" |(kqnet/accept-loop $ t/echo)]]
     (with [l (kqnet/listen host 0)]
       (def result (t/background |(call l)))
       (ev/sleep 0)
@@ -236,7 +231,7 @@
       (neither "cannot accept: the stream is not a listener: it is not listening" l))))
 
 (t/test "a server has claimed its listener when it returns"
-  (with [l (kqnet/server host 0 echo)]
+  (with [l (kqnet/server host 0 t/echo)]
     # The server's fiber has not had a turn yet.
     (neither "cannot accept on 127.0.0.1:PORT: another fiber is accepting on this listener" l {"PORT" (t/port l)})
     (t/same "hello\n" (t/ask l))
@@ -244,16 +239,16 @@
     (t/same "hello\n" (t/ask l))))
 
 (t/test "core's accept, which ignores the claim, does not end the server"
-  (with [l (kqnet/server host 0 echo)]
+  (with [l (kqnet/server host 0 t/echo)]
     # The server's fiber has its first turn while core's accept waits.
     (t/same "timeout" (t/raised |(net/accept l 0)))
     (t/same "hello\n" (t/ask l))))
 
 (t/test "a second fiber is refused on the same listener"
   (each [name call] [["accept" |(kqnet/accept $)]
-                     ["accept-loop" |(kqnet/accept-loop $ echo)]
+                     ["accept-loop" |(kqnet/accept-loop $ t/echo)]
                      ["core's accept" |(net/accept $)]
-                     ["core's accept-loop" |(net/accept-loop $ echo)]]
+                     ["core's accept-loop" |(net/accept-loop $ t/echo)]]
     (with [l (kqnet/listen host 0)]
       (def result (t/background |(call l)))
       (ev/sleep 0)
@@ -262,12 +257,12 @@
       # The first fiber is not disturbed.
       (def answer (t/background |(t/ask l)))
       (unless (string/has-suffix? "loop" name)
-        (echo (last (ev/take result))))
+        (t/echo (last (ev/take result))))
       (t/same [true "hello\n"] (ev/take answer) name))))
 
 (t/test "the error for a second fiber on a unix socket names its path"
   (def path (t/scratch "socket"))
-  (with [l (kqnet/server :unix path echo)]
+  (with [l (kqnet/server :unix path t/echo)]
     (ev/sleep 0)
     (neither "cannot accept on unix:PATH: another fiber is accepting on this listener" l {"PATH" path})
     (t/same "hello\n" (t/ask l))))
@@ -311,12 +306,12 @@
   (eachp [name [words & values]] wrong
     (each value values
       (def expected (string/format ": %q must be %s, got %q" name words value))
-      (refused (string "kqnet/server" expected) |(kqnet/server host 0 echo name value))
-      (refused (string "kqnet/server" expected) |(kqnet/server host 0 echo :stream false name value))
+      (refused (string "kqnet/server" expected) |(kqnet/server host 0 t/echo name value))
+      (refused (string "kqnet/server" expected) |(kqnet/server host 0 t/echo :stream false name value))
       (refused (string "kqnet/server" expected) |(kqnet/server host 0 name value))
       (if (= :batch name)
         (with [l (kqnet/listen host 0)]
-          (refused (string "kqnet/accept-loop" expected) |(kqnet/accept-loop l echo name value))
+          (refused (string "kqnet/accept-loop" expected) |(kqnet/accept-loop l t/echo name value))
           (goes-on l))
         (refused (string "kqnet/listen" expected) |(kqnet/listen host 0 name value))))))
 
@@ -344,10 +339,10 @@
   (def replaced {"ONE" (fn one [x] x)})
   (def expected ":on-error must take two arguments, the listener and the message; ONE does not")
   (def wrong (replaced "ONE"))
-  (refused expected |(kqnet/server host 0 echo :on-error wrong) replaced)
+  (refused expected |(kqnet/server host 0 t/echo :on-error wrong) replaced)
   (refused expected |(kqnet/server host 0 :on-error wrong) replaced)
   (with [l (kqnet/listen host 0)]
-    (refused expected |(kqnet/accept-loop l echo :on-error wrong) replaced)
+    (refused expected |(kqnet/accept-loop l t/echo :on-error wrong) replaced)
     (goes-on l)))
 
 (t/test "the error for an unknown option names it, and lists the existing ones"
@@ -356,26 +351,26 @@
   (refused "kqnet/listen: unknown option :batch; the options are :backlog, …"
            |(kqnet/listen host 0 :batch 5))
   (refused "kqnet/server: unknown option :handler; the options are …"
-           |(kqnet/server host 0 :handler echo))
+           |(kqnet/server host 0 :handler t/echo))
   (refused "kqnet/server: unknown option :timeout; the options are …"
-           |(kqnet/server host 0 echo :backlog 5 :timeout 5))
+           |(kqnet/server host 0 t/echo :backlog 5 :timeout 5))
   (with [l (kqnet/listen host 0)]
     (refused "kqnet/accept-loop: unknown option :backlog; the options are :batch, …"
-             |(kqnet/accept-loop l echo :backlog 5))
+             |(kqnet/accept-loop l t/echo :backlog 5))
     (goes-on l)))
 
 (t/test "an option without a value is an error"
   (refused "kqnet/listen: :backlog has no value" |(kqnet/listen host 0 :backlog))
-  (refused "kqnet/server: :batch has no value" |(kqnet/server host 0 echo :backlog 5 :batch))
+  (refused "kqnet/server: :batch has no value" |(kqnet/server host 0 t/echo :backlog 5 :batch))
   (with [l (kqnet/listen host 0)]
-    (refused "kqnet/accept-loop: :batch has no value" |(kqnet/accept-loop l echo :batch))
+    (refused "kqnet/accept-loop: :batch has no value" |(kqnet/accept-loop l t/echo :batch))
     (goes-on l)))
 
 (t/test "too many arguments are an error"
   (refused "kqnet/listen: too many arguments: 5" |(kqnet/listen host 0 :stream false 5))
-  (refused "kqnet/server: too many arguments: \"more\"" |(kqnet/server host 0 echo :stream false "more"))
+  (refused "kqnet/server: too many arguments: \"more\"" |(kqnet/server host 0 t/echo :stream false "more"))
   (with [l (kqnet/listen host 0)]
-    (refused "kqnet/accept-loop: too many arguments: 5" |(kqnet/accept-loop l echo 5))
+    (refused "kqnet/accept-loop: too many arguments: 5" |(kqnet/accept-loop l t/echo 5))
     (goes-on l)))
 
 (t/finish)

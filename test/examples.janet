@@ -19,11 +19,6 @@
   (each [name content] (partition 2 files) (spit (string folder "/" name) content))
   folder)
 
-(defn- remove
-  [folder]
-  (each name (os/dir folder) (os/rm (string folder "/" name)))
-  (os/rmdir folder))
-
 (defn- start
   "Starts an example. Returns its process and the port in the address that it prints."
   [name & args]
@@ -82,7 +77,7 @@
 
 (t/test "static-site serves a folder, and logs"
   (def folder (scratch-folder "index.html" "<p>start" "a.css" "p {}"))
-  (defer (remove folder)
+  (defer (t/remove folder)
     (def [process port] (start "static-site" folder "0"))
     (t/same [200 "<p>start"] (let [[status _ body] (request port "GET" "/")] [status body]))
     (def [status headers body] (request port "GET" "/a.css"))
@@ -123,7 +118,7 @@
 
 (t/test "upload takes a file larger than the default limit of a body, and serves it again"
   (def folder (scratch-folder))
-  (defer (remove folder)
+  (defer (t/remove folder)
     (def [process port] (start "upload" folder "0"))
     (def content (string/repeat "0123456789abcdef" (* 3 64 1024)))
     (t/same [201 "3145728 bytes\n"]

@@ -10,11 +10,6 @@
 
 (def- host "127.0.0.1")
 
-(defn- echo
-  [conn]
-  (defer (:close conn)
-    (:write conn (:read conn 1024))))
-
 (defn- answer-with
   "A handler that answers with a text."
   [text]
@@ -42,7 +37,7 @@
   (first (peg/match '(* (thru "fd=") (number :d+)) (describe stream))))
 
 # The queue is made when it is first needed, and stays open.
-(with [l (kqnet/server host 0 echo)]
+(with [l (kqnet/server host 0 t/echo)]
   (t/ask l))
 
 # Handlers.
@@ -76,7 +71,7 @@
   (t/settles before t/descriptors "descriptors"))
 
 (t/test "a handler may close its connection several times"
-  (with [l (kqnet/server host 0 (fn [conn] (echo conn) (:close conn) (ev/close conn)))]
+  (with [l (kqnet/server host 0 (fn [conn] (t/echo conn) (:close conn) (ev/close conn)))]
     (repeat 3 (t/same "hello\n" (t/ask l)))))
 
 (t/test "a connection that is kept somewhere outlives its handler"
@@ -120,7 +115,7 @@
   (with [l (kqnet/server host 0
                          (fn [conn]
                            (array/push running (fiber/root))
-                           (echo conn)))]
+                           (t/echo conn)))]
     (with [silent (t/connect l)]
       (t/wait-until "a handler" |(= 1 (length running)))
       (ev/cancel (first running) "meant to be printed")
@@ -131,7 +126,7 @@
   (with [l (kqnet/server host 0
                          (fn [conn]
                            (defer (:close conn)
-                             (with [inner (kqnet/server host 0 echo)]
+                             (with [inner (kqnet/server host 0 t/echo)]
                                (:write conn (t/ask inner (:read conn 100)))))))]
     (t/same (map string (range 20)) (t/together 20 |(t/ask l (string $))))))
 
@@ -139,7 +134,7 @@
 
 (t/test "when a handler closes the listener, the loop ends, and the handler goes on"
   (def l (kqnet/listen host 0))
-  (def result (t/background |(kqnet/accept-loop l (fn [conn] (:close l) (echo conn)))))
+  (def result (t/background |(kqnet/accept-loop l (fn [conn] (:close l) (t/echo conn)))))
   (t/same "hello\n" (t/ask l))
   (t/same [true l] (ev/take result)))
 
@@ -147,20 +142,20 @@
   (each close [|(:close $) ev/close net/close]
     (def l (kqnet/listen host 0))
     (def waiting (clients l 10))
-    (def result (t/background |(kqnet/accept-loop l (fn [conn] (close l) (echo conn)))))
+    (def result (t/background |(kqnet/accept-loop l (fn [conn] (close l) (t/echo conn)))))
     (t/same (map string (range 10)) (answers waiting))
     (t/same [true l] (ev/take result))))
 
 (t/test "when a listener is closed before all waiting clients were accepted, the others are reset"
   (def l (kqnet/listen host 0))
   (def waiting (clients l 10))
-  (t/background |(kqnet/accept-loop l (fn [conn] (:close l) (echo conn)) :batch 4))
+  (t/background |(kqnet/accept-loop l (fn [conn] (:close l) (t/echo conn)) :batch 4))
   (t/same [;(map string (range 4)) ;(seq [_ :range [4 10]] :reset)] (answers waiting)))
 
 (t/test "when another fiber closes a listener, the loop ends"
   (each close [|(:close $) ev/close net/close]
     (def l (kqnet/listen host 0))
-    (def result (t/background |(kqnet/accept-loop l echo)))
+    (def result (t/background |(kqnet/accept-loop l t/echo)))
     (t/same "hello\n" (t/ask l))
     (close l)
     (t/same [true l] (ev/take result))))
@@ -179,7 +174,7 @@
 (t/test "a listener may be closed right after it was made, or before its loop begins"
   (def before [(t/descriptors) (t/tasks)])
   (:close (kqnet/listen host 0))
-  (:close (kqnet/server host 0 echo))
+  (:close (kqnet/server host 0 t/echo))
   (ev/sleep 0)
   (t/settles before |[(t/descriptors) (t/tasks)] "descriptors and fibers"))
 
@@ -242,7 +237,7 @@
     (ev/take (t/background |(t/raised (fn [] (kqnet/accept (kqnet/listen host 0) 0))))))
   (t/settles before t/descriptors "descriptors")
   # Their descriptor numbers can be used again.
-  (with [l (kqnet/server host 0 echo)]
+  (with [l (kqnet/server host 0 t/echo)]
     (t/same "hello\n" (t/ask l))))
 
 (t/test "a listener that only its loop refers to is not collected"
@@ -250,7 +245,7 @@
   (ev/go (fn []
            (def l (kqnet/listen host 0))
            (ev/give port (t/port l))
-           (kqnet/accept-loop l (fn [conn] (echo conn) (:close l)))))
+           (kqnet/accept-loop l (fn [conn] (t/echo conn) (:close l)))))
   (def number (ev/take port))
   (repeat 5 (gccollect) (ev/sleep 0))
   (t/same "hello\n" (t/ask number)))
@@ -302,7 +297,7 @@
       (ev/sleep 0)
       (def answer (client-meanwhile l (string i)))
       (match (ev/take result)
-        [true conn] (do (echo conn) (t/same (string i) (ev/take answer)))
+        [true conn] (do (t/echo conn) (t/same (string i) (ev/take answer)))
         [false err] (do
                       (t/same "timeout" err)
                       (t/same (string i) (next-answer l))
@@ -330,7 +325,7 @@
     (repeat 20
       (each text ["first" "second"]
         (def waiting (clients l 3))
-        (def [fiber result] (task |(kqnet/accept-loop l echo)))
+        (def [fiber result] (task |(kqnet/accept-loop l t/echo)))
         (t/same text (t/ask l text))
         (t/same ["0" "1" "2"] (answers waiting))
         (ev/cancel fiber "enough")
@@ -341,7 +336,7 @@
     (repeat 10
       (def waiting (clients l 3))
       (t/same "0" (next-answer l))
-      (def [fiber ended] (task |(kqnet/accept-loop l echo :batch 1)))
+      (def [fiber ended] (task |(kqnet/accept-loop l t/echo :batch 1)))
       (t/same ["0" "1" "2"] (answers waiting))
       (ev/cancel fiber "enough")
       (ev/take ended)
@@ -352,7 +347,7 @@
 (t/test "accept-loop may run within a deadline"
   (with [l (kqnet/listen host 0)]
     (def waiting (clients l 3))
-    (t/same "deadline expired" (t/raised |(ev/with-deadline 0.05 (kqnet/accept-loop l echo))))
+    (t/same "deadline expired" (t/raised |(ev/with-deadline 0.05 (kqnet/accept-loop l t/echo))))
     (t/same ["0" "1" "2"] (answers waiting))
     (def late (clients l 1))
     (t/same "0" (next-answer l))
@@ -360,7 +355,7 @@
 
 (t/test "accept-loop may run in a fiber inside the task's main fiber"
   (def l (kqnet/listen host 0))
-  (def result (t/background |(resume (coro (resume (coro (kqnet/accept-loop l echo)))))))
+  (def result (t/background |(resume (coro (resume (coro (kqnet/accept-loop l t/echo)))))))
   (t/same "hello\n" (t/ask l))
   (:close l)
   (t/same [true l] (ev/take result)))
@@ -381,7 +376,7 @@
   (def count (min 300 (math/floor (/ (- (t/descriptor-limit) before 20) 3))))
   (def listeners (seq [_ :range [0 count]] (kqnet/listen host 0)))
   (def waiting (seq [l :in listeners] (t/send l (string (t/port l)))))
-  (each l listeners (ev/go (fn [] (kqnet/accept-loop l echo))))
+  (each l listeners (ev/go (fn [] (kqnet/accept-loop l t/echo))))
   (t/same (map |(string (t/port $)) listeners) (answers waiting))
   # Then each listener alone.
   (each l listeners (t/same "hello\n" (t/ask l)))
@@ -395,8 +390,8 @@
       (def order @[])
       (def many (clients busy 30))
       (def one (clients other 1))
-      (ev/go (fn [] (kqnet/accept-loop busy (fn [conn] (array/push order :busy) (echo conn)) :batch 5)))
-      (ev/go (fn [] (kqnet/accept-loop other (fn [conn] (array/push order :other) (echo conn)) :batch 5)))
+      (ev/go (fn [] (kqnet/accept-loop busy (fn [conn] (array/push order :busy) (t/echo conn)) :batch 5)))
+      (ev/go (fn [] (kqnet/accept-loop other (fn [conn] (array/push order :other) (t/echo conn)) :batch 5)))
       (answers many)
       (answers one)
       (t/check (<= (find-index |(= :other $) order) 10) "the other's turn within two batches"))))
@@ -427,7 +422,7 @@
   (def theirs (seq [_ :range [0 4]] (ev/take ports)))
   (t/same [] (filter string? theirs) "errors")
   # This thread has a server, too.
-  (with [own (kqnet/server host 0 echo)]
+  (with [own (kqnet/server host 0 t/echo)]
     (def places [;theirs (t/port own)])
     (t/same (map string (range 200))
             (t/together 200 |(t/ask (places (% $ 5)) (string $))))

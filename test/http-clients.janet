@@ -277,6 +277,5 @@
   (t/check (<= 32 (loaded "/stream") 33) "as many connections as wrk has")
   (t/check (<= 32 (loaded "/files/a.txt") 33) "as many connections as wrk has"))
 
-(each name (os/dir place) (os/rm (in-place name)))
-(os/rmdir place)
+(t/remove place)
 (t/finish)

@@ -29,13 +29,6 @@
   (spit (in-root name) content)
   (in-root name))
 
-(defn- remove
-  [path]
-  (when (= :directory (os/lstat path :mode))
-    (each name (os/dir path) (remove (string path "/" name)))
-    (os/rmdir path))
-  (when (os/lstat path) (os/rm path)))
-
 (each folder [place root outside (string place "/public-too")] (os/mkdir folder))
 
 (def- text "0123456789abcdefghijklmnopqrstuvwxyz")
@@ -84,11 +77,6 @@
 
 (defn- get-file [path & headers] (h/fetch plain "GET" path headers))
 
-(defn- brief
-  "Status and body."
-  [{:status status :body body}]
-  [status body])
-
 (def- not-found [404 "Not Found"])
 
 # Finding files.
@@ -112,21 +100,21 @@
   (t/same [200 "" "0"] [status body (headers "content-length")]))
 
 (t/test "a folder's index is sent for the folder"
-  (t/same [200 "<title>root</title>"] (brief (get-file "/")))
-  (t/same [200 "<title>sub</title>"] (brief (get-file "/sub/")))
+  (t/same [200 "<title>root</title>"] (h/brief (get-file "/")))
+  (t/same [200 "<title>sub</title>"] (h/brief (get-file "/sub/")))
   (t/same "text/html; charset=utf-8" (((get-file "/") :headers) "content-type")))
 
 (t/test "the index may have another name, or be switched off"
   (with [server (serve root nil :index "home.htm")]
-    (t/same [200 "<title>home</title>"] (brief (h/fetch server "GET" "/bare/")))
-    (t/same not-found (brief (h/fetch server "GET" "/sub/"))))
+    (t/same [200 "<title>home</title>"] (h/brief (h/fetch server "GET" "/bare/")))
+    (t/same not-found (h/brief (h/fetch server "GET" "/sub/"))))
   (with [server (serve root nil :index false)]
-    (t/same not-found (brief (h/fetch server "GET" "/")))
-    (t/same not-found (brief (h/fetch server "GET" "/sub/")))
-    (t/same [200 "<title>page</title>"] (brief (h/fetch server "GET" "/sub/page.html")))))
+    (t/same not-found (h/brief (h/fetch server "GET" "/")))
+    (t/same not-found (h/brief (h/fetch server "GET" "/sub/")))
+    (t/same [200 "<title>page</title>"] (h/brief (h/fetch server "GET" "/sub/page.html")))))
 
 (t/test "a folder without an index is not found"
-  (t/same not-found (brief (get-file "/bare/"))))
+  (t/same not-found (h/brief (get-file "/bare/"))))
 
 (t/test "a folder without a slash at its end is redirected to the path where its links work"
   (defn location [path]
@@ -146,8 +134,8 @@
                (string "a path, not " (headers "location"))))))
 
 (t/test "a file with a slash at its end is not found"
-  (t/same not-found (brief (get-file "/a.txt/")))
-  (t/same not-found (brief (get-file "/a.txt/b"))))
+  (t/same not-found (h/brief (get-file "/a.txt/")))
+  (t/same not-found (h/brief (get-file "/a.txt/b"))))
 
 (t/test "names with other characters are found, encoded or not"
   (each [path body] [["/with%20space.txt" "space"]
@@ -164,7 +152,7 @@
                      ["/sub//./page.html" "<title>page</title>"]
                      ["/a.txt?query" text]
                      ["http://h/a.txt" text]]
-    (t/same [200 body] (brief (get-file path)) path)))
+    (t/same [200 body] (h/brief (get-file path)) path)))
 
 (t/test "content types follow file extensions"
   (each [name content-type]
@@ -181,7 +169,7 @@
 
 (t/test "what is no file is not found"
   (each path ["/nowhere" "/sub/nowhere" "/nowhere/index.html" "/pipe" "/dangling" "/loop"]
-    (t/same not-found (brief (get-file path)) path)))
+    (t/same not-found (h/brief (get-file path)) path)))
 
 (t/test "HEAD gets the same head, and no body"
   (each path ["/a.txt" "/" "/empty" "/nowhere" "/sub"]
@@ -199,17 +187,17 @@
     (t/same [204 "GET, HEAD, OPTIONS"] [status (headers "allow")] path))
   (each method ["POST" "OPTIONS"]
     (each path ["/nowhere" "/bare/" "/link.txt" "/.hidden.txt"]
-      (t/same not-found (brief (h/fetch plain method path)) (string method " " path))))
+      (t/same not-found (h/brief (h/fetch plain method path)) (string method " " path))))
   (t/same 404 ((h/fetch plain "OPTIONS" "*") :status)))
 
 (t/test "several files are sent on one connection"
   (with [c (h/client plain)]
     (repeat 3
-      (t/same [200 text] (brief (:ask c "GET" "/a.txt")))
-      (t/same [200 ""] (brief (:ask c "HEAD" "/a.txt")))
-      (t/same [206 "23"] (brief (:ask c "GET" "/a.txt" ["Range: bytes=2-3"])))
-      (t/same not-found (brief (:ask c "GET" "/nowhere")))
-      (t/same [200 ""] (brief (:ask c "GET" "/empty"))))))
+      (t/same [200 text] (h/brief (:ask c "GET" "/a.txt")))
+      (t/same [200 ""] (h/brief (:ask c "HEAD" "/a.txt")))
+      (t/same [206 "23"] (h/brief (:ask c "GET" "/a.txt" ["Range: bytes=2-3"])))
+      (t/same not-found (h/brief (:ask c "GET" "/nowhere")))
+      (t/same [200 ""] (h/brief (:ask c "GET" "/empty"))))))
 
 # What the client has already got.
 
@@ -449,29 +437,29 @@
 (t/test "symbolic links are not followed, wherever they are in the path"
   (each path ["/link.txt" "/linked" "/linked/" "/linked/secret.txt" "/linked/index.html" "/inner.txt"
               "/sub/inner.html" "/linked-index/" "/linked-index/index.html" "/linked/../a.txt"]
-    (t/same not-found (brief (get-file path)) path)))
+    (t/same not-found (h/brief (get-file path)) path)))
 
 (t/test ":symlinks true follows them"
   (each [path body] [["/link.txt" "secret"] ["/linked/" "secret"] ["/linked/secret.txt" "secret"]
                      ["/inner.txt" text] ["/linked-index/" "secret"]]
-    (t/same [200 body] (brief (h/fetch open "GET" path)) path))
+    (t/same [200 body] (h/brief (h/fetch open "GET" path)) path))
   (each path ["/dangling" "/loop"]
-    (t/same not-found (brief (h/fetch open "GET" path)) path)))
+    (t/same not-found (h/brief (h/fetch open "GET" path)) path)))
 
 (t/test "the folder itself may be a link"
   (with [server (serve (string place "/way-in"))]
-    (t/same [200 text] (brief (h/fetch server "GET" "/a.txt")))
-    (t/same not-found (brief (h/fetch server "GET" "/link.txt")))))
+    (t/same [200 text] (h/brief (h/fetch server "GET" "/a.txt")))
+    (t/same not-found (h/brief (h/fetch server "GET" "/link.txt")))))
 
 (t/test "names that begin with a dot are not served"
   (each path ["/.hidden.txt" "/%2ehidden.txt" "/.folder/file.txt" "/.folder" "/.folder/" "/sub/.hidden"
               "/..dots.txt"]
-    (t/same not-found (brief (get-file path)) path)))
+    (t/same not-found (h/brief (get-file path)) path)))
 
 (t/test ":hidden true serves them"
   (each [path body] [["/.hidden.txt" "hidden"] ["/.folder/file.txt" "hidden"] ["/..dots.txt" "dots"]]
-    (t/same [200 body] (brief (h/fetch open "GET" path)) path))
-  (t/same not-found (brief (h/fetch open "GET" "/../secret.txt"))))
+    (t/same [200 body] (h/brief (h/fetch open "GET" path)) path))
+  (t/same not-found (h/brief (h/fetch open "GET" "/../secret.txt"))))
 
 # As one of several.
 
@@ -483,7 +471,7 @@
          ["/a.txt" 404 "Not Found"] ["/" 404 "Not Found"] ["/assetsa.txt" 404 "Not Found"]
          ["/assets../secret.txt" 404 "Not Found"] ["/assets/../a.txt" 404 "Not Found"]
          ["/assets%2fa.txt" 404 "Not Found"] ["/other/assets/a.txt" 404 "Not Found"]]
-        (t/same [status body] (brief (h/fetch server "GET" path)) path))
+        (t/same [status body] (h/brief (h/fetch server "GET" path)) path))
       (each [path location] [["/assets" "/assets/"] ["/assets?a" "/assets/?a"] ["/assets/sub" "/assets/sub/"]]
         (def {:status status :headers headers} (h/fetch server "GET" path))
         (t/same [301 location] [status (headers "location")] path)))))
@@ -491,17 +479,17 @@
 (t/test "what is not found goes to the next handler, with the request unchanged"
   (defn next-handler [req] {:status 201 :body (string "next: " (req :method) " " (req :path))})
   (with [server (serve root next-handler)]
-    (t/same [200 text] (brief (h/fetch server "GET" "/a.txt")))
+    (t/same [200 text] (h/brief (h/fetch server "GET" "/a.txt")))
     (each [method path] [["GET" "/nowhere?a=b"] ["POST" "/a.txt"] ["GET" "/../secret.txt"] ["GET" "/link.txt"] ["GET" "/bare/"]]
-      (t/same [201 (string "next: " method " " path)] (brief (h/fetch server method path))))
+      (t/same [201 (string "next: " method " " path)] (h/brief (h/fetch server method path))))
     (t/same 304 ((h/fetch server "GET" "/a.txt" [(string "If-None-Match: " tag)]) :status))))
 
 (t/test "one folder may be behind another"
   (with [server (http/server (http/static (in-root "sub") (http/static (in-root "bare") nil :index "home.htm")) host 0)]
-    (t/same [200 "<title>page</title>"] (brief (h/fetch server "GET" "/page.html")))
-    (t/same [200 "<title>home</title>"] (brief (h/fetch server "GET" "/home.htm")))
-    (t/same [200 "<title>sub</title>"] (brief (h/fetch server "GET" "/")))
-    (t/same not-found (brief (h/fetch server "GET" "/nowhere")))))
+    (t/same [200 "<title>page</title>"] (h/brief (h/fetch server "GET" "/page.html")))
+    (t/same [200 "<title>home</title>"] (h/brief (h/fetch server "GET" "/home.htm")))
+    (t/same [200 "<title>sub</title>"] (h/brief (h/fetch server "GET" "/")))
+    (t/same not-found (h/brief (h/fetch server "GET" "/nowhere")))))
 
 (t/test "wrong arguments are errors that name them"
   (defn why [& args] (string (t/raised |(http/static ;args))))
@@ -539,13 +527,6 @@
       (file/seek f :set place)
       (file/write f "mark"))))
 
-(defn- peak
-  "The most memory that a process ever had resident, in bytes, or nil if that is unknown."
-  [pid]
-  (when-let [[_ status] (protect (slurp (string "/proc/" pid "/status")))
-             [size] (peg/match '(* (thru "VmHWM:") :s* (number :d+)) status)]
-    (* 1024 size)))
-
 (defn- start-server
   "Starts a server of the folder in its own process, which prints its port."
   []
@@ -559,9 +540,8 @@
   (make-sparse "large" size [0 (* 32 mebibyte) (- size 4)])
   (with [server (start-server)]
     (def port (:port server))
-    (def pid (get-in server [:proc :pid]))
     (h/fetch port "GET" "/a.txt")
-    (def before (peak pid))
+    (def before (t/peak server))
     (repeat 2
       (with [c (h/client port)]
         (:send c "GET" "/large" ["Connection: close"])
@@ -581,7 +561,7 @@
     (t/same "mark" ((h/fetch port "GET" "/large" ["Range: bytes=33554432-33554435"]) :body))
     (t/same "" (string (server :err)))
     (unless before (t/skip "the peak of a process's memory is not known here"))
-    (def grown (- (peak pid) before))
+    (def grown (- (t/peak server) before))
     (print "      grown by " (div grown 1024) " KiB")
     (t/check (< grown (* 16 mebibyte)) (string "at most 16 MiB more, not " grown))))
 
@@ -621,7 +601,7 @@
     (t/wait-until "the error" |(= 2 (length told)))
     (t/same "/shrinking" (first told))
     (t/check (string/find "became shorter while it was sent" (last told)) "the reason")
-    (t/same [200 text] (brief (h/fetch server "GET" "/a.txt")))))
+    (t/same [200 text] (h/brief (h/fetch server "GET" "/a.txt")))))
 
 (t/test "if a file grows while it is sent, only the announced bytes are sent"
   (make-sparse "growing" (* 32 mebibyte) [])
@@ -634,7 +614,7 @@
   (def got (while-sent plain "replaced"
              |(do (make "new" "new") (os/rename (in-root "new") (in-root "replaced")))))
   (t/same (* 32 mebibyte) got)
-  (t/same [200 "new"] (brief (get-file "/replaced"))))
+  (t/same [200 "new"] (h/brief (get-file "/replaced"))))
 
 # Descriptors.
 
@@ -731,7 +711,7 @@
     (def port (:port server))
     (repeat 20
       (t/together 10 (fn [i] (break-off port (even? i))))
-      (t/same [200 text] (brief (h/fetch port "GET" "/a.txt"))))
+      (t/same [200 text] (h/brief (h/fetch port "GET" "/a.txt"))))
     (t/same "" (string (server :err)))))
 
 (t/test "if no descriptor is left, the answer is 503, and later ones are correct again"
@@ -856,7 +836,7 @@
   (def current (string place "/current"))
   (os/symlink (string place "/one") current)
   (with [server (serve current)]
-    (defn which [] (brief (h/fetch server "GET" "/which.txt")))
+    (defn which [] (h/brief (h/fetch server "GET" "/which.txt")))
     (t/same [200 "one"] (which))
     (os/symlink (string place "/two") (string current "-new"))
     (os/rename (string current "-new") current)
@@ -894,7 +874,7 @@
         (with [c (h/client plain)]
           (repeat 500
             (each path ["/swap.txt" "/swapped/secret.txt"]
-              (def answer (brief (:ask c "GET" path)))
+              (def answer (h/brief (:ask c "GET" path)))
               (put seen (tuple ;answer) true)
               (t/check (or (deep= answer [200 "inside"]) (deep= answer not-found)) (string/format "%q" answer)))))))
     (t/check (seen [200 "inside"]) "sometimes the file")
@@ -905,11 +885,11 @@
   (with [listener (kqnet/listen :unix socket)]
     (os/rename socket (in-root "socket"))
     (each path ["/socket" "/pipe" "/socket/" "/pipe/x"]
-      (t/same not-found (brief (get-file path)) path)))
+      (t/same not-found (h/brief (get-file path)) path)))
   (os/rm (in-root "socket"))
   (os/symlink "/dev/zero" (in-root "zero"))
   (each server [plain open]
-    (t/same not-found (brief (h/fetch server "GET" "/zero")))))
+    (t/same not-found (h/brief (h/fetch server "GET" "/zero")))))
 
 (t/test "a long path costs no more than a short one"
   (def trace (t/scratch "trace"))
@@ -929,7 +909,7 @@
       (defn calls [] (count |(not (string/find `, "", ` $)) (string/split "\n" (slurp trace))))
       (def before (calls))
       (each name ["a" "sub" ".a" "%2e"]
-        (t/same not-found (brief (h/fetch port "GET" (string (string/repeat (string "/" name) (div 8000 (inc (length name)))) "/x")))))
+        (t/same not-found (h/brief (h/fetch port "GET" (string (string/repeat (string "/" name) (div 8000 (inc (length name)))) "/x")))))
       # One system call for each request, and one to look at the folder itself.
       (t/check (<= (- (calls) before) 8) (string (- (calls) before) " system calls"))))
   (os/rm trace))
@@ -954,25 +934,25 @@
                                 (flush)]))]
       (def port (:port server))
       (each path ["/locked.txt" "/locked/file.txt" "/locked/" "/locked-index/"]
-        (t/same [403 "Forbidden"] (brief (h/fetch port "GET" path)) path)
-        (t/same [403 ""] (brief (h/fetch port "HEAD" path)) path))
+        (t/same [403 "Forbidden"] (h/brief (h/fetch port "GET" path)) path)
+        (t/same [403 ""] (h/brief (h/fetch port "HEAD" path)) path))
       (t/same 301 ((h/fetch port "GET" "/locked") :status))
-      (t/same [200 text] (brief (h/fetch port "GET" "/a.txt")))
+      (t/same [200 text] (h/brief (h/fetch port "GET" "/a.txt")))
       (t/same "" (string (server :err))))))
 
 (t/test "names that no file can have are not found"
   (each path [(string "/" (string/repeat "n" 256)) (string "/" (string/repeat "n" 4000))
               (string "/sub/" (string/repeat "n" 300) "/x") "/a.txt/x/y" "/loop/x"]
     (each server [plain open]
-      (t/same not-found (brief (h/fetch server "GET" path)) (string/slice path 0 (min 20 (length path)))))))
+      (t/same not-found (h/brief (h/fetch server "GET" path)) (string/slice path 0 (min 20 (length path)))))))
 
 (t/test "of the names that begin with a dot, /.well-known/ is served, but only at the top"
   (make ".well-known/security.txt" "contact")
   (make ".well-known/.secret" "hidden")
   (make "sub/.well-known/a" "hidden")
-  (t/same [200 "contact"] (brief (get-file "/.well-known/security.txt")))
+  (t/same [200 "contact"] (h/brief (get-file "/.well-known/security.txt")))
   (each path ["/.well-known/.secret" "/sub/.well-known/a" "/.well-known2" "/.well-known/"]
-    (t/same not-found (brief (get-file path)) path)))
+    (t/same not-found (h/brief (get-file path)) path)))
 
 # Headers other than those of the content.
 
@@ -1096,5 +1076,5 @@
   (leaves-none "the originals of variants"
     (repeat 20 (h/fetch packed "GET" "/big.bin" ["Accept-Encoding: gzip"]))))
 
-(remove place)
+(t/remove place)
 (t/finish)

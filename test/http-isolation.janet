@@ -256,7 +256,7 @@
     (var result nil)
     (repeat 5
       (when result (break))
-      (def port (with [free (net/listen host 0)] (t/port free)))
+      (def port (t/free-port))
       (spit config
             (string "defaults\n mode http\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n timeout tunnel 30s\n"
                     "frontend f\n bind 127.0.0.1:" port "\n http-request deny if { path_beg /admin }\n default_backend b\n"

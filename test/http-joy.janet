@@ -75,8 +75,7 @@
   (spit program (string adapter "\n" (t/source app)))
   (defer (do
            (os/rm program)
-           (eachk name names (os/rm (string folder "/" name)))
-           (os/rmdir folder))
+           (t/remove folder))
     # joy's native modules may have been built for another Janet.
     (with [process (t/start {"JANET_PATH" folder "DATABASE_URL" ""} (dyn *executable*) "-e" "(import joy)")]
       (unless (zero? (:wait process))

@@ -85,7 +85,7 @@ print(total)
      :body (seq [i :range-to [1 6]] (string/slice large (* (dec i) 1048576) (* i 1048576)))})
   (with [server (serve pieces :write-timeout 0.4)]
     (defer (os/rm config)
-      (def port (with [free (net/listen host 0)] (t/port free)))
+      (def port (t/free-port))
       (spit config
             (string "defaults\n mode http\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n"
                     "listen l\n bind 127.0.0.1:" port "\n server s 127.0.0.1:" (t/port server) "\n"))

@@ -55,11 +55,6 @@
       (print (last (net/localname server)))
       (flush)]))
 
-(defn- resident
-  [{:proc proc}]
-  (def text (slurp (string "/proc/" (proc :pid) "/statm")))
-  (* 4096 (scan-number (get (string/split " " text) 1))))
-
 (defn- wait-for
   "Waits until the server has so many connections, and has read what they sent."
   [port count]
@@ -84,12 +79,12 @@
     # This first part covers what is allocated once, and what so many connections need while they are served.
     (repeat 3 (each conn (open at-a-time) (:close conn)))
     (wait-for port 0)
-    (def before (resident server))
+    (def before (t/resident server))
     (def conns (array/new count))
     (while (< (length conns) count)
       (array/concat conns (open (min at-a-time (- count (length conns))))))
     (wait-for port count)
-    (def after (resident server))
+    (def after (t/resident server))
     (each conn conns (:close conn))
     (t/same "" (string (server :err)))
     [(math/ceil (/ (- after before) count)) after]))

@@ -17,8 +17,6 @@
 
 (defn- active [server] ((kqnet/stats server) :active))
 
-(defn- brief [{:status status :body body}] [status body])
-
 (defn- hello [_] {:status 200 :body "hello"})
 
 # Middleware.
@@ -33,18 +31,18 @@
     (each [path status body] [["/" 200 "hello"] ["/?a=b" 200 "hello"] ["/404" 404 "Not Found"]
                               ["/string" 200 "text"] ["/buffer" 200 "bytes"] ["/response" 201 "made"]
                               ["/nowhere" 404 "Not Found"] ["/string/" 404 "Not Found"]]
-      (t/same [status body] (brief (h/fetch server "GET" path)) path)))
+      (t/same [status body] (h/brief (h/fetch server "GET" path)) path)))
   (with [server (serve (http/router (merge routes {:default |{:status 202 :body ($ :path)}})))]
-    (t/same [202 "/nowhere?a"] (brief (h/fetch server "GET" "/nowhere?a")))
-    (t/same [200 "hello"] (brief (h/fetch server "GET" "/")))))
+    (t/same [202 "/nowhere?a"] (h/brief (h/fetch server "GET" "/nowhere?a")))
+    (t/same [200 "hello"] (h/brief (h/fetch server "GET" "/")))))
 
 (t/test "cookies: the handler gets a table of them"
   (defn show [{:cookies cookies}]
     {:body (string/join (seq [name :in (sort (keys cookies))] (string name "=" (cookies name))) " ")})
   (with [server (serve (http/cookies show))]
-    (t/same [200 "a=1 b=two"] (brief (h/fetch server "GET" "/" ["Cookie: a=1; b=two"])))
-    (t/same [200 "a=1 b=two c=3"] (brief (h/fetch server "GET" "/" ["Cookie: a=1" "X-A: b" "Cookie: b=two; c=3"])))
-    (t/same [200 ""] (brief (h/fetch server "GET" "/")))))
+    (t/same [200 "a=1 b=two"] (h/brief (h/fetch server "GET" "/" ["Cookie: a=1; b=two"])))
+    (t/same [200 "a=1 b=two c=3"] (h/brief (h/fetch server "GET" "/" ["Cookie: a=1" "X-A: b" "Cookie: b=two; c=3"])))
+    (t/same [200 ""] (h/brief (h/fetch server "GET" "/")))))
 
 (defn- with-log
   "Calls a function with a file to log to. Returns the lines that are in the file afterwards."
@@ -192,7 +190,7 @@
   (with [server (serve (http/metrics hello))]
     (def [_ port] (net/localname server))
     (def here {"listener" (string "127.0.0.1:" port)})
-    (t/same [200 "hello"] (brief (h/fetch server "GET" "/")))
+    (t/same [200 "hello"] (h/brief (h/fetch server "GET" "/")))
     (defn ask [] (h/fetch server "GET" "/metrics"))
     (def response (ask))
     (t/same "text/plain; version=0.0.4; charset=utf-8" ((response :headers) "content-type"))
@@ -263,7 +261,7 @@
 
 (t/test "metrics: they may be at another path, and other requests go to the next handler"
   (with [server (serve (http/metrics hello "/status/kqnet"))]
-    (t/same [200 "hello"] (brief (h/fetch server "GET" "/metrics")))
+    (t/same [200 "hello"] (h/brief (h/fetch server "GET" "/metrics")))
     (t/check (pos? (length (parse-metrics ((h/fetch server "GET" "/status/kqnet?a") :body)))) "metrics")))
 
 (t/test "metrics: another server may take the place of one that was closed"
@@ -334,7 +332,7 @@
      [[200 "text"] @{:body "text"}]
      [[200 ""] {:headers {"X-A" "b"}}]]
     (with [server (serve x)]
-      (t/same expected (brief (h/fetch server "GET" "/")))))
+      (t/same expected (h/brief (h/fetch server "GET" "/")))))
   (with [server (serve struct?)]
     (t/same 500 ((h/fetch server "GET" "/") :status) "a function in C is called; its response is none")))
 
@@ -343,7 +341,7 @@
   (with [server (serve (http/router routes))]
     (t/same 404 ((h/fetch server "GET" "/a") :status))
     (put routes "/a" "later")
-    (t/same [200 "later"] (brief (h/fetch server "GET" "/a")))))
+    (t/same [200 "later"] (h/brief (h/fetch server "GET" "/a")))))
 
 (t/test "a handler that returns no response: the client gets 500, and one line on stderr says why"
   (def program
@@ -363,7 +361,7 @@
     (def port (:port process))
     (each path ["/nil" "/keys" "/routes" "/status" "/value"]
       (t/same 500 ((h/fetch port "GET" path) :status) path))
-    (t/same [200 "fine"] (brief (h/fetch port "GET" "/")))
+    (t/same [200 "fine"] (h/brief (h/fetch port "GET" "/")))
     (def text (t/wait-until "its lines" |(if (= 5 (length (string/find-all "\n" (process :err)))) (string (process :err)))))
     (t/same ["kqnet/http: GET /nil: the handler returned nil, which is no response"
              "kqnet/http: GET /keys: the handler returned no response: the keys are :boby :stauts, and none of :status, :headers and :body"
@@ -453,34 +451,34 @@
 (t/test "a timeout of math/inf is no limit"
   (with [server (serve hello :head-timeout math/inf :body-timeout math/inf
                        :idle-timeout math/inf :write-timeout math/inf)]
-    (t/same [200 "hello"] (brief (h/fetch server "GET" "/")))))
+    (t/same [200 "hello"] (h/brief (h/fetch server "GET" "/")))))
 
 (t/test "two servers in one VM have separate options"
   (defn echo [req] {:body (http/read-body req)})
   (with [small (serve echo :max-body 4)]
     (with [large (serve echo)]
       (t/same 413 ((h/fetch small "POST" "/" [] "hello") :status))
-      (t/same [200 "hello"] (brief (h/fetch large "POST" "/" [] "hello"))))))
+      (t/same [200 "hello"] (h/brief (h/fetch large "POST" "/" [] "hello"))))))
 
 (t/test ":max-connections also counts kept connections"
   (with [server (serve hello :max-connections 2)]
     (def kept (seq [_ :range [0 2]] (h/client server)))
-    (each c kept (t/same [200 "hello"] (brief (:ask c "GET" "/"))))
+    (each c kept (t/same [200 "hello"] (h/brief (:ask c "GET" "/"))))
     (def waiting (t/background |(h/fetch server "GET" "/")))
-    (each c kept (t/same [200 "hello"] (brief (:ask c "GET" "/"))))
+    (each c kept (t/same [200 "hello"] (h/brief (:ask c "GET" "/"))))
     (t/same 0 (ev/count waiting))
     (:close (first kept))
-    (t/same [200 "hello"] (brief (last (ev/take waiting))))
+    (t/same [200 "hello"] (h/brief (last (ev/take waiting))))
     (each c kept (:close c))))
 
 (t/test "closing the listener leaves open connections as they are"
   (def server (serve hello))
   (with [c (h/client server)]
-    (t/same [200 "hello"] (brief (:ask c "GET" "/")))
+    (t/same [200 "hello"] (h/brief (:ask c "GET" "/")))
     (def port (t/port server))
     (:close server)
     (t/check (string? (t/raised |(t/connect port))) "no new ones")
-    (repeat 3 (t/same [200 "hello"] (brief (:ask c "GET" "/"))))))
+    (repeat 3 (t/same [200 "hello"] (h/brief (:ask c "GET" "/"))))))
 
 (t/test "the server may listen on a unix socket"
   (def path (t/scratch "http"))
@@ -489,7 +487,7 @@
     (with [server (http/server (http/logger hello :format :common :out f) :unix path :mode 8r600)]
       (t/same "rw-------" (os/stat path :permissions))
       (with [c (h/client server)]
-        (repeat 3 (t/same [200 "hello"] (brief (:ask c "GET" "/")))))))
+        (repeat 3 (t/same [200 "hello"] (h/brief (:ask c "GET" "/")))))))
   (t/check (nil? (os/stat path)) "nothing left")
   (def lines (filter |(not (empty? $)) (string/split "\n" (slurp out))))
   (os/rm out)
@@ -519,7 +517,7 @@
   (repeat 3 (ev/give (g :go) true))
   (eachp [i c] clients
     (def response (:receive c))
-    (t/same [200 (string "/" i) "close"] [;(brief response) ((response :headers) "connection")])
+    (t/same [200 (string "/" i) "close"] [;(h/brief response) ((response :headers) "connection")])
     (t/same "" (:rest c))
     (:close c))
   (t/same [true 0] (ev/take drained)))
@@ -527,7 +525,7 @@
 (t/test "drain: idle connections are closed at once, and not reset"
   (def server (serve hello))
   (def clients (seq [_ :range [0 5]] (h/client server)))
-  (each c (drop 1 clients) (t/same [200 "hello"] (brief (:ask c "GET" "/"))))
+  (each c (drop 1 clients) (t/same [200 "hello"] (h/brief (:ask c "GET" "/"))))
   (t/wait-until "connections" |(= 5 (active server)))
   (t/same 0 (kqnet/drain server 10))
   (each c clients
@@ -546,7 +544,7 @@
       (def drained (t/background |(kqnet/drain server 10)))
       (each c clients
         (def response (:receive c))
-        (t/same [200 "hello" "close"] [;(brief response) ((response :headers) "connection")])
+        (t/same [200 "hello" "close"] [;(h/brief response) ((response :headers) "connection")])
         (t/same "" (:rest c))
         (:close c))
       (t/same [true 0] (ev/take drained)))))
@@ -561,7 +559,7 @@
     (repeat 3 (ev/sleep 0))
     (:write (c :conn) "st: h\r\n\r\n")
     (def response (:receive c))
-    (t/same [200 "hello" "close"] [;(brief response) ((response :headers) "connection")])
+    (t/same [200 "hello" "close"] [;(h/brief response) ((response :headers) "connection")])
     (t/same [true 0] (ev/take drained))))
 
 (t/test "drain: of several requests in a row, the running one is the last to be answered"
@@ -574,7 +572,7 @@
     (ev/sleep 0)
     (repeat 3 (ev/give (g :go) true))
     (def response (:receive c "GET"))
-    (t/same [200 "/1" "close"] [;(brief response) ((response :headers) "connection")])
+    (t/same [200 "/1" "close"] [;(h/brief response) ((response :headers) "connection")])
     (t/same "" (:rest c))
     (:close c)
     (t/same [true 0] (ev/take drained))
@@ -601,7 +599,7 @@
   (t/same 2 (kqnet/drain server 0.05))
   (repeat 2 (ev/give (g :go) true))
   (each c clients
-    (t/same [200 "/"] (brief (:receive c)))
+    (t/same [200 "/"] (h/brief (:receive c)))
     (:close c)))
 
 (t/test "drain with :cancel true: remaining handlers are cancelled, and their clients get 503"
@@ -640,7 +638,7 @@
                        {:body "drained"})))
   (array/push server-box server)
   (def response (h/fetch server "GET" "/"))
-  (t/same [200 "drained" "close" 0] [;(brief response) ((response :headers) "connection") result]))
+  (t/same [200 "drained" "close" 0] [;(h/brief response) ((response :headers) "connection") result]))
 
 # Serving until a signal.
 
@@ -737,7 +735,7 @@
                        '(def left (http/serve-forever "hello" "127.0.0.1" 0))
                        '(print "left " left)))
   (with [c (h/client port)]
-    (t/same [200 "hello"] (brief (:ask c "GET" "/")))
+    (t/same [200 "hello"] (h/brief (:ask c "GET" "/")))
     (:signal server :term)
     (t/same "left 0" (:line server))
     (t/same 0 (:wait server))
@@ -875,27 +873,13 @@
     (t/same nil (server :status))
     (t/same "" (string (server :err)))))
 
-(defn- resident
-  "Resident memory of a process in bytes. Skips the test if that is unknown."
-  [{:proc proc}]
-  (def [ok text] (protect (slurp (string "/proc/" (proc :pid) "/statm"))))
-  (unless ok (t/skip "the memory of another process is not known here"))
-  (* 4096 (scan-number (get (string/split " " text) 1))))
-
-(defn- peak
-  "The most memory that a process ever had resident. Skips the test if that is unknown."
-  [{:proc proc}]
-  (def [ok text] (protect (slurp (string "/proc/" (proc :pid) "/status"))))
-  (def [size] (or (if ok (peg/match '(* (thru "VmHWM:") :s* (number :d+)) text))
-                  (t/skip "the peak of a process's memory is not known here")))
-  (* 1024 size))
-
 (def- plain-memory?
   "Whether memory can be measured: not with a sanitizer, and not in an emulator, whose own memory it would be."
   (not t/slow?))
 
 (t/test "clients that send their heads byte by byte cost only their buffers, and delay nobody"
   (unless plain-memory? (t/skip "a sanitizer or an emulator changes memory"))
+  (unless t/linux? (t/skip "the memory of another process is not known here"))
   (with [server
          (t/start-forms
            '[(import kqnet/http)
@@ -905,15 +889,15 @@
     (def port (:port server))
     (def count 300)
     (repeat 10 (h/fetch port "GET" "/"))
-    (def before (resident server))
+    (def before (t/resident server))
     (def clients (seq [_ :range [0 count]] (t/connect port)))
     (def head (h/request "GET" "/" ["X-A: some value" "Connection: close"]))
     (for i 0 (- (length head) 1)
       (each conn clients (:write conn (string/slice head i (inc i))))
       (when (zero? (% i 20))
-        (t/same [200 "hello"] (brief (h/fetch port "GET" "/")))))
-    (t/same [200 "hello"] (brief (h/fetch port "GET" "/")))
-    (def each-one (div (- (resident server) before) count))
+        (t/same [200 "hello"] (h/brief (h/fetch port "GET" "/")))))
+    (t/same [200 "hello"] (h/brief (h/fetch port "GET" "/")))
+    (def each-one (div (- (t/resident server) before) count))
     (print "      " each-one " bytes for each")
     # All of them are answered in the end.
     (each conn clients (:write conn "\n"))
@@ -942,7 +926,7 @@
                                 (if (empty? body) "" (string/format "%x\r\n%s\r\n" (length body) body))
                                 "0\r\n\r\n")))))))
       (for i 0 count
-        (t/same [200 (string (length (body i)) " /" i)] (brief (:receive c "POST"))))
+        (t/same [200 (string (length (body i)) " /" i)] (h/brief (:receive c "POST"))))
       (t/same true (first (ev/take sent))))))
 
 (t/test "an upload of 16 MiB in pieces is not held in memory"
@@ -964,7 +948,7 @@
     (def size 16777216)
     (def piece (string/repeat "x" 65536))
     (h/fetch port "POST" "/" [] "small")
-    (def before (if plain-memory? (peak server)))
+    (def before (if plain-memory? (t/peak server)))
     (each chunked [false true]
       (with [c (h/client port)]
         (:send c "POST" "/" [(if chunked "Transfer-Encoding: chunked" (string "Content-Length: " size))])
@@ -973,17 +957,17 @@
           (:write (c :conn) piece)
           (when chunked (:write (c :conn) "\r\n")))
         (when chunked (:write (c :conn) "0\r\n\r\n"))
-        (t/same [200 (string size)] (brief (:receive c)))
+        (t/same [200 (string size)] (h/brief (:receive c)))
         # The connection can still be used, too.
-        (t/same [200 "5"] (brief (:ask c "POST" "/" [] "small")))))
-    (unless before (t/skip "a sanitizer or an emulator changes memory"))
-    (def grown (- (peak server) before))
+        (t/same [200 "5"] (h/brief (:ask c "POST" "/" [] "small")))))
+    (unless before (t/skip "the peak of a process's memory cannot be measured here"))
+    (def grown (- (t/peak server) before))
     (print "      grown by " (div grown 1024) " KiB")
     (t/check (< grown 12582912) (string "at most 12 MiB more, not " grown))))
 
 (t/test ":max-body may need more than 32 bits, and must be a whole number"
   (with [server (serve (fn [req] {:body (http/read-body req)}) :max-body 5000000000)]
-    (t/same [200 "hello"] (brief (h/fetch server "POST" "/" [] "hello"))))
+    (t/same [200 "hello"] (h/brief (h/fetch server "POST" "/" [] "hello"))))
   (t/check (string/find ":max-body" (t/raised |(serve hello :max-body 1.5))) "an error that names it"))
 
 (t/test "the collector runs less often with many connections, and as before without them"
@@ -1031,7 +1015,7 @@
       (repeat 50 (ev/sleep 0))
       (t/same 0 (ev/count sent) "it cannot all be sent")
       (def giving (ev/go (fn [] (protect (forever (ev/give go true))))))
-      (t/same [200 (string size)] (brief (:receive c)))
+      (t/same [200 (string size)] (h/brief (:receive c)))
       (ev/cancel giving "enough"))))
 
 # Threads.
@@ -1060,12 +1044,12 @@
       (t/together 60
         (fn [i]
           (with [c (h/client (all (% i 3)))]
-            [(brief (:ask c "GET" "/")) (brief (:ask c "POST" "/echo" [] (string i)))]))))
+            [(h/brief (:ask c "GET" "/")) (h/brief (:ask c "POST" "/echo" [] (string i)))]))))
     (for i 0 60
       (t/same [[200 "hello from a thread"] [200 (string i)]] (results i)))
-    (each port all (t/same [200 "stopped"] (brief (h/fetch port "GET" "/stop"))))
+    (each port all (t/same [200 "stopped"] (h/brief (h/fetch port "GET" "/stop"))))
     (repeat 3 (t/same true (first (ev/take ended))))
-    (t/same [200 "hello"] (brief (h/fetch own "GET" "/"))))
+    (t/same [200 "hello"] (h/brief (h/fetch own "GET" "/"))))
   (t/wait-until "as few descriptors as before"
                 |(do (gccollect) (<= (t/descriptors) before))))
 

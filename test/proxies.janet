@@ -20,12 +20,6 @@
   "A run takes seconds by its nature, so this runs on few hosts."
   (has-value? ["native" "1.42.0-epoll" "1.42.0-kqueue-xnu" "1.37.1-kqueue-xnu"] programs/host))
 
-(defn- free-port
-  "A port that is free now, since nginx and HAProxy cannot choose one themselves."
-  []
-  (with [listener (net/listen "127.0.0.1" 0)]
-    (t/port listener)))
-
 (defn- get-page
   [port]
   (t/ask port "GET / HTTP/1.0\r\nHost: localhost\r\n\r\n"))
@@ -35,14 +29,12 @@
   [config & command]
   (def folder (t/scratch "proxy"))
   (os/mkdir folder)
-  (defer (do
-           (os/rm (string folder "/config"))
-           (os/rmdir folder))
+  (defer (t/remove folder)
     (var result nil)
-    # Another process may have taken the port meanwhile.
+    # nginx and HAProxy cannot choose a free port, and another process may have taken this one meanwhile.
     (repeat 5
       (when result (break))
-      (def port (free-port))
+      (def port (t/free-port))
       (spit (string folder "/config") (config port))
       (def proxy (t/start ;command (string folder "/config")))
       (def ready

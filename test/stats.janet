@@ -12,11 +12,6 @@
 
 (def- host "127.0.0.1")
 
-(defn- echo
-  [conn]
-  (defer (:close conn)
-    (:write conn (:read conn 100))))
-
 (defn- stats [l & keys] (map (kqnet/stats l) keys))
 
 (defn- settled
@@ -33,7 +28,7 @@
   (t/same [] (kqnet/stats)))
 
 (t/test "a server has statistics at once"
-  (with [l (kqnet/server host 0 echo)]
+  (with [l (kqnet/server host 0 t/echo)]
     (t/same [0 0] (stats l :accepted :active)))
   (with [l (http/server (fn [_] {:status 200}) host 0)]
     (t/same [0 0] (stats l :accepted :active))))
@@ -43,7 +38,7 @@
     (t/same (string/format "expected a core/stream, got %q" value) (t/raised |(kqnet/stats value)))))
 
 (t/test "all values are plain numbers in structs, except for the address"
-  (with [l (kqnet/server host 0 echo :max-connections 5)]
+  (with [l (kqnet/server host 0 t/echo :max-connections 5)]
     (def before (os/clock :realtime))
     (t/ask l)
     (def {:address address :since since} (kqnet/stats l))
@@ -62,7 +57,7 @@
 
 (t/test "the address of each kind of socket is shown"
   (defn address [& where]
-    (with [l (kqnet/server ;where echo)]
+    (with [l (kqnet/server ;where t/echo)]
       (ev/sleep 0)
       [((kqnet/stats l) :address) (net/localname l)]))
   (let [[text [name port]] (address host 0)] (t/same (string name ":" port) text))
@@ -75,7 +70,7 @@
   (def gate (ev/chan 10))
   (with [l (kqnet/listen host 0)]
     (def clients (seq [i :range [0 7]] (t/send l (string i))))
-    (ev/go (fn [] (kqnet/accept-loop l (fn [conn] (ev/take gate) (echo conn)) :batch 3)))
+    (ev/go (fn [] (kqnet/accept-loop l (fn [conn] (ev/take gate) (t/echo conn)) :batch 3)))
     (t/wait-until "all of them" |(= 7 (get (kqnet/stats l) :accepted)))
     (t/same [7 7 7 3 3] (stats l :accepted :active :peak :batches :largest-batch))
     (repeat 3 (ev/give gate true))
@@ -93,13 +88,13 @@
   (with [l (kqnet/listen host 0)]
     (for i 1 4
       (def client (t/send l "hello"))
-      (echo (kqnet/accept l))
+      (t/echo (kqnet/accept l))
       (t/same "hello" (t/receive client))
       (t/same [i 0 0 i 1] (stats l :accepted :active :peak :batches :largest-batch)))))
 
 (t/test "pauses of a full listener are counted with their time, including one that still lasts"
   (def gate (ev/chan 10))
-  (with [l (kqnet/server host 0 (fn [conn] (ev/take gate) (echo conn)) :max-connections 1)]
+  (with [l (kqnet/server host 0 (fn [conn] (ev/take gate) (t/echo conn)) :max-connections 1)]
     (def clients (seq [i :range [0 3]] (t/send l (string i))))
     (t/wait-until "a full listener" |(= 1 (get-in (kqnet/stats l) [:pauses :full])))
     (def [first-look at] [(get-in (kqnet/stats l) [:paused :full]) (os/clock :monotonic)])
@@ -116,7 +111,7 @@
     (t/same (later :full) (get-in (kqnet/stats l) [:paused :full]) "no more pauses when no client waits")))
 
 (t/test "pauses for a rate are counted"
-  (with [l (kqnet/server host 0 echo :max-accept-rate 200)]
+  (with [l (kqnet/server host 0 t/echo :max-accept-rate 200)]
     (t/together 8 (fn [_] (t/ask l)))
     (def {:paused paused :pauses pauses} (settled l))
     (t/check (< 0 (pauses :rate) 9) "a pause or more")
@@ -162,7 +157,7 @@
     (t/check (<= (/ accepted largest) batches accepted) "batches that can hold them")))
 
 (def- servers
-  {"server" |(kqnet/server host 0 echo)
+  {"server" |(kqnet/server host 0 t/echo)
    "http/server" |(http/server (fn [_] {:body "hello\n"}) host 0)})
 
 (def- ends {"closed" |(:close $) "drained" kqnet/drain})
@@ -184,8 +179,8 @@
 
 (t/test "without an argument, the statistics of all listeners of this thread"
   (gccollect)
-  (with [one (kqnet/server host 0 echo)]
-    (with [two (kqnet/server host 0 echo)]
+  (with [one (kqnet/server host 0 t/echo)]
+    (with [two (kqnet/server host 0 t/echo)]
       (t/ask one)
       (repeat 2 (t/ask two))
       (map settled [one two])

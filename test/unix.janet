@@ -8,11 +8,6 @@
 (import ./support :as t)
 (import kqnet)
 
-(defn- echo
-  [conn]
-  (defer (:close conn)
-    (:write conn (:read conn 100))))
-
 (defn- ask
   "The answer of a server on a path, or the error of connecting."
   [path]
@@ -49,13 +44,13 @@
 (def- in-use "cannot listen on unix:%s: address already in use")
 
 # The queue is made when it is first needed, and stays open.
-(:close (kqnet/server "127.0.0.1" 0 echo))
+(:close (kqnet/server "127.0.0.1" 0 t/echo))
 
 # Which files may be replaced.
 
 (t/test "the file of a dead server is replaced"
-  (each listen [|(kqnet/server :unix $ echo) |(kqnet/server :unix $ echo :mode 8r600)
-                (fn [path] (def l (kqnet/listen :unix path)) (ev/go (fn [] (kqnet/accept-loop l echo))) l)]
+  (each listen [|(kqnet/server :unix $ t/echo) |(kqnet/server :unix $ t/echo :mode 8r600)
+                (fn [path] (def l (kqnet/listen :unix path)) (ev/go (fn [] (kqnet/accept-loop l t/echo))) l)]
     (with-path path
       (dead-server path)
       (with [l (listen path)]
@@ -65,17 +60,17 @@
 (t/test "the file of a dead datagram server is replaced"
   (with-path path
     (dead-server path :datagram)
-    (with [l (kqnet/server :unix path echo)]
+    (with [l (kqnet/server :unix path t/echo)]
       (t/same "hello" (ask path)))))
 
 (t/test "the file of a living server is not replaced, and the server does not notice"
   (with-path path
     (var connections 0)
-    (with [l (kqnet/server :unix path (fn [conn] (++ connections) (echo conn)))]
+    (with [l (kqnet/server :unix path (fn [conn] (++ connections) (t/echo conn)))]
       (def before (os/lstat path :inode))
       (repeat 3
         (t/same (string/format in-use path) (t/raised |(kqnet/listen :unix path)))
-        (t/same (string/format in-use path) (t/raised |(kqnet/server :unix path echo :mode 8r600))))
+        (t/same (string/format in-use path) (t/raised |(kqnet/server :unix path t/echo :mode 8r600))))
       (t/same "hello" (ask path))
       (t/same [before 1] [(os/lstat path :inode) connections]))))
 
@@ -190,21 +185,21 @@
     (dead-server path)
     (with [locker (t/start "flock" folder "sh" "-c" "echo locked; sleep 60")]
       (t/same "locked" (:line locker))
-      (with [l (kqnet/server :unix path echo)]
+      (with [l (kqnet/server :unix path t/echo)]
         (t/same "hello" (ask path))))))
 
 # When the file is removed.
 
 (def- looped
   "The ways to have a listener on which a loop runs."
-  {"server" (fn [path] (kqnet/server :unix path echo))
+  {"server" (fn [path] (kqnet/server :unix path t/echo))
    "accept-loop" (fn [path]
                    (def l (kqnet/listen :unix path))
-                   (ev/go (fn [] (kqnet/accept-loop l echo)))
+                   (ev/go (fn [] (kqnet/accept-loop l t/echo)))
                    l)
    "accept" (fn [path]
               (def l (kqnet/listen :unix path))
-              (ev/go (fn [] (while (def conn (kqnet/accept l)) (echo conn))))
+              (ev/go (fn [] (while (def conn (kqnet/accept l)) (t/echo conn))))
               l)})
 
 (eachp [name listen] looped
@@ -305,7 +300,7 @@
   (defer (do (os/cd before) (os/rmdir folder))
     (os/cd folder)
     (each close [|(:close $) kqnet/drain]
-      (def l (kqnet/server :unix "socket" echo))
+      (def l (kqnet/server :unix "socket" t/echo))
       (t/same "hello" (ask (string folder "/socket")))
       (os/cd "/")
       (close l)
@@ -315,9 +310,9 @@
 (t/test "a file that another server has put in its place stays"
   (each close [|(:close $) ev/close kqnet/drain]
     (with-path path
-      (def old (kqnet/server :unix path echo))
+      (def old (kqnet/server :unix path t/echo))
       (os/rm path)
-      (with [new (kqnet/server :unix path echo)]
+      (with [new (kqnet/server :unix path t/echo)]
         (close old)
         (t/same :socket (mode path))
         (t/same "hello" (ask path)))
@@ -325,7 +320,7 @@
 
 (t/test "a file that somebody has put in its place stays"
   (with-path path
-    (def l (kqnet/server :unix path echo))
+    (def l (kqnet/server :unix path t/echo))
     (os/rm path)
     (spit path "precious")
     (:close l)
@@ -333,16 +328,16 @@
 
 (t/test "a file that is already gone is not an error"
   (with-path path
-    (def l (kqnet/server :unix path echo))
+    (def l (kqnet/server :unix path t/echo))
     (os/rm path)
     (:close l)
     (t/same nil (mode path))))
 
 (t/test "closing twice does not remove the file of the next server"
   (with-path path
-    (def old (kqnet/server :unix path echo))
+    (def old (kqnet/server :unix path t/echo))
     (:close old)
-    (with [new (kqnet/server :unix path echo)]
+    (with [new (kqnet/server :unix path t/echo)]
       (:close old)
       (kqnet/drain old)
       (t/same "hello" (ask path)))))
@@ -359,7 +354,7 @@
   (t/same (string "cannot listen on unix:" name
                   ": :mode is for the file of a unix socket, and an abstract name has none")
           (t/raised |(kqnet/listen :unix name :mode 8r600)))
-  (with [l (kqnet/server :unix name echo)]
+  (with [l (kqnet/server :unix name t/echo)]
     (t/same nil (os/lstat name))
     # Older versions of Janet pad the name with NUL when they connect.
     (when (t/version-at-least? [1 38]) (t/same "hello" (ask name)))
@@ -467,7 +462,7 @@
     (gccollect)
     (def before (t/descriptors))
     (each value [-1 8r1000 0.5 "600" :private math/nan]
-      (each [who call] [["kqnet/listen" kqnet/listen] ["kqnet/server" |(kqnet/server ;(take 2 $&) echo ;(drop 2 $&))]]
+      (each [who call] [["kqnet/listen" kqnet/listen] ["kqnet/server" |(kqnet/server ;(take 2 $&) t/echo ;(drop 2 $&))]]
         (t/same (string/format "%s: :mode must be file permissions, an integer from 0 to 8r777, got %q" who value)
                 (t/raised |(call :unix path :mode value)))
         (t/same [before nil] [(t/descriptors) (mode path)])))))
