@@ -88,7 +88,7 @@
   (t/check (< (ours-starved "cpu") 0.5) "kqnet uses no processor time when it has no descriptors")
   (t/same 60 (core-starved "clients") "few descriptors, with core"))
 
-(t/test "it prints a table and a verdict, and exits with the status that goes with the verdict"
+(t/test "the doctor prints a table and a verdict, and exits with the status that goes with the verdict"
   (def [status out err] (run (dyn *executable*) doctor))
   (t/same [expected-status ""] [status err] out)
   (def lines (string/split "\n" out))
@@ -108,14 +108,14 @@
 (t/test "--json prints the same as one object"
   (check-findings (run (dyn *executable*) doctor "--json") "the interpreter by its path"))
 
-(t/test "it finds the interpreter on the PATH, or one that a script starts"
+(t/test "the doctor finds the interpreter on the PATH, or one that a script starts"
   (def path (string/split "/" (dyn *executable*)))
   (def folder (string/join (slice path 0 -2) "/"))
   (def kernel (os/getenv "KQUEUE_EMU_KERNEL"))
   (def name (if kernel (string "janet-" kernel) (last path)))
   (check-findings (run (string "PATH=" folder ":" (os/getenv "PATH")) name doctor "--json") name))
 
-(t/test "when it is killed half-way, it leaves no process behind"
+(t/test "when the doctor is killed half-way, it leaves no process behind"
   (unless t/linux? (t/skip "processes are found through /proc"))
   (with [process (start (dyn *executable*) doctor)]
     # The doctor itself, and the first server that will run out of descriptors.

@@ -104,7 +104,7 @@
   (with [server (serve (fn [_] (show (table? (require "spork/http")))))]
     (t/same ["true" "true"] (asks server "/" "/"))))
 
-(t/test "they also work in a server on a thread whose first fiber has no environment"
+(t/test "grammars, eval and require also work in a server on a thread whose first fiber has no environment"
   (def port (ev/thread-chan 1))
   (def ended (ev/chan 1))
   (defn main [port]

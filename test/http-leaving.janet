@@ -77,7 +77,7 @@ print(total)
     (got-all (output (python slow-reader (t/port server) 65536 0.05)))
     (all-ended server)))
 
-(t/test "the same holds for a body in pieces, and through HAProxy"
+(t/test "a client that reads in time is not cut off when the body is in pieces, or behind HAProxy"
   (def [program] (programs/need "haproxy"))
   (def config (t/scratch "haproxy.cfg"))
   (defn pieces [_]

@@ -72,7 +72,7 @@
     (t/same (seq [i :range [0 200]] [200 (string "/" i)])
             (t/together 200 |(ask listener (string "/" $))))))
 
-(t/test "without a host, it listens on all IPv4 addresses of this machine"
+(t/test "without a host, the server listens on all IPv4 addresses of this machine"
   (with [listener (server "hello" nil 0)]
     (t/same "0.0.0.0" (first (net/localname listener)))))
 

@@ -66,13 +66,13 @@
                  "the body")
         (t/same "taken" (:line process))))))
 
-(t/test "loaded after a module that may have kept core's functions, it says so"
+(t/test "kqnet/install says so when it is loaded after a module that may have kept core's functions"
   (def [status _ err] (t/run-forms '[(import spork/http) (import kqnet/install)]))
   (t/same 0 status)
   (t/check (string/find "kqnet/install: loaded too late: " err) "a warning")
   (t/check (string/find "janet -l kqnet/install PROGRAM" err) "what to do"))
 
-(t/test "imported after a function that uses core's functions, it names that function"
+(t/test "kqnet/install names a function that was compiled before it with core's functions"
   (each uses ['(defn serve [] (net/server "127.0.0.1" 0 print))
               '(defn- serve [] (fn [] (let [l (net/listen "127.0.0.1" 0)] (net/accept-loop l print))))
               '(var serve (fn [l] (net/accept l)))]
@@ -83,7 +83,7 @@
           (t/wait-until "the end of its errors" |(process :err-ended))
           (t/check (string/find "the function serve was compiled before" (process :err)) (string (process :err))))))))
 
-(t/test "imported first in a program, it says nothing"
+(t/test "kqnet/install says nothing when a program imports it first"
   (scratch-program '[(defn harmless [] (net/connect "127.0.0.1" 1))
                      (import kqnet/install)
                      (defn serve [] (net/server "127.0.0.1" 0 print))]
@@ -93,7 +93,7 @@
         (t/wait-until "the end of its errors" |(process :err-ended))
         (t/same "" (string (process :err)))))))
 
-(t/test "loaded first, it says nothing"
+(t/test "kqnet/install says nothing when it is loaded first"
   (def [status out err] (t/run-forms '[(import kqnet/install) (import spork/http)]))
   (t/same [0 "" ""] [status out err]))
 
