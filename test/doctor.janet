@@ -11,7 +11,7 @@
 
 (def- doctor (string t/project "/bin/kqnet-doctor"))
 
-# On macOS's kernel a Janet of these versions stalls. On the BSDs it has the cause, and no stall.
+# On macOS's kernel a Janet of these versions stalls. On the BSDs it has the same bug, but does not stall.
 (def- known
   (and (= :kqueue (kqnet/backend)) (not (t/version-at-least? [1 38]))))
 (def- stalls
@@ -20,16 +20,16 @@
        (or (= :macos (os/which)) (= "xnu" (os/getenv "KQUEUE_EMU_KERNEL")))))
 (def- expected-status (if known 1 0))
 
-# Inherited by every process that the doctor starts.
+# Every process that the doctor starts inherits this mark.
 (def- mark (string "KQNET_TEST_MARK=" (t/scratch "mark")))
 
 (defn- marked
-  "The processes that have the mark; none where the system does not tell."
+  "The processes that have the mark, or none if the system does not tell."
   []
   (if t/linux?
     (filter (fn [pid]
               (and (scan-number pid)
-                   # It may end in between.
+                   # The process may end in between.
                    (match (protect (slurp (string "/proc/" pid "/environ")))
                      [true text] (string/find mark text))))
             (os/dir "/proc"))
@@ -40,7 +40,7 @@
   (t/start "/usr/bin/env" mark ;args))
 
 (defn- run
-  "Runs the doctor by a command to its end. Returns its exit status, output and errors."
+  "Runs the doctor with a command until it ends. Returns its exit status, output and errors."
   [& command]
   (with [process (start ;command)]
     (def status (:wait process))
@@ -49,7 +49,7 @@
     [status (string (process :out)) (string (process :err))]))
 
 (def- json
-  "Text that is one value of JSON."
+  "A peg for text that is one JSON value."
   (peg/compile
     ~{:main (* :value -1)
       :value (* :s* (+ :object :string :number :word) :s*)
@@ -64,7 +64,7 @@
   (first (t/check (peg/match json (string/trimr text)) (string "one object of JSON, not " text))))
 
 (defn- check-findings
-  "Fails unless these findings are those that this Janet and this kernel give."
+  "Fails unless these findings are what this Janet on this kernel should give."
   [[status out err] what]
   (t/same [expected-status ""] [status err] what)
   (def {"bursts" {"core" core "kqnet" ours}
@@ -98,14 +98,14 @@
   (t/check (< (ours-starved "cpu") 0.5) "kqnet waits while it has no descriptors")
   (t/same 60 (core-starved "clients") "few descriptors, with core"))
 
-(t/test "it prints a table, a verdict, and the exit status that goes with it"
+(t/test "the doctor prints a table and a verdict, and exits with the status that goes with the verdict"
   (def [status out err] (run (dyn *executable*) doctor))
   (t/same [expected-status ""] [status err] out)
   (def lines (string/split "\n" out))
   (each [start text] [["Janet " janet/version]
                       ["event queue " (string (kqnet/backend))]
                       ["answered " "with 40 descriptors"]
-                      # On macOS itself some of a burst may come late enough to be seen on their own.
+                      # On macOS itself, part of a burst may come late enough to be noticed separately.
                       ["core's net/server " (cond
                                               (not stalls) "200 of 200 "
                                               (= :macos (os/which)) " of "
@@ -179,16 +179,16 @@
   (def name (if kernel (string "janet-" kernel) (last path)))
   (check-findings (run (string "PATH=" folder ":" (os/getenv "PATH")) name doctor "--json") name))
 
-(t/test "killed half-way, it leaves no process behind"
-  (unless t/linux? (t/skip "processes are found by /proc"))
+(t/test "when the doctor is killed half-way, it leaves no process behind"
+  (unless t/linux? (t/skip "processes are found through /proc"))
   (with [process (start (dyn *executable*) doctor)]
-    # Itself, and the first server that is to run out of descriptors.
+    # The doctor itself, and the first server that will run out of descriptors.
     (t/wait-until "the doctor has started a server" |(> (length (marked)) 1))
     (:signal process :kill)
     (:wait process)
     (t/wait-until "no process is left" |(empty? (marked)))))
 
-(t/test "arguments that it does not know are refused, and nothing is tried"
+(t/test "unknown arguments are refused, and nothing is tried"
   (each args [["--jsn"] ["--json" "now"] ["--json" "--json"] ["help"] [""]]
     (def [status out err] (run (dyn *executable*) doctor ;args))
     (t/same [2 ""] [status out] args)
