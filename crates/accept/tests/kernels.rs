@@ -9,7 +9,7 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use kqnet_accept::engine::Arm;
+use kqnet_accept::Arm;
 use kqnet_accept::queue::kqueue::{Event, Kevent as Call, Queue};
 use kqnet_accept::{Engine, Errno, Kernel, Limits, Next, Sink, Token};
 use kqueue_emu::kevent::{EV_ADD, EV_CLEAR, EVFILT_READ, Kevent};
@@ -132,7 +132,7 @@ impl Sink<(Fd, Conn), Stream> for Taker {
         self.failed.push(errno);
     }
 
-    fn starved(&mut self, _listener: &Stream, _errno: Errno) {}
+    fn shortage(&mut self, _listener: &Stream, _errno: Errno) {}
 }
 
 /// A Janet VM in small: an outer queue that watches the inner one edge-triggered, and the engine.
@@ -181,11 +181,12 @@ impl Vm {
         if self.taker.waiters.contains_key(&stream) {
             return;
         }
-        if waiter == Waiter::Once
-            && let Some(conn) = self.engine.accept_now(token, &mut self.taker).expect("the listener is open")
-        {
-            self.taker.taken.push(conn);
-            return;
+        if waiter == Waiter::Once {
+            let conn = self.engine.accept_now(token, &mut self.taker).expect("the listener is open");
+            if let Some(conn) = conn {
+                self.taker.taken.push(conn);
+                return;
+            }
         }
         self.engine.start(token).expect("the listener is open");
         self.taker.waiters.insert(stream, waiter);

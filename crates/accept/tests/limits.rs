@@ -46,7 +46,7 @@ impl Sink<ConnId, ()> for Handlers {
         panic!("the listener failed: {errno}");
     }
 
-    fn starved(&mut self, (): &(), _errno: Errno) {
+    fn shortage(&mut self, (): &(), _errno: Errno) {
         self.starved += 1;
     }
 }
@@ -286,7 +286,7 @@ fn rates_without_bounds_are_rates() {
 fn the_rest_is_accepted_before_the_end() {
     let mut server = Server::new(Limits { batch: 2, ..Limits::default() });
     server.arrive(20);
-    server.engine.accept_rest(server.token, &mut server.handlers);
+    server.engine.accept_backlog(server.token, &mut server.handlers);
     assert_eq!(server.taken(), 20);
     server.engine.close(server.token);
     assert_eq!(server.stats().accepted, 20);
@@ -296,18 +296,18 @@ fn the_rest_is_accepted_before_the_end() {
 fn the_rest_is_accepted_as_far_as_limits_and_descriptors_allow() {
     let mut server = Server::new(at_most(3));
     server.arrive(5);
-    server.engine.accept_rest(server.token, &mut server.handlers);
+    server.engine.accept_backlog(server.token, &mut server.handlers);
     assert_eq!(server.taken(), 3);
 
     let mut server = Server::new(at_rate(0.1));
     server.arrive(5);
-    server.engine.accept_rest(server.token, &mut server.handlers);
+    server.engine.accept_backlog(server.token, &mut server.handlers);
     assert_eq!(server.taken(), 1);
 
     let mut server = Server::new(Limits::default());
     server.descriptors(2);
     server.arrive(5);
-    server.engine.accept_rest(server.token, &mut server.handlers);
+    server.engine.accept_backlog(server.token, &mut server.handlers);
     assert_eq!(server.taken(), 2);
 }
 
@@ -315,18 +315,18 @@ fn the_rest_is_accepted_as_far_as_limits_and_descriptors_allow() {
 fn the_rest_is_bounded_and_only_for_one_who_waits() {
     let mut server = Server::new(Limits::default());
     server.arrive(5000);
-    server.engine.accept_rest(server.token, &mut server.handlers);
+    server.engine.accept_backlog(server.token, &mut server.handlers);
     assert_eq!(server.taken(), 4096);
 
     let mut server = Server::new(Limits::default());
     server.handlers.nobody_waits = true;
     server.arrive(5);
-    server.engine.accept_rest(server.token, &mut server.handlers);
+    server.engine.accept_backlog(server.token, &mut server.handlers);
     assert_eq!(server.taken(), 0);
 
     let mut server = Server::new(Limits::default());
     server.engine.close(server.token);
     server.arrive(5);
-    server.engine.accept_rest(server.token, &mut server.handlers);
+    server.engine.accept_backlog(server.token, &mut server.handlers);
     assert_eq!(server.taken(), 0);
 }

@@ -42,9 +42,8 @@ impl Vm {
     /// What kqnet/accept and kqnet/accept-loop do.
     fn wait(&mut self, fd: RawFd, waiter: Waiter) {
         let Some(&token) = self.tokens.get(&fd) else { return };
-        if waiter == Waiter::Once
-            && let Ok(Some(conn)) = self.engine.accept_now(token, &mut self.taker)
-        {
+        let conn = if waiter == Waiter::Once { self.engine.accept_now(token, &mut self.taker) } else { Ok(None) };
+        if let Ok(Some(conn)) = conn {
             self.taker.taken.push((fd, conn));
             return;
         }
@@ -482,9 +481,8 @@ proptest! {
 }
 
 fn release(vm: &mut Vm, fd: RawFd) {
-    if let Some(&token) = vm.tokens.get(&fd)
-        && vm.stats(fd).active > 0
-    {
+    let Some(&token) = vm.tokens.get(&fd) else { return };
+    if vm.stats(fd).active > 0 {
         vm.engine.release(token, &mut vm.taker).expect("the listener is open");
         let mut world = vm.model.0.borrow_mut();
         world.free_descriptors = world.free_descriptors.saturating_add(1);

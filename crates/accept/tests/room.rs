@@ -43,7 +43,7 @@ impl Sink<OwnedFd, ()> for Greeter {
         panic!("the listener failed: {errno}");
     }
 
-    fn starved(&mut self, (): &(), _errno: Errno) {}
+    fn shortage(&mut self, (): &(), _errno: Errno) {}
 }
 
 struct Server {

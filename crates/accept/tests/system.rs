@@ -34,7 +34,7 @@ impl Sink<OwnedFd, ()> for Taker {
         panic!("the listener failed: {errno}");
     }
 
-    fn starved(&mut self, (): &(), errno: Errno) {
+    fn shortage(&mut self, (): &(), errno: Errno) {
         panic!("accepting pauses: {errno}");
     }
 }

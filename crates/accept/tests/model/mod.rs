@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use kqnet_accept::engine::Arm;
+use kqnet_accept::Arm;
 use kqnet_accept::{Errno, Kernel, Next, Sink, Token};
 
 /// A connection that arrived: which listener's, and a number of its own.
@@ -102,10 +102,8 @@ impl Kernel for Model {
         let mut world = self.0.borrow_mut();
         let timer = std::mem::take(&mut world.timer_posted);
         for listener in world.listeners.values_mut() {
-            if std::mem::take(&mut listener.posted)
-                && let Some(token) = listener.armed.take()
-            {
-                ready.push(token);
+            if std::mem::take(&mut listener.posted) {
+                ready.extend(listener.armed.take());
             }
         }
         Ok(timer)
@@ -206,7 +204,7 @@ impl Sink<ConnId, RawFd> for Taker {
         self.failed.push((*fd, errno));
     }
 
-    fn starved(&mut self, fd: &RawFd, errno: Errno) {
+    fn shortage(&mut self, fd: &RawFd, errno: Errno) {
         self.starved.push((*fd, errno));
     }
 }
