@@ -1,12 +1,87 @@
 //! An event queue for listening sockets, and the accept policy above it.
 //!
-//! The path of a connection: the kernel's queue says that a listener is ready ([`queue`]), the engine accepts a batch by its
-//! rules, and hands each connection to the caller's [`Sink`]. [`socket`] makes listeners and takes connections from them.
-//! Nothing here knows Janet; the engine knows no system call either: it drives a [`Kernel`], which is [`System`] in the
-//! module and a model in the tests.
+//! The crate knows libc and nothing of Janet. The [`Engine`] makes no system call either: it drives a [`Kernel`], which is
+//! [`System`] in the module and a model in the tests.
+//!
+//! # The files, in the order of one connection
+//!
+//! - [`socket`] makes listeners; [`activation`] takes over those that the program was started with.
+//! - [`queue`] is the kernel's event queue: kqueue, or epoll on Linux. It says that a listener is ready, by the `token` of
+//!   the listener.
+//! - `engine` decides which listener accepts, how often, and when it pauses. `engine/batch` accepts from a ready one and
+//!   decides when to stop, with `engine/recovery` for the errors of accept(2). `engine/guess` is how many to try,
+//!   `engine/limits`, `engine/rate` and `engine/pause` are what a listener may do, and `engine/shortage` is when a shortage
+//!   of descriptors is reported.
+//! - `room` counts the free descriptors on the kernel where accepting without one loses the connection.
+//! - `engine/sink` is the [`Sink`] that takes each connection, which is the caller's.
+//! - [`socket`] also reads from and writes to connections.
+//! - `engine/statistics` is what a program can ask for.
+//!
+//! `kernel` is what the engine needs of a system, and `system` implements it with `queue`, `room` and `socket`. `errno` and
+//! `sys` are for the errors of system calls; [`signals`] is for a signal that would end a server.
+//!
+//! # Example
+//!
+//! ```
+//! # #[cfg(feature = "emulated-kqueue")]
+//! # use kqueue_emu as _;
+//! use std::net::TcpStream;
+//! use std::os::fd::{AsRawFd, OwnedFd};
+//!
+//! use kqnet_accept::socket::{Address, Kind, Options, listen, local_name};
+//! use kqnet_accept::{Engine, Errno, Limits, Next, Sink, System};
+//!
+//! /// Keeps the connections of all listeners.
+//! struct Keep(Vec<OwnedFd>);
+//!
+//! impl Sink<OwnedFd, ()> for Keep {
+//!     fn wants(&mut self, (): &()) -> bool {
+//!         true
+//!     }
+//!
+//!     fn accepted(&mut self, (): &(), connection: OwnedFd) -> Next {
+//!         self.0.push(connection);
+//!         Next::More
+//!     }
+//!
+//!     fn failed(&mut self, (): &(), errno: Errno) {
+//!         eprintln!("accepting has ended: {errno}");
+//!     }
+//!
+//!     fn shortage(&mut self, (): &(), errno: Errno) {
+//!         eprintln!("accepting pauses: {errno}");
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let address = Address::Inet { host: c"127.0.0.1".into(), port: c"0".into() };
+//! let options = Options {
+//!     kind: Kind::Stream,
+//!     reuse_address: true,
+//!     reuse_port: false,
+//!     backlog: None,
+//!     nodelay: true,
+//!     mode: None,
+//! };
+//! let listener = listen(&address, &options)?.socket;
+//! // `queue` is a descriptor that is readable when there is something to do, for poll(2) or another queue.
+//! let (system, queue) = System::new()?;
+//! let mut engine = Engine::new(system);
+//! let token = engine.add(listener.as_raw_fd(), Limits::default(), ());
+//! engine.start(token)?;
+//!
+//! let client = TcpStream::connect(local_name(listener.as_raw_fd()))?;
+//! let mut keep = Keep(Vec::new());
+//! while keep.0.is_empty() {
+//!     engine.run(&mut keep)?;
+//! }
+//! assert_eq!(engine.stats(token).map(|stats| stats.accepted), Some(1));
+//! # drop((client, queue));
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod activation;
-pub mod check;
 mod engine;
 mod errno;
 mod kernel;
@@ -17,7 +92,6 @@ pub mod socket;
 mod sys;
 mod system;
 mod token;
-pub mod unix_socket;
 
 pub use engine::{Engine, Limits, Next, Pause, PauseStats, Sink, Stats};
 pub use errno::Errno;

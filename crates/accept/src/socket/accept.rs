@@ -1,0 +1,41 @@
+//! Taking one connection from a listener: accept(2).
+
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use crate::errno::Errno;
+use crate::sys::syscall;
+
+/// Takes one connection: non-blocking and closed on exec.
+///
+/// # Errors
+/// Returns the error of accept(2), which is EAGAIN if no connection is waiting.
+#[cfg(all(
+    any(target_os = "linux", target_os = "freebsd", target_os = "openbsd", target_os = "dragonfly"),
+    not(feature = "emulated-kqueue")
+))]
+pub fn accept(listener: RawFd) -> Result<OwnedFd, Errno> {
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    let fd = syscall!(accept4(listener, ptr::null_mut(), ptr::null_mut(), flags))?;
+    // SAFETY: the kernel has just given this descriptor to us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes one connection: closed on exec, and non-blocking as its listener is (accept(2) of macOS and NetBSD, which
+/// have no accept4 that can be relied on).
+///
+/// # Errors
+/// Returns the error of accept(2), which is EAGAIN if no connection is waiting.
+#[cfg(not(all(
+    any(target_os = "linux", target_os = "freebsd", target_os = "openbsd", target_os = "dragonfly"),
+    not(feature = "emulated-kqueue")
+)))]
+pub fn accept(listener: RawFd) -> Result<OwnedFd, Errno> {
+    use std::os::fd::AsRawFd;
+
+    let fd = syscall!(accept(listener, ptr::null_mut(), ptr::null_mut()))?;
+    // SAFETY: the kernel has just given this descriptor to us alone.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    syscall!(fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC))?;
+    Ok(fd)
+}
