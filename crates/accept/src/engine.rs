@@ -25,13 +25,13 @@ mod table;
 mod timer;
 
 pub use limits::Limits;
-pub use pause::Pause;
 pub use sink::{Next, Sink};
 pub use statistics::{PauseStats, Stats};
 
 use batch::{End, accept_batch};
 use guess::Guess;
 use listener::{Listener, State};
+use pause::Pause;
 use sink::One;
 use table::Table;
 use timer::Timer;

@@ -93,7 +93,7 @@ mod sys;
 mod system;
 mod token;
 
-pub use engine::{Engine, Limits, Next, Pause, PauseStats, Sink, Stats};
+pub use engine::{Engine, Limits, Next, PauseStats, Sink, Stats};
 pub use errno::Errno;
 pub use kernel::{Arm, Kernel};
 pub use system::System;

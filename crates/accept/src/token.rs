@@ -2,7 +2,7 @@
 
 /// A listener of an [`Engine`](crate::Engine). It is never reused, so a late event of a closed listener finds nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Token(pub usize);
+pub struct Token(pub(crate) usize);
 
 impl Token {
     /// A token must fit in a kevent's `udata`, so the index and the generation get half a word each.

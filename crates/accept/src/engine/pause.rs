@@ -14,7 +14,7 @@ const FULL_CHECK: Duration = Duration::from_millis(20);
 
 /// Why a listener is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pause {
+pub(super) enum Pause {
     /// `accept` failed because of a shortage, or for an unknown reason.
     Error(Errno),
     /// As many connections are active as are allowed.

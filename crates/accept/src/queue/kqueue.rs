@@ -63,7 +63,7 @@ pub struct Queue<K = SystemCall> {
 }
 
 impl Queue {
-    /// The name that `(kqnet/backend)` gives.
+    /// The name of this kind of queue.
     pub const NAME: &'static str = "kqueue";
 
     /// Makes a queue without listeners, and its descriptor, which can be nested in another queue. The queue is of no use
