@@ -1,8 +1,8 @@
 //! The accept policy: which listener to accept from, how often, and when to pause and resume it.
 //!
-//! One turn ([`Engine::run`]) reads the queue until it is empty, accepts a batch from each ready listener, and
-//! re-arms in one call those that still want connections. A listener is armed for one event at a time, so that
-//! nothing depends on a kernel's implicit trigger mode (janet#1560 came from one).
+//! TakeOne turn ([`Engine::run`]) reads the queue until it is empty, accepts a batch from each ready listener, and re-arms in
+//! one call the listeners for which somebody still waits. A listener is armed for one event at a time, so that nothing
+//! depends on a kernel's implicit trigger mode (janet#1560 came from one).
 
 use std::os::fd::RawFd;
 use std::time::Duration;
@@ -32,7 +32,7 @@ use batch::{End, accept_batch};
 use guess::Guess;
 use listener::{Listener, State};
 use pause::Pause;
-use sink::One;
+use sink::TakeOne;
 use table::Table;
 use timer::Timer;
 
@@ -56,46 +56,9 @@ impl<K: Kernel, D> Engine<K, D> {
         Self { kernel, listeners: Table::new(), timer: Timer::default(), ready: Vec::new(), arms: Vec::new() }
     }
 
-    /// Continues with another kernel, as after a fork, when the old one belongs to another process. Every listener counts
-    /// as closed, and no call is made to the old kernel.
-    pub fn replace_kernel(&mut self, kernel: K) {
-        self.kernel = kernel;
-        for listener in self.listeners.iter_mut() {
-            listener.state = State::Closed;
-        }
-        self.timer = Timer::default();
-        self.ready.clear();
-        self.arms.clear();
-    }
-
-    /// The kernel's time.
-    pub fn now(&self) -> Duration {
-        self.kernel.now()
-    }
-
-    /// Has the queue wake at a time, for a caller with timers of its own. Replaces the time of an earlier call.
-    pub fn wake(&mut self, at: Option<Duration>) {
-        self.timer.wake(at);
-        let now = self.kernel.now();
-        self.set_timer(now);
-    }
-
-    /// Adds a listening, non-blocking descriptor. It stays the caller's, who must call [`Engine::close`] before closing it.
+    /// Adds a listening, non-blocking descriptor. The caller keeps it, and calls [`Engine::close`] before closing it.
     pub fn add(&mut self, fd: RawFd, limits: Limits, data: D) -> Token {
         self.listeners.insert(Listener::new(fd, limits, data))
-    }
-
-    /// Whether a listener can still be accepted from.
-    pub fn is_open(&mut self, token: Token) -> bool {
-        self.listeners.get(token).is_some_and(|listener| !matches!(listener.state, State::Closed | State::Broken(_)))
-    }
-
-    /// The error of accept(2) that showed that the descriptor is not a listening socket, if there was one.
-    pub fn broken(&mut self, token: Token) -> Option<Errno> {
-        match self.listeners.get(token)?.state {
-            State::Broken(errno) => Some(errno),
-            _ => None,
-        }
     }
 
     /// Replaces what the caller attached to a listener.
@@ -111,12 +74,6 @@ impl<K: Kernel, D> Engine<K, D> {
         if let Some(listener) = self.listeners.get(token) {
             listener.set_limits(limits, now);
         }
-    }
-
-    /// The statistics of a listener, or `None` if it was forgotten.
-    pub fn stats(&mut self, token: Token) -> Option<Stats> {
-        let now = self.kernel.now();
-        Some(self.listeners.get(token)?.stats(now))
     }
 
     /// Somebody waits for connections of this listener: from now on [`Engine::run`] passes them to the sink.
@@ -144,16 +101,6 @@ impl<K: Kernel, D> Engine<K, D> {
         self.armed(&arm[0])
     }
 
-    /// Notes that the kernel was asked to arm a listener.
-    fn armed(&mut self, arm: &Arm) -> Result<(), Errno> {
-        arm.result?;
-        if let Some(listener) = self.listeners.get(arm.token) {
-            listener.state = State::Armed;
-            listener.fresh = false;
-        }
-        Ok(())
-    }
-
     /// Takes one connection at once, if one is waiting and the limits allow it.
     ///
     /// # Errors
@@ -168,7 +115,7 @@ impl<K: Kernel, D> Engine<K, D> {
             _ => return Ok(None),
         }
         let attempts = listener.limits.batch;
-        let mut one = One { sink, conn: None };
+        let mut one = TakeOne { sink, conn: None };
         let batch = accept_batch(&mut self.kernel, listener, attempts, now, &mut one);
         let conn = one.conn;
         match batch.end {
@@ -185,26 +132,8 @@ impl<K: Kernel, D> Engine<K, D> {
         Ok(conn)
     }
 
-    /// Accepts what is already in the backlog, as far as the limits allow. For a listener that is about to be closed:
-    /// closing it makes the kernel reset the connections that it has made and nobody has accepted.
-    pub fn accept_backlog<S: Sink<K::Conn, D>>(&mut self, token: Token, sink: &mut S) {
-        let now = self.kernel.now();
-        let mut left = MOST_BEFORE_CLOSING;
-        while left > 0 && self.is_open(token) {
-            let Some(listener) = self.listeners.get(token) else { return };
-            if !sink.wants(&listener.data) {
-                return;
-            }
-            let attempts = listener.limits.batch.min(left);
-            left -= attempts;
-            if accept_batch(&mut self.kernel, listener, attempts, now, sink).end != End::UsedUp {
-                return;
-            }
-        }
-    }
-
-    /// One turn: reads the queue until it is empty, accepts from each listener that is ready or whose pause is
-    /// over, and arms again those that want more.
+    /// Runs one turn: reads the queue until it is empty, accepts from each listener that is ready or whose pause is over,
+    /// and re-arms the listeners for which somebody still waits.
     ///
     /// # Errors
     /// Returns an error if the queue itself is unusable.
@@ -229,26 +158,106 @@ impl<K: Kernel, D> Engine<K, D> {
         polled.map(drop)
     }
 
-    /// Accepts from each listener whose pause is over.
-    fn end_pauses<S: Sink<K::Conn, D>>(&mut self, now: Duration, sink: &mut S) {
-        for index in 0..self.listeners.len() {
-            let Some((token, listener)) = self.listeners.at(index) else { continue };
-            let State::Paused { why, until, .. } = listener.state else { continue };
-            if until > now {
-                continue;
+    /// A connection of this listener has ended. Called once for each that the sink took.
+    ///
+    /// # Errors
+    /// Returns an error if the listener was at its limit, somebody waits for it, and the kernel does not take it back.
+    pub fn release<S: Sink<K::Conn, D>>(&mut self, token: Token, sink: &mut S) -> Result<(), Errno> {
+        let Some(listener) = self.listeners.get(token) else { return Ok(()) };
+        listener.count_ended(1);
+        if !matches!(listener.state, State::Paused { why: Pause::Full, .. }) {
+            return Ok(());
+        }
+        let now = self.kernel.now();
+        if listener.reached_limit(now) == Some(Pause::Full) {
+            return Ok(());
+        }
+        listener.resume(now);
+        // Without a waiter, it is left for the next one to arm: the descriptor may be closed, and its number in use again.
+        if sink.wants(&listener.data) { self.start(token) } else { Ok(()) }
+    }
+
+    /// Accepts what is already in the backlog, as far as the limits allow. For a listener that is about to be closed:
+    /// closing it makes the kernel reset the connections that it has made and nobody has accepted.
+    pub fn accept_backlog<S: Sink<K::Conn, D>>(&mut self, token: Token, sink: &mut S) {
+        let now = self.kernel.now();
+        let mut left = MOST_BEFORE_CLOSING;
+        while left > 0 && self.is_open(token) {
+            let Some(listener) = self.listeners.get(token) else { return };
+            if !sink.wants(&listener.data) {
+                return;
             }
-            if why == Pause::Full {
-                listener.stay_paused(now);
-                listener.count_ended(sink.ended(&listener.data, true));
-                if listener.reached_limit(now) == Some(Pause::Full) {
-                    continue;
-                }
+            let attempts = listener.limits.batch.min(left);
+            left -= attempts;
+            if accept_batch(&mut self.kernel, listener, attempts, now, sink).end != End::UsedUp {
+                return;
             }
-            listener.resume(now);
-            self.turn(token, now, sink);
         }
     }
 
+    /// Stops accepting from a listener, before its descriptor is closed. Its statistics stay.
+    pub fn close(&mut self, token: Token) {
+        let now = self.kernel.now();
+        let Some(listener) = self.listeners.get(token) else { return };
+        listener.resume(now);
+        let was = std::mem::replace(&mut listener.state, State::Closed);
+        if was != State::Closed && !listener.fresh {
+            // Closing the descriptor would do this too, unless it was duplicated.
+            self.kernel.disarm(listener.fd);
+        }
+    }
+
+    /// Drops what is left of a listener whose descriptor was closed. Its number may belong to another file by now.
+    pub fn forget(&mut self, token: Token) {
+        self.listeners.remove(token);
+    }
+
+    /// Whether a listener can still be accepted from.
+    pub fn is_open(&mut self, token: Token) -> bool {
+        self.listeners.get(token).is_some_and(|listener| !matches!(listener.state, State::Closed | State::Broken(_)))
+    }
+
+    /// The error of accept(2) that showed that the descriptor is not a listening socket, if there was one.
+    pub fn broken(&mut self, token: Token) -> Option<Errno> {
+        match self.listeners.get(token)?.state {
+            State::Broken(errno) => Some(errno),
+            _ => None,
+        }
+    }
+
+    /// The statistics of a listener, or `None` if it was forgotten.
+    pub fn stats(&mut self, token: Token) -> Option<Stats> {
+        let now = self.kernel.now();
+        Some(self.listeners.get(token)?.stats(now))
+    }
+
+    /// The kernel's time.
+    pub fn now(&self) -> Duration {
+        self.kernel.now()
+    }
+
+    /// Has the queue wake at a time, for a caller with timers of its own. Replaces the time of an earlier call.
+    pub fn wake(&mut self, at: Option<Duration>) {
+        self.timer.wake(at);
+        let now = self.kernel.now();
+        self.set_timer(now);
+    }
+
+    /// Continues with another kernel, as after a fork, when the old one belongs to another process. Every listener counts
+    /// as closed, and no call is made to the old kernel.
+    pub fn replace_kernel(&mut self, kernel: K) {
+        self.kernel = kernel;
+        for listener in self.listeners.iter_mut() {
+            listener.state = State::Closed;
+        }
+        self.timer = Timer::default();
+        self.ready.clear();
+        self.arms.clear();
+    }
+}
+
+/// The steps of a turn.
+impl<K: Kernel, D> Engine<K, D> {
     /// Accepts one batch of an idle listener and decides what comes next.
     fn turn<S: Sink<K::Conn, D>>(&mut self, token: Token, now: Duration, sink: &mut S) {
         let Some(listener) = self.listeners.get(token) else { return };
@@ -277,6 +286,26 @@ impl<K: Kernel, D> Engine<K, D> {
         }
     }
 
+    /// Accepts from each listener whose pause is over.
+    fn end_pauses<S: Sink<K::Conn, D>>(&mut self, now: Duration, sink: &mut S) {
+        for index in 0..self.listeners.len() {
+            let Some((token, listener)) = self.listeners.at(index) else { continue };
+            let State::Paused { why, until, .. } = listener.state else { continue };
+            if until > now {
+                continue;
+            }
+            if why == Pause::Full {
+                listener.stay_paused(now);
+                listener.count_ended(sink.ended(&listener.data, true));
+                if listener.reached_limit(now) == Some(Pause::Full) {
+                    continue;
+                }
+            }
+            listener.resume(now);
+            self.turn(token, now, sink);
+        }
+    }
+
     fn pause<S: Sink<K::Conn, D>>(&mut self, token: Token, why: Pause, now: Duration, sink: &mut S) {
         let Some(listener) = self.listeners.get(token) else { return };
         listener.pause(why, now);
@@ -284,6 +313,14 @@ impl<K: Kernel, D> Engine<K, D> {
         let Pause::Error(errno) = why else { return };
         if listener.shortage.note(now) {
             sink.shortage(&listener.data, errno);
+        }
+    }
+
+    /// A listener will accept nothing more.
+    fn fail<S: Sink<K::Conn, D>>(&mut self, token: Token, state: State, errno: Errno, sink: &mut S) {
+        if let Some(listener) = self.listeners.get(token) {
+            listener.state = state;
+            sink.failed(&listener.data, errno);
         }
     }
 
@@ -301,51 +338,17 @@ impl<K: Kernel, D> Engine<K, D> {
         self.arms = arms;
     }
 
-    /// A listener will accept nothing more.
-    fn fail<S: Sink<K::Conn, D>>(&mut self, token: Token, state: State, errno: Errno, sink: &mut S) {
-        if let Some(listener) = self.listeners.get(token) {
-            listener.state = state;
-            sink.failed(&listener.data, errno);
+    /// Notes that the kernel was asked to arm a listener.
+    fn armed(&mut self, arm: &Arm) -> Result<(), Errno> {
+        arm.result?;
+        if let Some(listener) = self.listeners.get(arm.token) {
+            listener.state = State::Armed;
+            listener.fresh = false;
         }
+        Ok(())
     }
 
     fn set_timer(&mut self, now: Duration) {
         self.timer.set(&mut self.kernel, &self.listeners, now);
-    }
-
-    /// A connection of this listener has ended. Called once for each that the sink took.
-    ///
-    /// # Errors
-    /// Returns an error if the listener was at its limit, somebody waits for it, and the kernel does not take it back.
-    pub fn release<S: Sink<K::Conn, D>>(&mut self, token: Token, sink: &mut S) -> Result<(), Errno> {
-        let Some(listener) = self.listeners.get(token) else { return Ok(()) };
-        listener.count_ended(1);
-        if !matches!(listener.state, State::Paused { why: Pause::Full, .. }) {
-            return Ok(());
-        }
-        let now = self.kernel.now();
-        if listener.reached_limit(now) == Some(Pause::Full) {
-            return Ok(());
-        }
-        listener.resume(now);
-        // Without a waiter, it is left for the next one to arm: the descriptor may be closed, and its number in use again.
-        if sink.wants(&listener.data) { self.start(token) } else { Ok(()) }
-    }
-
-    /// Stops accepting from a listener, before its descriptor is closed. Its statistics stay.
-    pub fn close(&mut self, token: Token) {
-        let now = self.kernel.now();
-        let Some(listener) = self.listeners.get(token) else { return };
-        listener.resume(now);
-        let was = std::mem::replace(&mut listener.state, State::Closed);
-        if was != State::Closed && !listener.fresh {
-            // Closing the descriptor would do this too, unless it was duplicated.
-            self.kernel.disarm(listener.fd);
-        }
-    }
-
-    /// Drops what is left of a listener whose descriptor was closed. Its number may belong to another file by now.
-    pub fn forget(&mut self, token: Token) {
-        self.listeners.remove(token);
     }
 }

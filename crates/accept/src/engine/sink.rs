@@ -37,12 +37,12 @@ pub enum Next {
 }
 
 /// Takes one connection and leaves the rest.
-pub(super) struct One<'a, C, S> {
+pub(super) struct TakeOne<'a, C, S> {
     pub(super) sink: &'a mut S,
     pub(super) conn: Option<C>,
 }
 
-impl<C, D, S: Sink<C, D>> Sink<C, D> for One<'_, C, S> {
+impl<C, D, S: Sink<C, D>> Sink<C, D> for TakeOne<'_, C, S> {
     fn wants(&mut self, _data: &D) -> bool {
         self.conn.is_none()
     }

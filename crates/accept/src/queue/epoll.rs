@@ -1,12 +1,12 @@
 //! The queue on Linux: epoll with EPOLLONESHOT, and a timerfd.
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use crate::errno::Errno;
 use crate::kernel::Arm;
-use crate::sys::syscall;
+use crate::sys::{new_descriptor, syscall};
 use crate::token::Token;
 
 /// How many events one epoll_wait(2) can return.
@@ -30,12 +30,8 @@ impl Queue {
     /// # Errors
     /// Returns the error of epoll_create1(2), timerfd_create(2) or epoll_ctl(2): EMFILE, ENFILE or ENOMEM.
     pub fn new() -> Result<(Self, OwnedFd), Errno> {
-        let epoll = syscall!(epoll_create1(libc::EPOLL_CLOEXEC))?;
-        // SAFETY: the kernel has just given this descriptor to us alone.
-        let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
-        let timer = syscall!(timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK))?;
-        // SAFETY: the kernel has just given this descriptor to us alone.
-        let timer = unsafe { OwnedFd::from_raw_fd(timer) };
+        let epoll = new_descriptor!(epoll_create1(libc::EPOLL_CLOEXEC))?;
+        let timer = new_descriptor!(timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK))?;
         // Edge-triggered: each setting of the timer clears the last expiry, so it never has to be read.
         let mut event =
             libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: Token::TIMER.0 as u64 };

@@ -6,11 +6,11 @@
 //!
 //! A shortage of files in the whole system (ENFILE) also makes XNU close the connection, and cannot be foreseen.
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::{mem, ptr};
 
 use crate::errno::Errno;
-use crate::sys::syscall;
+use crate::sys::{new_descriptor, syscall};
 
 #[cfg(feature = "emulated-kqueue")]
 #[path = "emulated.rs"]
@@ -122,12 +122,8 @@ fn about_this_process<T>(flavor: libc::c_int, buffer: *mut T, count: usize) -> O
 
 /// Finds out whether there is a free descriptor, which another thread may still take before `accept` does.
 fn probe(listener: RawFd) -> Result<(), Errno> {
-    match syscall!(fcntl(listener, libc::F_DUPFD_CLOEXEC, 0)) {
-        Ok(fd) => {
-            // SAFETY: the kernel has just given this descriptor to us alone; dropping it closes it.
-            drop(unsafe { OwnedFd::from_raw_fd(fd) });
-            Ok(())
-        }
+    match new_descriptor!(fcntl(listener, libc::F_DUPFD_CLOEXEC, 0)) {
+        Ok(_closed_at_once) => Ok(()),
         Err(_) => Err(shortage(listener)),
     }
 }

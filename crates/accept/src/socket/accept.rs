@@ -1,10 +1,10 @@
 //! Taking one connection from a listener: accept(2).
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::ptr;
 
 use crate::errno::Errno;
-use crate::sys::syscall;
+use crate::sys::new_descriptor;
 
 /// Takes one connection: non-blocking and closed on exec.
 ///
@@ -16,9 +16,7 @@ use crate::sys::syscall;
 ))]
 pub fn accept(listener: RawFd) -> Result<OwnedFd, Errno> {
     let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    let fd = syscall!(accept4(listener, ptr::null_mut(), ptr::null_mut(), flags))?;
-    // SAFETY: the kernel has just given this descriptor to us alone.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    new_descriptor!(accept4(listener, ptr::null_mut(), ptr::null_mut(), flags))
 }
 
 /// Takes one connection: closed on exec, and non-blocking as its listener is (accept(2) of macOS and NetBSD, which
@@ -33,9 +31,9 @@ pub fn accept(listener: RawFd) -> Result<OwnedFd, Errno> {
 pub fn accept(listener: RawFd) -> Result<OwnedFd, Errno> {
     use std::os::fd::AsRawFd;
 
-    let fd = syscall!(accept(listener, ptr::null_mut(), ptr::null_mut()))?;
-    // SAFETY: the kernel has just given this descriptor to us alone.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    use crate::sys::syscall;
+
+    let fd = new_descriptor!(accept(listener, ptr::null_mut(), ptr::null_mut()))?;
     syscall!(fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC))?;
     Ok(fd)
 }

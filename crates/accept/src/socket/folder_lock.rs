@@ -1,13 +1,13 @@
 //! A lock on the folder of a unix socket's file, so that servers that start or end at once do not disturb each other.
 
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::errno::Errno;
-use crate::sys::syscall;
+use crate::sys::{new_descriptor, syscall};
 
 /// How often to try for the lock when a socket is bound, a millisecond apart. Servers hold it for much less than a second.
 pub(super) const ATTEMPTS: u32 = 1000;
@@ -21,9 +21,7 @@ pub(super) const ATTEMPTS_IN_REMOVAL: u32 = 10;
 /// (systemd-tmpfiles(8) asks programs to do that).
 pub(super) fn hold(path: &Path, attempts: u32) -> Option<OwnedFd> {
     let folder = CString::new(folder_of(path).as_os_str().as_bytes()).ok()?;
-    let fd = syscall!(open(folder.as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC)).ok()?;
-    // SAFETY: the kernel has just given this descriptor to us alone.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let fd = new_descriptor!(open(folder.as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC)).ok()?;
     for _ in 0..attempts {
         match syscall!(flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB)) {
             Ok(_) => return Some(fd),
