@@ -1,6 +1,6 @@
 //! The accept policy: which listener to accept from, how often, and when to pause and resume it.
 //!
-//! TakeOne turn ([`Engine::run`]) reads the queue until it is empty, accepts a batch from each ready listener, and re-arms in
+//! One turn ([`Engine::run`]) reads the queue until it is empty, accepts a batch from each ready listener, and re-arms in
 //! one call the listeners for which somebody still waits. A listener is armed for one event at a time, so that nothing
 //! depends on a kernel's implicit trigger mode (janet#1560 came from one).
 

@@ -1,24 +1,28 @@
 //! An event queue for listening sockets, and the accept policy above it.
 //!
-//! The crate knows libc and nothing of Janet. The [`Engine`] makes no system call either: it drives a [`Kernel`], which is
+//! The crate knows libc, and nothing of Janet. The [`Engine`] makes no system calls: it drives a [`Kernel`], which is
 //! [`System`] in the module and a model in the tests.
 //!
 //! # The files, in the order of one connection
 //!
-//! - [`socket`] makes listeners; [`activation`] takes over those that the program was started with.
-//! - [`queue`] is the kernel's event queue: kqueue, or epoll on Linux. It says that a listener is ready, by the `token` of
-//!   the listener.
-//! - `engine` decides which listener accepts, how often, and when it pauses. `engine/batch` accepts from a ready one and
-//!   decides when to stop, with `engine/recovery` for the errors of accept(2). `engine/guess` is how many to try,
-//!   `engine/limits`, `engine/rate` and `engine/pause` are what a listener may do, and `engine/shortage` is when a shortage
-//!   of descriptors is reported.
-//! - `room` counts the free descriptors on the kernel where accepting without one loses the connection.
-//! - `engine/sink` is the [`Sink`] that takes each connection, which is the caller's.
-//! - [`socket`] also reads from and writes to connections.
-//! - `engine/statistics` is what a program can ask for.
+//! | file | what it does |
+//! | --- | --- |
+//! | `socket/listen` | makes a listener at an address, with the other files of [`socket`] |
+//! | [`activation`] | takes over the listeners that the program was started with |
+//! | [`queue`] | the kernel's event queue, kqueue or epoll: says which listeners are ready, by their `token` |
+//! | `engine` | decides which listener accepts, how often, and when it pauses |
+//! | `engine/guess` | how many connections to try to accept in the next batch |
+//! | `engine/batch` | accepts from one listener, and decides when to stop |
+//! | `engine/limits`, `engine/rate` | how many connections a listener may accept |
+//! | `room`, `socket/accept` | whether there is a free descriptor, on the kernel that needs to know; accept(2) |
+//! | `engine/recovery` | what to do about each error of accept(2) |
+//! | `engine/pause`, `engine/shortage` | how long a listener pauses; when a shortage of descriptors is reported |
+//! | `engine/sink` | the caller's side: takes each connection |
+//! | `engine/statistics` | what was counted |
+//! | `socket/transfer`, `socket/peer` | receives and sends on a connection; tells whether its peer is still there |
 //!
-//! `kernel` is what the engine needs of a system, and `system` implements it with `queue`, `room` and `socket`. `errno` and
-//! `sys` are for the errors of system calls; [`signals`] is for a signal that would end a server.
+//! `kernel` is what the engine needs of a system, and `system` implements it with `queue`, `room` and [`socket`]. `errno` and
+//! `sys` are for the errors of system calls, and [`signals`] for a signal that would end a server.
 //!
 //! # Example
 //!
@@ -64,7 +68,7 @@
 //!     mode: None,
 //! };
 //! let listener = listen(&address, &options)?.socket;
-//! // `queue` is a descriptor that is readable when there is something to do, for poll(2) or another queue.
+//! // `queue` is readable when there is something to do. A program would wait for it, with poll(2) or in another queue.
 //! let (system, queue) = System::new()?;
 //! let mut engine = Engine::new(system);
 //! let token = engine.add(listener.as_raw_fd(), Limits::default(), ());

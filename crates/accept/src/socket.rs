@@ -1,4 +1,4 @@
-//! Sockets: listening, accepting, and what is done with a connection.
+//! Sockets: making listeners, accepting from them, and receiving and sending on connections.
 
 mod accept;
 mod address;
@@ -7,6 +7,7 @@ mod create;
 mod error;
 mod folder_lock;
 mod listen;
+mod local_address;
 mod lookup;
 mod options;
 mod peer;
@@ -17,10 +18,11 @@ mod unix_address;
 mod unix_bind;
 
 pub use accept::accept;
-pub use address::{Address, local_name};
+pub use address::Address;
 pub use check::{NotListener, check_listener};
 pub use error::ListenError;
 pub use listen::{Listening, listen};
+pub use local_address::local_name;
 pub use options::{Kind, Options};
 pub use peer::{Peer, peer};
 pub use socket_file::SocketFile;

@@ -12,7 +12,8 @@ use std::time::SystemTime;
 
 use super::create::create;
 use super::folder_lock::{self, folder_of};
-use super::unix_address::{UnixAddress, local_path};
+use super::local_address::local_path;
+use super::unix_address::UnixAddress;
 use crate::errno::Errno;
 use crate::sys::syscall;
 
