@@ -23,7 +23,7 @@ pub fn check_inherited(fd: RawFd) -> Result<(), NotListener> {
 /// on exec.
 ///
 /// # Errors
-/// Says what the descriptor is, if it is not a listening stream socket.
+/// Returns what the descriptor is instead, if it is not a listening stream socket.
 ///
 /// # Safety
 /// Nothing else may own the descriptor.
@@ -54,7 +54,7 @@ pub struct Passed {
 /// `LISTEN_FDS` and `LISTEN_FDNAMES`. The descriptors start at 3, and are for this process only if `LISTEN_PID` names it.
 ///
 /// # Errors
-/// Says what is wrong with the variables.
+/// Returns a text that says what is wrong with the variables.
 pub fn systemd(pid: Option<&str>, count: Option<&str>, names: Option<&str>) -> Result<Vec<Passed>, String> {
     const FIRST: RawFd = 3;
     let (Some(pid), Some(count)) = (pid, count) else { return Ok(Vec::new()) };

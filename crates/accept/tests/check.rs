@@ -1,4 +1,4 @@
-//! Which descriptors can be accepted from, as the system that this runs on tells it.
+//! Which descriptors can be accepted from, on the system that this runs on.
 
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

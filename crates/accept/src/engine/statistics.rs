@@ -1,4 +1,4 @@
-//! The statistics of one listener.
+//! The statistics of one listener: what it accepted, and how often and how long it paused.
 
 use std::time::Duration;
 

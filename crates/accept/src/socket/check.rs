@@ -73,7 +73,7 @@ impl Answers {
 /// Checks that a descriptor is a listening stream socket.
 ///
 /// # Errors
-/// Says what the descriptor is instead.
+/// Returns what the descriptor is instead, if it is not one.
 pub fn check_listener(fd: RawFd) -> Result<(), NotListener> {
     Answers::of(fd).check()
 }

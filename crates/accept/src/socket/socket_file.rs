@@ -30,7 +30,7 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
-    /// The file at `path`, to which a socket of this process was just bound.
+    /// The file at a path to which this process has just bound a socket.
     pub(super) fn at(bound: &CStr) -> Option<Self> {
         let path = std::path::absolute(as_path(bound)).ok()?;
         let identity = Identity::at(&path)?;
