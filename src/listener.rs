@@ -15,7 +15,7 @@ use std::time::SystemTime;
 
 use janetrs::lowlevel as c;
 use kqnet_accept::Token;
-use kqnet_accept::unix_socket::SocketFile;
+use kqnet_accept::socket::SocketFile;
 
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::guard;

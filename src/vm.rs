@@ -405,7 +405,7 @@ impl Sink<OwnedFd, *mut Listener> for Deliver {
         }
     }
 
-    fn starved(&mut self, listener: &*mut Listener, errno: Errno) {
+    fn shortage(&mut self, listener: &*mut Listener, errno: Errno) {
         // SAFETY: as above.
         let listener = unsafe { &**listener };
         let text = format!("accepting on {} pauses: {errno}", listener.name);
