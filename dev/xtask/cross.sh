@@ -46,7 +46,7 @@ if ! have_host_tools; then
   download apt-get install -yq --no-install-recommends clang llvm libclang-dev file
 fi
 status=0
-RUSTC=$(CROSS=$CROSS "$root/xtask/debian-rust.sh") || status=$?
+RUSTC=$(CROSS=$CROSS "$root/dev/xtask/debian-rust.sh") || status=$?
 [ "$status" != 77 ] || skip "without Debian's rustc this is impossible"
 [ "$status" = 0 ] || exit "$status"
 
