@@ -1,12 +1,13 @@
 //! Compiling a host, and knowing when that is not needed.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use crate::lock::Lock;
 use crate::{Built, Host, Result, emulation, source};
 
 const MAIN: &str = include_str!("host.c");
@@ -30,9 +31,7 @@ pub fn build(host: &Host, target: &Path) -> Result<Built> {
     let folder = hosts.join(&name);
     fs::create_dir_all(&hosts).map_err(|e| failed("make", &hosts, e))?;
     // Held until this returns: two commands that need one host build it once.
-    let lock_path = hosts.join(format!(".{name}.lock"));
-    let lock = File::create(&lock_path).map_err(|e| failed("make", &lock_path, e))?;
-    lock.lock().map_err(|e| failed("lock", &lock_path, e))?;
+    let _lock = Lock::wait(&hosts.join(format!(".{name}.lock")))?;
 
     let recipe = Recipe::new(host, &folder, target)?;
     let stamp = recipe.stamp();

@@ -5,12 +5,14 @@
 
 mod build;
 mod emulation;
+mod lock;
 mod source;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use build::{ARM64_COMPILER, ARM64_EMULATOR, ARM64_LIBRARIES, compiler};
+pub use lock::Lock;
 pub use source::fetch as source;
 
 /// The versions of Janet that can be built, oldest first.

@@ -347,12 +347,11 @@ impl Model {
     /// Posts a listener's knote as if the connection that was just taken were still there.
     fn post_with_one_more(&mut self, id: KnoteId, sources: &mut impl Sources) {
         self.evaluate(id, sources);
-        if let Some(knote) = self.knotes.get_mut(id.0)
-            && !knote.stream_only
-        {
-            knote.data += 1;
-            self.activate(id, sources);
+        match self.knotes.get_mut(id.0) {
+            Some(knote) if !knote.stream_only => knote.data += 1,
+            _ => return,
         }
+        self.activate(id, sources);
     }
 
     /// Expires the timers that are due, in the order in which they were.

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::{
-    NOW, Queue, WAIT, fcntl, kevent, last_error, unix_connect, unix_connect_now, unix_listener, while_waiting,
+    NOW, Queue, WAIT, fcntl, kevent, last_error, pipe, unix_connect, unix_connect_now, unix_listener, while_waiting,
 };
 use kqueue_emu::Kernel;
 use kqueue_emu::kevent::*;
@@ -117,7 +117,7 @@ fn edge_that_is_there_when_a_descriptor_is_added_is_one_event() {
 #[test]
 fn pipe_reports_bytes_and_then_the_end() {
     let queue = Queue::new(XNU);
-    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    let (mut reader, mut writer) = pipe();
     queue.change(&reader, EVFILT_READ, EV_ADD | EV_CLEAR).unwrap();
     assert!(!queue.fires());
     writer.write_all(b"abc").unwrap();
@@ -135,7 +135,7 @@ fn pipe_reports_bytes_and_then_the_end() {
 #[test]
 fn pipe_is_writable_while_it_has_room_and_until_its_reader_is_gone() {
     let queue = Queue::new(XNU);
-    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    let (mut reader, mut writer) = pipe();
     queue.change(&writer, EVFILT_WRITE, EV_ADD | EV_CLEAR).unwrap();
     let room = queue.events()[0].data as usize;
     assert!(!queue.fires());
@@ -487,7 +487,7 @@ fn each_thread_has_its_queue() {
 #[test]
 fn many_descriptors_are_all_reported() {
     let queue = Queue::new(XNU);
-    let pipes: Vec<_> = (0..150).map(|_| std::io::pipe().unwrap()).collect();
+    let pipes: Vec<_> = (0..150).map(|_| pipe()).collect();
     for (reader, writer) in &pipes {
         queue.change(reader, EVFILT_READ, EV_ADD | EV_CLEAR).unwrap();
         (&*writer).write_all(b"x").unwrap();

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::{NOW, Queue, WAIT, fcntl, kevent, last_error, unix_connect, unix_listener, while_waiting};
+use common::{NOW, Queue, WAIT, fcntl, kevent, last_error, pipe, unix_connect, unix_listener, while_waiting};
 use kqueue_emu::kevent::*;
 use kqueue_emu::{Kernel, set_kernel};
 use libc::{EBADF, EMFILE, EWOULDBLOCK};
@@ -54,7 +54,7 @@ fn duplicating_onto_a_watched_number_removes_its_knote() {
     let _clients = [unix_connect(&listener), unix_connect(&other)];
     dup_to(&other, listener.as_raw_fd());
     assert!(!queue.fires());
-    let (reader, _writer) = std::io::pipe().unwrap();
+    let (reader, _writer) = pipe();
     queue.change(&reader, EVFILT_READ, EV_ADD).unwrap();
     // SAFETY: no pointer; the target belongs to the test.
     unsafe { libc::dup3(other.as_raw_fd(), reader.as_raw_fd(), libc::O_CLOEXEC) };
@@ -192,7 +192,7 @@ fn nothing_that_a_forked_child_does_changes_the_parents_queues() {
     let _alone = alone();
     for kernel in Kernel::ALL {
         let (outer, inner, listener) = (Queue::new(kernel), Queue::new(kernel), unix_listener());
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (reader, writer) = pipe();
         outer.change(&inner, EVFILT_READ, EV_ADD | EV_CLEAR).unwrap();
         inner.change(&listener, EVFILT_READ, EV_ADD | EV_DISPATCH).unwrap();
         inner.change(&writer, EVFILT_WRITE, EV_ADD | EV_CLEAR).unwrap();
@@ -257,7 +257,7 @@ fn forked_child_accepts_as_its_parent_does() {
 fn numbers_of_the_emulation_itself_are_out_of_the_way_and_not_to_be_closed() {
     let _alone = alone();
     let queue = Queue::new(XNU);
-    let (reader, mut writer) = std::io::pipe().unwrap();
+    let (reader, mut writer) = pipe();
     queue.change(&writer, EVFILT_WRITE, EV_ADD | EV_CLEAR).unwrap();
     queue.change(&reader, EVFILT_READ, EV_ADD | EV_CLEAR).unwrap();
     assert!(queue.fires());
@@ -304,7 +304,7 @@ fn watching_needs_no_descriptor_number() {
     let _alone = alone();
     for kernel in Kernel::ALL {
         let queue = Queue::new(kernel);
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (reader, writer) = pipe();
         without_descriptors(|| {
             queue.change(&reader, EVFILT_READ, EV_ADD).unwrap();
             queue.change(&writer, EVFILT_WRITE, EV_ADD).unwrap();
@@ -328,7 +328,7 @@ fn poll_finds_closed_numbers_but_on_xnu_only_where_an_event_is_asked_for() {
     let _alone = alone();
     for kernel in Kernel::ALL {
         let queue = Queue::new(kernel);
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (reader, writer) = pipe();
         let closed = writer.as_raw_fd();
         drop(writer);
         let expected = if kernel == XNU { 0 } else { libc::POLLNVAL };

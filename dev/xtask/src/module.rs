@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use kqnet_hosts::{Built, Host, Result};
+use kqnet_hosts::{Built, Host, Lock, Result};
 
 use crate::{arm64, repo};
 
@@ -26,8 +26,7 @@ pub fn build(host: &Host, built: &Built, output: Output) -> Result<PathBuf> {
     let name = host.build_name();
     let folder = modules.join(&name);
     fs::create_dir_all(&folder).map_err(|e| failed("make", &folder, e))?;
-    let lock = lock_file(&modules, &name)?;
-    lock.lock().map_err(|e| failed("lock", &folder, e))?;
+    let _lock = Lock::wait(&lock_file(&modules, &name))?;
 
     let cargo_target = folder.join("build");
     if !cargo_target.exists() {
@@ -113,10 +112,7 @@ fn start_from_another(modules: &Path, host: &Host, cargo_target: &Path) {
             continue;
         }
         // Busy with its own build: another will do.
-        let Ok(lock) = lock_file(modules, &name) else { continue };
-        if lock.try_lock().is_err() {
-            continue;
-        }
+        let Some(_lock) = Lock::try_now(&lock_file(modules, &name)) else { continue };
         let new = cargo_target.with_extension("new");
         let _ = fs::remove_dir_all(&new);
         let copied = Command::new("cp").arg("-a").arg(&from).arg(&new).status();
@@ -127,9 +123,9 @@ fn start_from_another(modules: &Path, host: &Host, cargo_target: &Path) {
     }
 }
 
-fn lock_file(modules: &Path, name: &str) -> Result<File> {
-    let path = modules.join(format!(".{name}.lock"));
-    File::create(&path).map_err(|e| failed("make", &path, e))
+/// The file whose lock is held while the module of that name is built.
+fn lock_file(modules: &Path, name: &str) -> PathBuf {
+    modules.join(format!(".{name}.lock"))
 }
 
 /// Makes `to` a copy of `from`; `keep` is not of the tree and stays.

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
+use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -116,6 +117,16 @@ pub fn unix_connect_now(listener: &UnixListener) -> Result<OwnedFd, Errno> {
             _ => Err(last_error()),
         }
     }
+}
+
+/// The two ends of a new pipe: the one to read from, and the one to write to.
+pub fn pipe() -> (File, File) {
+    let mut fds = [-1; 2];
+    // SAFETY: `fds` has room for the two numbers.
+    assert_eq!(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) }, 0);
+    // SAFETY: pipe2() has just returned both, so they are open and nobody else's.
+    let [reader, writer] = fds.map(|fd| unsafe { File::from_raw_fd(fd) });
+    (reader, writer)
 }
 
 /// What fcntl() says of a descriptor, or None when it is closed.

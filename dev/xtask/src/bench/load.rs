@@ -113,12 +113,12 @@ pub fn run(talk: Talk, ports: &[u16], clients: usize, end: End) -> Result<Done> 
             }
         }
     }
-    if let End::Count(count) = end
-        && done.count + done.failed < count
-    {
-        return Err(format!("the server answered {} of {count} in {} s", done.count, PATIENCE.as_secs()));
+    match end {
+        End::Count(count) if done.count + done.failed < count => {
+            Err(format!("the server answered {} of {count} in {} s", done.count, PATIENCE.as_secs()))
+        }
+        End::Count(_) | End::Time(_) => Ok(done),
     }
-    Ok(done)
 }
 
 fn in_step(ports: &[u16], clients: usize, end: End) -> Result<Done> {

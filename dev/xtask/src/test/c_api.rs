@@ -115,10 +115,10 @@ fn parse(text: &str) -> BTreeMap<String, BTreeSet<String>> {
             }
         } else if line == "}" {
             current = None;
-        } else if let (Some(name), Some((_, call))) = (&current, line.split_once("call "))
-            && let Some(callee) = name_in(call)
-        {
-            calls.entry(name.clone()).or_default().insert(callee.to_owned());
+        } else if let (Some(name), Some((_, call))) = (&current, line.split_once("call ")) {
+            if let Some(callee) = name_in(call) {
+                calls.entry(name.clone()).or_default().insert(callee.to_owned());
+            }
         }
     }
     calls
