@@ -33,11 +33,11 @@ struct Policy {
     /// How a listener that was paused is armed again.
     resume_deletes: bool,
     /// Looks at the number of free descriptors before it accepts.
-    minds_headroom: bool,
+    minds_room: bool,
 }
 
 const GOOD: Policy =
-    Policy { mode: EV_DISPATCH, batch: 4, until_nothing: true, resume_deletes: true, minds_headroom: true };
+    Policy { mode: EV_DISPATCH, batch: 4, until_nothing: true, resume_deletes: true, minds_room: true };
 
 struct Loop {
     sim: Sim,
@@ -162,7 +162,7 @@ impl Loop {
             return;
         }
         for _ in 0..self.policy.batch {
-            if self.policy.minds_headroom && self.sim.headroom() == 0 {
+            if self.policy.minds_room && self.sim.room() == 0 {
                 self.listeners[index].short = true;
                 return;
             }
@@ -297,6 +297,6 @@ fn level_triggered_inner_queue_read_once_loses_on_freebsd_and_netbsd() {
 }
 
 #[test]
-fn accepting_without_minding_the_headroom_loses_on_xnu_only() {
-    assert_eq!(kernels_that_lose(Policy { minds_headroom: false, ..GOOD }), [Xnu]);
+fn accepting_without_minding_the_room_loses_on_xnu_only() {
+    assert_eq!(kernels_that_lose(Policy { minds_room: false, ..GOOD }), [Xnu]);
 }

@@ -828,8 +828,8 @@ fn descriptors_are_handed_out_lowest_first_up_to_the_limit() {
     let mut sim = Sim::new(Profile::XNU);
     sim.set_limit(6);
     let fds: Vec<Fd> = (0..3).map(|_| sim.socket().unwrap()).collect();
-    assert_eq!((fds, sim.headroom()), (vec![3, 4, 5], 0));
+    assert_eq!((fds, sim.room()), (vec![3, 4, 5], 0));
     assert_eq!(sim.kqueue(), Err(Errno(EMFILE)));
     sim.close(4).unwrap();
-    assert_eq!((sim.headroom(), sim.kqueue()), (1, Ok(4)));
+    assert_eq!((sim.room(), sim.kqueue()), (1, Ok(4)));
 }
