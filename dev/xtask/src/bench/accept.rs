@@ -2,9 +2,10 @@
 
 use kqnet_hosts::Result;
 
-use super::figures::{Better, Comparison, percentile};
+use super::counts;
 use super::load::{self, End, Talk};
-use super::{Bench, counts, progress};
+use super::measurements::{Better, Comparison, percentile};
+use super::setup::{Bench, progress};
 
 const CLIENTS: [usize; 3] = [1, 64, 1000];
 /// Of how many connections a burst is, and how many bursts one round has.

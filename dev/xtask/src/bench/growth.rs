@@ -2,10 +2,10 @@
 
 use kqnet_hosts::Result;
 
-use super::figures::{Better, Comparison};
 use super::load::{self, End, Talk};
+use super::measurements::{Better, Comparison};
+use super::setup::{Bench, progress};
 use super::wrk::{self, Requests};
-use super::{Bench, progress};
 use crate::tools;
 
 const LISTENERS: [usize; 3] = [1, 10, 100];

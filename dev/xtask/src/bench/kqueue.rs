@@ -4,10 +4,12 @@ use std::path::PathBuf;
 
 use kqnet_hosts::{Host, Loop, Result};
 
+use super::counts;
 use super::counts::Counts;
-use super::figures::{Better, Comparison};
 use super::load::Talk;
-use super::{Bench, bytes, compile, counts, progress};
+use super::measurements::{Better, Comparison};
+use super::programs::{bytes, compile};
+use super::setup::{Bench, progress};
 use crate::{module, repo};
 
 /// Of the emulated kernels: the one that matters, and one that is different.

@@ -2,11 +2,11 @@
 
 use kqnet_hosts::Result;
 
-use super::figures::{Better, Comparison};
 use super::load;
+use super::measurements::{Better, Comparison};
 use super::server::Program;
+use super::setup::{Bench, progress};
 use super::wrk::{self, Requests};
-use super::{Bench, progress};
 use crate::tools;
 
 const IDLE: [usize; 2] = [1000, 10_000];

@@ -13,7 +13,7 @@ use super::Plan;
 use super::count::Count;
 use crate::bench::counts::{self, instructions, system_calls};
 use crate::bench::load::Talk;
-use crate::bench::{bytes, compile, http_server};
+use crate::bench::programs::{bytes, compile, http_server};
 use crate::{repo, spork};
 
 const CLIENTS: usize = 64;
