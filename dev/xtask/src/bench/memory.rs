@@ -1,4 +1,4 @@
-//! Memory: of connections that wait, and over many requests.
+//! Measures memory: of connections that wait, and over many requests.
 
 use kqnet_hosts::Result;
 
@@ -10,9 +10,9 @@ use super::wrk::{self, Requests};
 use crate::tools;
 
 const IDLE: [usize; 2] = [1000, 10_000];
-/// A connection here and there, and what a process opens for itself.
+/// Descriptors beside those of the held connections: what a process opens for itself, and a few connections.
 const SPARE: u64 = 100;
-/// After so many requests a server's memory is taken as what it settled at, and so many more are made.
+/// The memory of a server is measured after so many requests, and after so many more.
 const WARM: f64 = 100_000.0;
 const MORE: f64 = 1_000_000.0;
 
