@@ -148,8 +148,8 @@ impl Recipe {
         if self.emulation.is_some() {
             self.place_emulation(new)?;
             emulation::write_starters(&bin)?;
-            // A module finds kqueue() there too, so that it and its host share one instance. By RPATH, not RUNPATH: cargo run
-            // sets LD_LIBRARY_PATH to where it may have left another build of the library.
+            // A module finds kqueue() there too, so that it and its host share one instance. By RPATH, not RUNPATH:
+            // cargo run sets LD_LIBRARY_PATH to where it may have left another build of the library.
             command.arg("-L").arg(&lib).args([
                 "-Wl,--no-as-needed",
                 "-lkqueue_emu",

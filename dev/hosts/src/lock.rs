@@ -14,12 +14,14 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock on the file at `path`, and waits while another process holds it. Creates the file if it is missing.
+    /// Takes the lock on the file at `path`, and waits while another process holds it. Creates the file if it is
+    /// missing.
     pub fn wait(path: &Path) -> Result<Self> {
         Self::take(path, libc::LOCK_EX).map_err(|e| format!("cannot lock {}: {e}", path.display()))
     }
 
-    /// Takes the lock as [`Lock::wait`] does, or returns `None` when another process holds it or the file cannot be locked.
+    /// Takes the lock as [`Lock::wait`] does, or returns `None` when another process holds it or the file cannot be
+    /// locked.
     pub fn try_now(path: &Path) -> Option<Self> {
         Self::take(path, libc::LOCK_EX | libc::LOCK_NB).ok()
     }

@@ -81,8 +81,8 @@ pub enum NestedPost {
 /// How many connections a listener's backlog takes. A backlog of more than 128 is one of 128.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backlog {
-    /// Complete and half-open ones, up to the backlog; if it is full, a half-open one is dropped for a new one. A backlog
-    /// of 0 is one of 128.
+    /// Complete and half-open ones, up to the backlog; if it is full, a half-open one is dropped for a new one. A
+    /// backlog of 0 is one of 128.
     Total,
     /// Complete ones, until they are more than one and a half times the backlog.
     CompleteOneAndAHalf,
@@ -148,8 +148,8 @@ pub struct Profile {
     pub closed_is_ebadf: bool,
     /// An event's flags are without EV_ADD, EV_ENABLE and EV_DISABLE.
     pub hides_actions: bool,
-    /// A queue has a level above those that it watches, and none watches one of a higher level than its own: refused with
-    /// EINVAL, cycle or not.
+    /// A queue has a level above those that it watches, and none watches one of a higher level than its own: refused
+    /// with EINVAL, cycle or not.
     pub nesting_has_levels: bool,
     /// EVFILT_USER is there.
     pub user_events: bool,

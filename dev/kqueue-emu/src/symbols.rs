@@ -1,8 +1,8 @@
 //! The C symbols that the library exports.
 //!
-//! `close`, `dup2`, `dup3`, `close_range`, `listen`, `connect`, `accept`, `accept4`, `shutdown` and `poll` stand before libc's in any
-//! program that links this library. They tell the queues what these must know, and make the system call themselves. Until
-//! the process has called `kqueue()` they do nothing more.
+//! `close`, `dup2`, `dup3`, `close_range`, `listen`, `connect`, `accept`, `accept4`, `shutdown` and `poll` stand before
+//! libc's in any program that links this library. They tell the queues what these must know, and make the system call
+//! themselves. Until the process has called `kqueue()` they do nothing more.
 
 use std::ffi::{c_int, c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -88,8 +88,8 @@ pub unsafe extern "C" fn kevent(
         }
         let events: &mut [Kevent] = match nevents {
             0 => &mut [],
-            // SAFETY: not null, and the caller passes room for `nevents`. A Kevent is integers and a pointer, for which any
-            // bytes are valid once they are written. C callers pass memory that they own.
+            // SAFETY: not null, and the caller passes room for `nevents`. A Kevent is integers and a pointer, for which
+            // any bytes are valid once they are written. C callers pass memory that they own.
             _ => unsafe {
                 ptr::write_bytes(eventlist, 0, nevents);
                 slice::from_raw_parts_mut(eventlist, nevents)
@@ -206,7 +206,8 @@ pub unsafe extern "C" fn poll(entries: *mut pollfd, count: libc::nfds_t, millise
     })
 }
 
-/// proc_pidinfo(3) of macOS, for this process only. It knows PROC_PIDLISTFDS, and the number of threads in PROC_PIDTASKINFO.
+/// proc_pidinfo(3) of macOS, for this process only. It knows PROC_PIDLISTFDS, and the number of threads in
+/// PROC_PIDTASKINFO.
 ///
 /// # Safety
 /// `buffer` is null, or has room for `size` bytes.

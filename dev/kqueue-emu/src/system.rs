@@ -1,7 +1,7 @@
 //! The system calls that the emulation makes. This file and `symbols` hold all of its `unsafe` code.
 //!
-//! In a program that links this library, the names that `symbols` exports stand before libc's, so nothing here calls one of
-//! them: such a call is made by its number.
+//! In a program that links this library, the names that `symbols` exports stand before libc's, so nothing here calls
+//! one of them: such a call is made by its number.
 
 use std::ffi::{c_int, c_long, c_void};
 use std::{mem, ptr};
@@ -224,7 +224,8 @@ pub(crate) fn socket_option(fd: c_int, option: c_int) -> Option<c_int> {
     (result == 0).then_some(value)
 }
 
-/// What TCP knows about the socket: its state, and how many connections wait at a listener. `None` if it is not a TCP socket.
+/// What TCP knows about the socket: its state, and how many connections wait at a listener. `None` if it is not a TCP
+/// socket.
 pub(crate) fn tcp_info(fd: c_int) -> Option<libc::tcp_info> {
     let mut info = mem::MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = size_of::<libc::tcp_info>() as socklen_t;

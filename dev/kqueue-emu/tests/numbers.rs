@@ -1,5 +1,5 @@
-//! Closed, reused and missing descriptor numbers, on real descriptors. These tests give numbers to each other, so they run
-//! one at a time.
+//! Closed, reused and missing descriptor numbers, on real descriptors. These tests give numbers to each other, so they
+//! run one at a time.
 
 mod common;
 

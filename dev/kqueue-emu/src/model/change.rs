@@ -10,10 +10,11 @@ use crate::kevent::*;
 use crate::profile::{Enable, Touch};
 
 impl Model {
-    /// Applies `changes` at the time `now` (in nanoseconds). Returns what kevent() returns, or `None` when it goes on to
-    /// fetch events.
+    /// Applies `changes` at the time `now` (in nanoseconds). Returns what kevent() returns, or `None` when it goes on
+    /// to fetch events.
     ///
-    /// The errors and receipts of changes are events themselves: they take slots of `events`, and then nothing is fetched.
+    /// The errors and receipts of changes are events themselves: they take slots of `events`, and then nothing is
+    /// fetched.
     ///
     /// # Errors
     /// Returns the error of a change for which no slot is left. The remaining changes are skipped.

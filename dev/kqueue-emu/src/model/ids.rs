@@ -22,8 +22,8 @@ impl KnoteId {
     }
 }
 
-/// Something that descriptors stand for. The [`Sources`](super::Sources) number it: with small numbers, which they use again
-/// after the last detach.
+/// Something that descriptors stand for. The [`Sources`](super::Sources) number it: with small numbers, which they use
+/// again after the last detach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SourceId(pub u32);
 

@@ -4,7 +4,8 @@ use super::ids::QueueId;
 use super::state::Model;
 
 impl Model {
-    /// Whether a nesting is refused by its levels. This is how XNU prevents cycles: it refuses what could be part of one.
+    /// Whether a nesting is refused by its levels. This is how XNU prevents cycles: it refuses what could be part of
+    /// one.
     pub(super) fn is_level_refused(&self, outer: QueueId, inner: QueueId) -> bool {
         let level = |queue: QueueId| self.queues.get(queue.0).map_or(0, |queue| queue.level);
         self.profile(outer).nesting_has_levels && level(outer) > 0 && level(outer) < level(inner)

@@ -21,7 +21,8 @@ impl Model {
         self.post_where(source, direction, |_| true, sources);
     }
 
-    /// Tells the model that a connection was taken from the backlog of `source`. Posts its knotes if the kernel does so.
+    /// Tells the model that a connection was taken from the backlog of `source`. Posts its knotes if the kernel does
+    /// so.
     pub fn dequeued(&mut self, source: SourceId, sources: &mut impl Sources) {
         let after = |profile: &Profile| profile.accept_posts && !profile.posts_before_removal;
         self.post_where(source, Direction::Read, after, sources);
@@ -169,8 +170,8 @@ impl Model {
         }
     }
 
-    /// Does what the kernel leaves to a task. The kernel's task has a thread of its own; here it runs at the end of the call
-    /// that caused it.
+    /// Does what the kernel leaves to a task. The kernel's task has a thread of its own; here it runs at the end of the
+    /// call that caused it.
     pub(super) fn run_tasks(&mut self, sources: &mut impl Sources) {
         while let Some(id) = self.tasks.pop() {
             if let Some(queue) = self.queues.get_mut(id.0) {

@@ -154,8 +154,8 @@ impl Model {
         knotes.iter().filter_map(|id| self.knotes.get(id.0)).map(|knote| knote.queue)
     }
 
-    /// Takes a queue whose [`len`](Self::len) or [`next_deadline`](Self::next_deadline) may have changed since it was last
-    /// taken.
+    /// Takes a queue whose [`len`](Self::len) or [`next_deadline`](Self::next_deadline) may have changed since it was
+    /// last taken.
     pub fn take_dirty(&mut self) -> Option<QueueId> {
         while let Some(id) = self.dirty.pop() {
             if let Some(queue) = self.queues.get_mut(id.0) {

@@ -32,8 +32,8 @@ impl Model {
     }
 }
 
-/// Sets a knote's timer. On the kernels that accept a negative interval, it fires once and immediately, as an interval of 0
-/// does. NOTE_ABSOLUTE and NOTE_MACHTIME are not implemented.
+/// Sets a knote's timer. On the kernels that accept a negative interval, it fires once and immediately, as an interval
+/// of 0 does. NOTE_ABSOLUTE and NOTE_MACHTIME are not implemented.
 pub(super) fn set_timer(knote: &mut Knote, change: &Kevent, now: u64, profile: &Profile) -> Result<(), Errno> {
     const UNITS: u32 = NOTE_SECONDS | NOTE_USECONDS | NOTE_NSECONDS;
     const ELSEWHERE: u32 = 0x0008 | 0x0100;

@@ -10,12 +10,12 @@ thread_local! {
     static KERNEL: Cell<Option<Kernel>> = const { Cell::new(None) };
 }
 
-/// Whether this process, or one that it was forked from, has made a queue. From then on accept(2) and the like imitate the
-/// kernel too.
+/// Whether this process, or one that it was forked from, has made a queue. From then on accept(2) and the like imitate
+/// the kernel too.
 static IS_USED: AtomicBool = AtomicBool::new(false);
 
-/// Chooses which kernel this thread imitates in the queues that it makes and the connections that it accepts. `None` leaves the
-/// choice to the environment variable `KQUEUE_EMU_KERNEL`.
+/// Chooses which kernel this thread imitates in the queues that it makes and the connections that it accepts. `None`
+/// leaves the choice to the environment variable `KQUEUE_EMU_KERNEL`.
 pub fn set_kernel(kernel: Option<Kernel>) {
     KERNEL.set(kernel);
 }

@@ -53,7 +53,8 @@ pub(super) fn identity(fd: i32) -> Option<(Key, u32)> {
 }
 
 impl Files {
-    /// No files yet. `readable` is a descriptor that is always readable, and `spare` one that can be closed to make room.
+    /// No files yet. `readable` is a descriptor that is always readable, and `spare` one that can be closed to make
+    /// room.
     pub(super) fn new(readable: i32, spare: i32) -> Self {
         Self {
             by_fd: HashMap::new(),

@@ -35,8 +35,8 @@ fn look_at_socket(fd: i32, direction: Direction) -> Look {
         let complete = waiting.unwrap_or(usize::from(found & POLLIN != 0));
         return Look::Listener { complete, half_open: 0, aborted: false };
     }
-    // Linux reports a stream that was never connected as hung up; the emulated kernels report it as neither readable nor
-    // writable. A stream whose connection is over also has both directions shut.
+    // Linux reports a stream that was never connected as hung up; the emulated kernels report it as neither readable
+    // nor writable. A stream whose connection is over also has both directions shut.
     let over = found & POLLHUP != 0 && found & POLLRDHUP != 0;
     let unconnected = found & POLLHUP != 0 && !over;
     match direction {

@@ -33,8 +33,8 @@ pub(super) fn close_own(fd: i32) {
     let _ = system::close_fd(fd);
 }
 
-/// Moves a descriptor of the emulation to a high number, out of the way of a program that counts its descriptors or uses them
-/// all. The number is at most 1023, since a table of descriptors is as long as its highest number.
+/// Moves a descriptor of the emulation to a high number, out of the way of a program that counts its descriptors or
+/// uses them all. The number is at most 1023, since a table of descriptors is as long as its highest number.
 pub(super) fn hide(fd: i32) -> i32 {
     let hidden = (3..system::descriptor_limit().min(1024)).rev().find_map(|lowest| system::dup_from(fd, lowest).ok());
     if let Some(hidden) = hidden {

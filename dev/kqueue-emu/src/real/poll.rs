@@ -6,8 +6,8 @@ use super::choice::profile;
 use crate::kevent::Errno;
 use crate::system;
 
-/// poll(2). XNU implements it with filters: it finds nothing for an entry that asks for no event, not even that the number is
-/// closed, and it says POLLNVAL for a file that has no filter.
+/// poll(2). XNU implements it with filters: it finds nothing for an entry that asks for no event, not even that the
+/// number is closed, and it says POLLNVAL for a file that has no filter.
 pub(crate) fn poll(entries: &mut [pollfd], timeout: Option<u64>) -> Result<i32, Errno> {
     if profile().is_none_or(|profile| profile.poll_finds_closed) {
         return system::poll_all(entries, timeout);

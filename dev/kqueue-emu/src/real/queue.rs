@@ -62,8 +62,8 @@ impl Real {
         // A number that is already known was closed without the emulation's knowledge.
         self.close_queue(epoll);
         system::epoll_ctl(epoll, EPOLL_CTL_ADD, self.files.readable, 0, KICK)?;
-        // Made now, although there may never be a timer: in a kernel neither a timer nor a knote needs a descriptor. Later
-        // there may be none left, or the program may have counted those that are.
+        // Made now, although there may never be a timer: in a kernel neither a timer nor a knote needs a descriptor.
+        // Later there may be none left, or the program may have counted those that are.
         let (timer, writes) = timer_and_writes(epoll)?;
         let queue = self.model.kqueue(profile);
         self.files.by_fd.insert(own(epoll), queue);
@@ -89,8 +89,8 @@ impl Real {
                 self.sync();
                 return applied;
             }
-            // A descriptor that is ready when it is added to epoll causes an edge at once. The knote was evaluated when it
-            // was attached, so this edge must not become a second event.
+            // A descriptor that is ready when it is added to epoll causes an edge at once. The knote was evaluated when
+            // it was attached, so this edge must not become a second event.
             self.harvest(queue);
         }
         let count = self.model.fetch(queue, events, &mut self.files);

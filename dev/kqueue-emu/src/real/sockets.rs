@@ -14,8 +14,9 @@ use crate::system;
 /// The state of a TCP socket whose connection was reset. libc does not have this constant.
 const TCP_CLOSE: u8 = 7;
 
-/// The backlog to pass to Linux's listen(2), which lets one more connection wait than it is told. The cap is imitated for unix
-/// sockets only: a TCP client that exceeds it waits for seconds, in Linux's own way, and shows nothing about the other kernels.
+/// The backlog to pass to Linux's listen(2), which lets one more connection wait than it is told. The cap is imitated
+/// for unix sockets only: a TCP client that exceeds it waits for seconds, in Linux's own way, and shows nothing about
+/// the other kernels.
 pub(crate) fn backlog(fd: i32, asked: i32) -> i32 {
     const SOMAXCONN: i32 = 128;
     let Some(profile) = profile() else { return asked };
@@ -33,7 +34,8 @@ pub(crate) fn backlog(fd: i32, asked: i32) -> i32 {
     }
 }
 
-/// accept(2) (without `flags`) or accept4(2) on `fd`. `take` makes the system call, and `clear` makes the address empty.
+/// accept(2) (without `flags`) or accept4(2) on `fd`. `take` makes the system call, and `clear` makes the address
+/// empty.
 pub(crate) fn accept(
     fd: i32,
     flags: Option<i32>,
@@ -68,8 +70,8 @@ pub(crate) fn accept(
     outcome
 }
 
-/// XNU's accept() without a free descriptor: it first takes a connection, if there is one, and then closes it. Returns the error
-/// of the accept(), and whether a connection was taken.
+/// XNU's accept() without a free descriptor: it first takes a connection, if there is one, and then closes it. Returns
+/// the error of the accept(), and whether a connection was taken.
 fn kill_one(fd: i32, error: Errno) -> (Result<i32, Errno>, bool) {
     if system::poll_one(fd, POLLIN) & POLLIN == 0 {
         return (Err(if system::is_nonblocking(fd) { Errno(EWOULDBLOCK) } else { error }), false);
@@ -91,8 +93,8 @@ fn kill_one(fd: i32, error: Errno) -> (Result<i32, Errno>, bool) {
     (Err(error), killed.unwrap_or(false))
 }
 
-/// To be called before shutdown(2) of `fd`. Returns whether Linux may carry it out: there, shutting down a listener stops it.
-/// FreeBSD's abort of the next accept() is not imitated.
+/// To be called before shutdown(2) of `fd`. Returns whether Linux may carry it out: there, shutting down a listener
+/// stops it. FreeBSD's abort of the next accept() is not imitated.
 ///
 /// # Errors
 /// Returns ENOTCONN for a listener where the kernel refuses to shut it down.
@@ -106,9 +108,9 @@ pub(crate) fn shutting_down(fd: i32) -> Result<bool, Errno> {
     }
 }
 
-/// Turns the result of Linux's connect(2) of `fd` into the kernels'. When it succeeds at once, as with unix sockets, the kernels
-/// post the socket, but Linux has no wake-up for the connecting side. When a unix socket's backlog is full, the kernels refuse
-/// the connection, but Linux asks to try again.
+/// Turns the result of Linux's connect(2) of `fd` into the kernels'. When it succeeds at once, as with unix sockets,
+/// the kernels post the socket, but Linux has no wake-up for the connecting side. When a unix socket's backlog is full,
+/// the kernels refuse the connection, but Linux asks to try again.
 pub(crate) fn connected(fd: i32, done: Result<i32, Errno>) -> Result<i32, Errno> {
     match done {
         Err(Errno(EAGAIN)) if profile().is_some() => return Err(Errno(ECONNREFUSED)),

@@ -11,14 +11,14 @@ use crate::kevent::Errno;
 use crate::model::{KnoteId, Model, QueueId};
 use crate::system;
 
-/// How many forks are between the first process and this one. A queue does not survive fork(), so a child has none of its
-/// parent's state: each generation of processes has a state of its own.
+/// How many forks are between the first process and this one. A queue does not survive fork(), so a child has none of
+/// its parent's state: each generation of processes has a state of its own.
 static GENERATION: AtomicUsize = AtomicUsize::new(0);
 
 static STATES: [Mutex<Option<Real>>; 8] = [const { Mutex::new(None) }; 8];
 
-/// The process that the state belongs to, or 0 before its first kqueue(). A child made by a bare clone() runs no fork handler, but
-/// finds its parent's number here, and so has no state.
+/// The process that the state belongs to, or 0 before its first kqueue(). A child made by a bare clone() runs no fork
+/// handler, but finds its parent's number here, and so has no state.
 static OWNER: AtomicI32 = AtomicI32::new(0);
 
 fn state() -> MutexGuard<'static, Option<Real>> {
@@ -109,7 +109,8 @@ impl Real {
         }
     }
 
-    /// Brings the epolls and timers up to date with the model: an epoll is readable if its queue has something to report.
+    /// Brings the epolls and timers up to date with the model: an epoll is readable if its queue has something to
+    /// report.
     pub(super) fn sync(&mut self) {
         while let Some(queue) = self.model.take_dirty() {
             let Some(epolls) = self.files.epolls.get_mut(&queue) else { continue };

@@ -9,7 +9,8 @@ use crate::model::{Direction, SourceId};
 use crate::profile::Backlog;
 
 impl Sim {
-    /// A client connects and completes the handshake. Returns `None` if the backlog is full and the kernel drops the attempt.
+    /// A client connects and completes the handshake. Returns `None` if the backlog is full and the kernel drops the
+    /// attempt.
     pub fn connect(&mut self, listener: Fd) -> Option<Conn> {
         let conn = self.connect_half(listener)?;
         self.complete(conn);

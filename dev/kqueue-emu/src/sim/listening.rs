@@ -115,7 +115,8 @@ impl Sim {
         Ok(Accepted { fd, conn, was_reset })
     }
 
-    /// Makes the next `accept()` of the listener fail with `error`. Several calls make as many accepts fail, in their order.
+    /// Makes the next `accept()` of the listener fail with `error`. Several calls make as many accepts fail, in their
+    /// order.
     pub fn fail_accept(&mut self, listener: Fd, error: Errno) {
         if let Ok((_, listener)) = self.net.listener(listener) {
             listener.failures.push_back(error);
