@@ -174,7 +174,8 @@ check() {
 passed=0 failed=0
 for target in "${targets[@]}"; do
   echo "building for $target" >&2
-  # Not as a condition: that would switch off errexit inside. In a subshell, since skip must end the script all the same.
+  # Not as a condition: that would switch off errexit inside. In a subshell, since skip must end the script all the
+  # same.
   set +e
   (set -e; check "$target")
   status=$?
