@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: kqnet beside what its users would use instead.
 //!
-//! Each round measures all subjects in turn, so that what disturbs the machine for a while disturbs all of them. The result is
-//! the ratios within each round. Absolute numbers hold for this machine only.
+//! Each round measures all subjects in turn, so that what disturbs the machine for a while disturbs all of them. The
+//! result is the ratios within each round. Absolute numbers hold for this machine only.
 //!
 //! From the bottom up:
 //!

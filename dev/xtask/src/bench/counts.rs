@@ -1,6 +1,7 @@
 //! Counts what a server does for each connection or request: system calls with strace, instructions with callgrind.
 //!
-//! Each count is the difference of two runs that differ only in how much they serve, so that starting up does not count.
+//! Each count is the difference of two runs that differ only in how much they serve, so that starting up does not
+//! count.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -44,8 +45,8 @@ pub fn instructions(program: &Program, talk: Talk, clients: usize, count: u64) -
     Ok(total(&counts))
 }
 
-/// System calls that a kernel with kqueue would get for each exchange, by name. A library compiled from calls.c counts them on the
-/// emulated kqueue.
+/// System calls that a kernel with kqueue would get for each exchange, by name. A library compiled from calls.c counts
+/// them on the emulated kqueue.
 pub fn emulated_calls(program: &Program, library: &Path, talk: Talk, clients: usize, count: u64) -> Result<Counts> {
     let out = scratch("calls.out")?;
     let program = program.clone().env("LD_PRELOAD", library).env("KQNET_CALLS", &out);

@@ -1,5 +1,5 @@
-//! Clients for what wrk cannot do: a connection for each exchange, bursts, an exact number of requests, and idle connections. They
-//! all run on one thread.
+//! Clients for what wrk cannot do: a connection for each exchange, bursts, an exact number of requests, and idle
+//! connections. They all run on one thread.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,8 +21,8 @@ pub enum Talk {
     Single,
     /// Requests for `/`, one after the other on a kept connection.
     Requests,
-    /// The same, but no client asks again before all are answered, so that the server waits before each request. With `Requests`
-    /// chance decides whether the next one is already there, which takes another path through the server.
+    /// The same, but no client asks again before all are answered, so that the server waits before each request. With
+    /// `Requests` chance decides whether the next one is already there, which takes another path through the server.
     InStep,
 }
 
@@ -258,7 +258,8 @@ pub fn receive(streams: Vec<std::net::TcpStream>) -> Result<()> {
     Ok(())
 }
 
-/// Raises the descriptor limit of this process, and of those that it starts, as far as the system allows. Returns the new limit.
+/// Raises the descriptor limit of this process, and of those that it starts, as far as the system allows. Returns the
+/// new limit.
 pub fn raise_descriptor_limit() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is an rlimit to write to.

@@ -100,8 +100,8 @@ impl Comparison {
     }
 }
 
-/// The ratio of two rows: the median and range of the ratios of each round, since what disturbs the machine for a while disturbs
-/// both.
+/// The ratio of two rows: the median and range of the ratios of each round, since what disturbs the machine for a while
+/// disturbs both.
 pub fn ratio(row: &Row, to: &Row) -> Option<Spread> {
     let ratios: Vec<f64> =
         row.samples.iter().zip(&to.samples).filter(|(_, to)| **to > 0.0).map(|(row, to)| row / to).collect();
