@@ -81,8 +81,8 @@ pub enum NestedPost {
 /// How many connections a listener's backlog holds. A backlog of more than 128 counts as 128.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backlog {
-    /// Complete and half-open ones, up to the backlog. If it is full, a half-open one is dropped for a new one. A backlog
-    /// of 0 counts as 128.
+    /// Complete and half-open ones, up to the backlog. If it is full, a half-open one is dropped for a new one. A
+    /// backlog of 0 counts as 128.
     Total,
     /// Complete ones, until they are more than one and a half times the backlog.
     CompleteOneAndAHalf,
@@ -151,8 +151,8 @@ pub struct Profile {
     pub closed_is_ebadf: bool,
     /// An event's flags do not include EV_ADD, EV_ENABLE and EV_DISABLE.
     pub hides_actions: bool,
-    /// A queue has a higher level than those that it watches. Watching a queue of a higher level than its own is refused
-    /// with EINVAL, even if it would not make a cycle.
+    /// A queue has a higher level than those that it watches. Watching a queue of a higher level than its own is
+    /// refused with EINVAL, even if it would not make a cycle.
     pub nesting_has_levels: bool,
     /// EVFILT_USER exists.
     pub user_events: bool,

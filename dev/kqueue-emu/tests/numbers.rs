@@ -1,5 +1,5 @@
-//! Closed, reused and missing descriptor numbers, on real descriptors. These tests give numbers to each other, so they
-//! run one at a time.
+//! Closed, reused and missing descriptor numbers, on real descriptors. The tests run one at a time, since one could open a
+//! number that another has just closed.
 
 mod common;
 
@@ -33,7 +33,7 @@ fn closing_removes_the_knote_silently() {
         let _client = unix_connect(&listener);
         assert!(queue.fires(), "{kernel:?}");
         let fd = listener.as_raw_fd();
-        // The file stays open under another number, where Linux's epoll would go on to report it.
+        // The file stays open under another number, so Linux's epoll would still report it.
         let _copy = listener.try_clone().unwrap();
         drop(listener);
         assert!(!queue.fires(), "{kernel:?}");
@@ -61,7 +61,7 @@ fn duplicating_onto_a_watched_number_removes_its_knote() {
     assert!(!queue.fires());
     queue.change(&reader, EVFILT_READ, EV_ADD).unwrap();
     assert!(queue.fires());
-    // Of the same file: the number was closed all the same.
+    // It is the same file, but the number was closed.
     dup_to(&other, reader.as_raw_fd());
     assert!(!queue.fires());
 }
@@ -115,7 +115,7 @@ fn closed_queue_frees_its_number_and_leaves_no_knote() {
         assert!(!outer.fires(), "{kernel:?}");
         dup_to(&listener, fd);
         assert_eq!(kevent(fd, &[], 1, NOW), Err(Errno(EBADF)), "{kernel:?}");
-        // SAFETY: the number is the test's own, again.
+        // SAFETY: the number belongs to the test again.
         drop(unsafe { OwnedFd::from_raw_fd(fd) });
     }
 }
@@ -177,7 +177,7 @@ fn in_child(action: impl FnOnce() -> bool) {
     assert_eq!(status, 0);
 }
 
-/// kevent() without memory from the heap: how many events there are.
+/// Calls kevent() without allocating memory. Returns the number of events.
 fn count_events(kq: RawFd, change: Option<Kevent>) -> Result<i32, Errno> {
     let mut events = [Kevent::default(); 8];
     let time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -314,7 +314,7 @@ fn watching_needs_no_descriptor_number() {
     }
 }
 
-/// What poll(2) finds.
+/// What poll(2) finds for a descriptor.
 fn polled(fd: RawFd, events: i16) -> i16 {
     let mut entry = libc::pollfd { fd, events, revents: 0 };
     // SAFETY: one pollfd.
@@ -377,7 +377,7 @@ fn process_lists_its_descriptors_even_when_it_can_open_no_more() {
     let free = (0..).find(|fd| !open.contains(fd)).unwrap();
     assert_eq!(without_descriptors(list), (0..free).collect::<Vec<RawFd>>());
     assert!(listed.contains(&queue.as_raw_fd()));
-    // A table is as long as its highest number, and longer.
+    // The table has room for the highest number, and for more.
     assert!(process_info(LIST, &mut []) / 8 > *open.last().unwrap());
     assert_eq!(process_info(LIST, &mut pairs[..8]), 32, "what fits");
 }
@@ -394,7 +394,7 @@ fn process_knows_how_many_threads_it_has() {
     assert!(before >= 1);
     let (sender, receiver) = std::sync::mpsc::channel::<()>();
     let thread = std::thread::spawn(move || receiver.recv().is_err());
-    // Others of this program may end meanwhile, but this one waits.
+    // Other threads of this program may end in the meantime, but this one waits.
     assert!(threads() >= 2);
     drop(sender);
     assert!(thread.join().unwrap());
@@ -410,7 +410,7 @@ fn without_descriptors<T>(action: impl FnOnce() -> T) -> T {
     // SAFETY: an rlimit that lives through the call.
     unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &none) };
     let value = action();
-    // SAFETY: as above.
+    // SAFETY: an rlimit that lives through the call.
     unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &old) };
     value
 }
