@@ -1,8 +1,8 @@
 ###
 ### support/init.janet
 ###
-### What the tests here use: named tests with a deadline, own descriptors and memory, clients,
-### and Janet programs in processes of their own. A test file ends with (finish).
+### What every test file uses: named tests with a deadline, assertions, clients, Janet programs in other
+### processes, and counts of descriptors and tasks. A test file ends with (finish).
 ###
 
 (def deadline
@@ -14,7 +14,7 @@
   20)
 
 (defn shell-says
-  "What a command of the shell prints."
+  "What a shell command prints."
   [command]
   (def shell (os/spawn ["sh" "-c" command] :p {:out :pipe}))
   (def text (ev/read (shell :out) :all))
@@ -37,7 +37,7 @@
   # This file is test/support/init.janet.
   (absolute (string/join (array/slice (string/split "/" (absolute (dyn *current-file*))) 0 -4) "/")))
 
-# What the system gives.
+# The limits of the system.
 
 (defn descriptor-limit
   "How many descriptors a process may have here."
@@ -45,12 +45,12 @@
   (or (scan-number (shell-says "ulimit -n")) math/int32-max))
 
 (def- enough
-  "Descriptors that a test, or a client that it plays, may need. macOS allows no process more than 10240."
+  "How many descriptors a test, or a client in it, may need. macOS allows a process at most 10240."
   4096)
 
 (defn- with-enough-descriptors
-  ``Starts this test file again with a higher soft limit, where it has fewer descriptors than it may need: the limit is
-  256 on macOS, and `jpm test` does not raise it, as `cargo xtask test` does. Says so where the hard limit is lower.``
+  ``Starts this test file again with a higher soft limit if it has fewer descriptors than it may need. The limit is 256 on
+  macOS, and `jpm test` does not raise it, unlike `cargo xtask test`. Prints a message if the hard limit is too low.``
   []
   (def file (get (dyn *args*) 0 ""))
   (def test-file?
@@ -67,7 +67,7 @@
 
 (with-enough-descriptors)
 
-# The path of a unix socket has at most 104 bytes, and what the tests append takes less than 44.
+# The path of a unix socket has at most 104 bytes, and the tests append less than 44.
 (let [given (string/trimr (os/getenv "TMPDIR" "/tmp") "/")]
   (os/setenv "TMPDIR" (if (<= 1 (length given) 60) given "/tmp")))
 
@@ -78,7 +78,7 @@
 (defn- has-spork? [folder] (exists? (string folder "/spork/http.janet") :file))
 
 (defn- search
-  "Makes a folder the one where this process and those it starts look for modules."
+  "Makes this process, and those that it starts, look for modules in a folder."
   [folder]
   (put root-env *syspath* folder)
   (os/setenv "JANET_PATH" folder))
@@ -87,7 +87,7 @@
 (def- installed-spork
   (find has-spork? [;given-folders (dyn *syspath*)]))
 
-# By `cargo xtask test`, JANET_PATH has kqnet. By `jpm test` it is in build/ and not installed.
+# `cargo xtask test` sets JANET_PATH to a folder with kqnet. `jpm test` has it in build/, not installed.
 (def- kqnet-folder
   (or (find has-kqnet? given-folders)
       (find has-kqnet? [(string project "/build")])))
@@ -96,7 +96,7 @@
   (when kqnet-folder (search kqnet-folder)))
 
 (defn scratch
-  "A path in the folder for temporary files at which there is nothing."
+  "A path in the folder for temporary files at which there is no file yet."
   [name]
   (def unique (string/join (map |(string/format "%02x" $) (os/cryptorand 6))))
   (string (os/getenv "TMPDIR") "/kqnet-" unique "-" name))
@@ -104,20 +104,20 @@
 (var- links nil)
 
 (defn need-spork
-  ``Sees to it that spork/http can be imported, here and in processes started later: the folder in
-  $SPORK, the installed one, or else the stand-in. Returns where it is from, in words.``
+  ``Makes spork/http importable, here and in processes started later: the one in the folder $SPORK, the
+  installed one, or else the stand-in. Returns a text that says which.``
   []
   (def asked (os/getenv "SPORK"))
   (def stand-in (string project "/test/stand-in"))
   (def from (or asked installed-spork stand-in))
   (unless (and (= from installed-spork) (= from kqnet-folder))
-    # One folder, since older Janet takes no more.
+    # It is one folder, since older versions of Janet take no more.
     (set links (scratch "modules"))
     (os/mkdir links)
     (os/symlink (string (absolute kqnet-folder) "/kqnet") (string links "/kqnet"))
     (os/symlink (string (absolute from) "/spork") (string links "/spork"))
     (search links))
-  # The path given may hold links to the stand-in itself.
+  # The given path may have links to the stand-in itself.
   (def real (os/realpath (string from "/spork/http.janet")))
   (if (= real (os/realpath (string stand-in "/spork/http.janet")))
     "the stand-in for spork/http (spork is not installed, and $SPORK is not set)"
@@ -132,17 +132,17 @@
 # Asserting.
 
 (defn fail
-  "Ends the running test as a failure that says what was expected of what, and what came instead."
+  "Fails the running test, with what was expected, what came instead, and what it was about."
   [expected got &opt what]
   (error {:expected expected :got got :what what}))
 
 (defn- plain
-  "The same value with tuples for arrays."
+  "The same value with tuples instead of arrays."
   [x]
   (if (indexed? x) (tuple ;(map plain x)) x))
 
 (defn same
-  "Fails unless two values are alike; arrays count as tuples."
+  "Fails unless two values are equal. Arrays count as tuples."
   [expected got &opt what]
   (unless (deep= (plain expected) (plain got)) (fail expected got what)))
 
@@ -152,28 +152,28 @@
   (if value value (fail what value)))
 
 (defn raised
-  "What a call raises, or :nothing."
+  "The error that a call raises, or :nothing."
   [thunk]
   (try (do (thunk) :nothing) ([err] err)))
 
 (defmacro raises
-  "Fails unless the body raises this very value."
+  "Fails unless the body raises this value."
   [expected & body]
   ~(,same ,expected (,raised (fn [] ,;body)) "an error"))
 
 (defn wait-until
-  "Waits until a function returns something truthy, and returns that."
+  "Waits until a function returns a truthy value, and returns it."
   [what ready?]
   (def end (+ patience (os/clock :monotonic)))
   (var value (ready?))
   (while (not value)
-    (when (> (os/clock :monotonic) end) (fail what (string "not so after " patience " s")))
+    (when (> (os/clock :monotonic) end) (fail what (string "not within " patience " s")))
     (ev/sleep 0.002)
     (set value (ready?)))
   value)
 
 (defn settles
-  "Waits until a function returns this value, collecting garbage meanwhile."
+  "Waits until a function returns this value, and collects garbage in the meantime."
   [expected get-value what]
   (def end (+ patience (os/clock :monotonic)))
   (defn value []
@@ -223,23 +223,23 @@
   (os/exit (if (zero? (counts :failed)) 0 1)))
 
 (defn- give-up
-  "What happens when a test catches the error of its deadline, and goes on waiting."
+  "Ends the process when a test has caught the error of its deadline, and still waits."
   [name]
   (count :failed)
   (print "FAIL  " name)
-  (print "      not ended by its deadline; the tests after it are not run")
+  (print "      it did not end by its deadline; the tests after it are not run")
   (each process (values processes) (protect (os/proc-kill (process :proc) false :kill)))
   (finish))
 
 (defn run-test
-  "What the macro `test` does."
+  "Runs a test. The macro `test` calls this."
   [name body &opt seconds]
   (default seconds deadline)
   (when (or (nil? only) (string/find only name))
     (def watchdog (ev/go (fn watchdog []
                            (when (first (protect (ev/sleep (+ seconds 10))))
                              (give-up name)))))
-    # It begins to sleep before the test counts fibers.
+    # The watchdog starts to sleep before the test counts fibers.
     (ev/sleep 0)
     (try
       (do
@@ -257,13 +257,13 @@
     (flush)))
 
 (defmacro test
-  "Runs a test, named by the behaviour that it shows, in a fiber of its own. The processes that it
-  started end with it."
+  "Runs a test, which is named by the behaviour that it shows, in a fiber of its own. The processes that
+  it started end with it."
   [name & body]
   ~(,run-test ,name (fn [] ,;body)))
 
 (defmacro test-within
-  "The same, for a test that may take so many seconds."
+  "Runs a test that may take so many seconds."
   [seconds name & body]
   ~(,run-test ,name (fn [] ,;body) ,seconds))
 
@@ -272,25 +272,25 @@
 (defn descriptors
   "How many descriptors this process has open."
   []
-  # Less the one that reads the folder.
+  # Without the one that reads the folder.
   (dec (length (os/dir (if (exists? "/proc/self/fd" :directory) "/proc/self/fd" "/dev/fd")))))
 
 (defn tasks
-  "How many fibers the event loop knows."
+  "How many tasks the event loop has."
   []
   (length (ev/all-tasks)))
 
 (defn event-loop
-  "The system interface under Janet's event loop: :epoll, :poll, or nil where that is unknown."
+  "The system interface of Janet's event loop: :epoll, :poll, or nil if it is unknown."
   []
   (def folder "/proc/self/fd")
   (when (exists? folder :directory)
     (def targets (map |(protect (os/readlink (string folder "/" $))) (os/dir folder)))
-    # A poll loop has no descriptor; kqnet's queue has one, so ask before it is in use.
+    # A poll loop has no descriptor. kqnet's queue has one, so call this before it is in use.
     (if (some |(= "anon_inode:[eventpoll]" (get $ 1)) targets) :epoll :poll)))
 
 (defn version-at-least?
-  "Compares this Janet with a version such as [1 38]."
+  "Whether this Janet has at least a version such as [1 38]."
   [wanted]
   (def have (map scan-number (string/split "." (first (string/split "-" janet/version)))))
   (>= (compare (tuple/slice have 0 2) wanted) 0))
@@ -298,7 +298,7 @@
 (def linux? "Whether this is Linux." (= :linux (os/which)))
 
 (def slow?
-  "Whether a sanitizer or an emulator of another processor multiplies what is measured."
+  "Whether a sanitizer or a processor's emulator slows this down, so that measurements mean little."
   (let [host (os/getenv "KQNET_HOST" "")]
     (truthy? (or (string/has-suffix? "-asan" host) (string/has-suffix? "-arm64" host)))))
 
@@ -325,12 +325,12 @@
   conn)
 
 (defn receive
-  "Everything that comes until the other side closes, as a string."
+  "Reads everything until the other side closes, and returns it as a string."
   [conn]
   (string (or (:read conn :all) "")))
 
 (defn ask
-  "Connects, writes a text, and returns the answer."
+  "Connects, writes a text, and returns the whole answer."
   [where &opt text]
   (default text "hello\n")
   (with [conn (connect where)]
@@ -338,7 +338,7 @@
     (receive conn)))
 
 (defn together
-  "Calls a function with the numbers below `count`, each in a fiber, and returns all results."
+  "Calls a function with each number below `count`, each in a fiber, and returns all results."
   [count work]
   (def results (array/new-filled count))
   (def done (ev/chan count))
@@ -359,7 +359,7 @@
 # Processes.
 
 (defn- told-of
-  "What the system tells of a process: a field of /proc/PID/status, or where there is none, a column of ps."
+  "What the system says about a process: a field of /proc/PID/status, or without /proc a column of ps."
   [{:proc proc} field column]
   (def file (string "/proc/" (proc :pid) "/status"))
   (if (exists? file :file)
@@ -367,7 +367,7 @@
     (shell-says (string "ps -o " column "= -p " (proc :pid)))))
 
 (defn resident
-  "Resident memory of a process that was started here, in bytes."
+  "The resident memory of a process that was started here, in bytes."
   [process]
   (* 1024 (first (peg/match '(number :d+) (told-of process "VmRSS" "rss")))))
 
@@ -381,7 +381,7 @@
     (fn close [self]
       (put processes self nil)
       (unless (self :ended)
-        # A stopped process dies of this too.
+        # This ends a stopped process too.
         (protect (os/proc-kill (self :proc) false :kill))
         (ev/take (self :end))
         (put self :ended true))
@@ -418,9 +418,9 @@
       (scan-number (:line self)))})
 
 (defn start
-  ``Starts a program. Returns a table with what it wrote so far (:out, :err), and methods: :line
-  waits for a line of its output, :port for one with a number, :signal sends one, :wait waits for
-  its end and returns the exit status, :close ends it. A table before the arguments is merged into
+  ``Starts a program. Returns a table with what it has written so far (:out, :err), and methods: :line
+  waits for a line of its output, :port for a line with a number, :signal sends a signal, :wait waits
+  for its end and returns the exit status, :close ends it. A table before the arguments is merged into
   the environment of `os/spawn`: variables, and streams as :in, :out or :err.``
   [& args]
   (def [extra args] (if (dictionary? (first args)) [(first args) (drop 1 args)] [{} args]))
@@ -441,12 +441,12 @@
   (table/setproto self process-methods))
 
 (defn start-janet
-  "Starts this very interpreter with the same modules."
+  "Starts this interpreter again, with the same modules."
   [& args]
   (start (dyn *executable*) ;args))
 
 (defn source
-  "Forms as the text of a program."
+  "The text of a program, which is given as forms."
   [forms]
   (string/join (map |(string/format "%j" $) forms) "\n"))
 
@@ -456,12 +456,12 @@
   (start-janet "-e" (source forms) ;args))
 
 (defn start-limited
-  "Starts this very interpreter with at most so many descriptors."
+  "Starts this interpreter again, with at most so many descriptors."
   [limit & args]
   (start "sh" "-c" `ulimit -n "$0" && exec "$@"` (string limit) (dyn *executable*) ;args))
 
 (defn run-forms
-  "Runs a program given as forms to its end. Returns its exit status, output and errors."
+  "Runs a program, which is given as forms, to its end. Returns its exit status, output and errors."
   [forms]
   (with [process (start-forms forms)]
     (def status (:wait process))
