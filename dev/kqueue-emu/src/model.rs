@@ -36,7 +36,7 @@ impl Model {
     /// waits.
     ///
     /// # Errors
-    /// Returns the error of a change for which `events` has no slot left.
+    /// Returns EBADF if the queue is closed, and the error of a change for which `events` has no slot left.
     pub fn kevent(
         &mut self,
         queue: QueueId,

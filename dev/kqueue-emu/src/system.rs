@@ -153,8 +153,8 @@ pub(crate) fn descriptor_limit() -> c_int {
 /// Runs `action` with RLIMIT_NOFILE no lower than `at_least`.
 pub(crate) fn with_descriptor_limit<T>(at_least: c_int, action: impl FnOnce() -> T) -> T {
     let old = descriptor_limits();
-    let wanted = (at_least as libc::rlim_t).max(old.rlim_cur).min(old.rlim_max);
-    let raised = libc::rlimit { rlim_cur: wanted, ..old };
+    let soft = (at_least as libc::rlim_t).max(old.rlim_cur).min(old.rlim_max);
+    let raised = libc::rlimit { rlim_cur: soft, ..old };
     // SAFETY: `raised` is an rlimit that lives through the call.
     unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) };
     let value = action();

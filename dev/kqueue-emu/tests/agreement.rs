@@ -177,8 +177,8 @@ impl Side for Real {
         self.clients.push(unix_connect(&self.listeners[listener]));
     }
     fn accept(&mut self, listener: usize) -> Option<Errno> {
-        let outcome = self.listeners[listener].accept();
-        outcome.err().map(|error| Errno(error.raw_os_error().unwrap()))
+        let result = self.listeners[listener].accept();
+        result.err().map(|error| Errno(error.raw_os_error().unwrap()))
     }
     fn reopen(&mut self, listener: usize) {
         self.listeners[listener] = unix_listener();

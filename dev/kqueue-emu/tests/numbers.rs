@@ -125,8 +125,8 @@ fn waiting_in_a_queue_that_is_closed_ends_with_an_error() {
     let _alone = alone();
     let queue = Queue::new(XNU);
     let fd = queue.as_raw_fd();
-    let outcome = while_waiting(|| kevent(fd, &[], 1, WAIT).map(|events| events.len()), || drop(queue));
-    assert_eq!(outcome, Err(Errno(EBADF)));
+    let result = while_waiting(|| kevent(fd, &[], 1, WAIT).map(|events| events.len()), || drop(queue));
+    assert_eq!(result, Err(Errno(EBADF)));
 }
 
 #[test]

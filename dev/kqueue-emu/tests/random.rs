@@ -222,13 +222,13 @@ fn config(cases: u32) -> ProptestConfig {
 
 /// The shortest history that loses a connection, if one of so many cases does.
 fn find_loss(kernel: Kernel, policy: Policy, cases: u32) -> Option<Vec<Step>> {
-    let outcome = TestRunner::new(config(cases)).run(&steps(), |steps| {
+    let result = TestRunner::new(config(cases)).run(&steps(), |steps| {
         let mut this = Loop::new(kernel.profile(), policy);
         steps.iter().for_each(|step| this.step(*step));
         prop_assert_eq!(this.lost(), 0);
         Ok(())
     });
-    match outcome {
+    match result {
         Ok(()) => None,
         Err(TestError::Fail(_, steps)) => Some(steps),
         Err(error) => panic!("{error}"),

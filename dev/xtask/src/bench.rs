@@ -65,7 +65,7 @@ pub fn run(args: Parser) -> Result<ExitCode> {
     let mut failures = Vec::new();
     for (name, measure) in MEASURES {
         let names = &bench.settings.names;
-        if !names.is_empty() && names.iter().all(|wanted| wanted != name) {
+        if !names.is_empty() && names.iter().all(|included| included != name) {
             continue;
         }
         eprintln!("{name}");

@@ -17,7 +17,8 @@ impl Model {
     /// fetched.
     ///
     /// # Errors
-    /// Returns the error of a change for which no slot is left. The remaining changes are skipped.
+    /// Returns EBADF if the queue is closed, and the error of a change for which no slot is left. The remaining changes are
+    /// skipped.
     pub fn apply(
         &mut self,
         queue: QueueId,
@@ -28,7 +29,7 @@ impl Model {
     ) -> Result<Option<usize>, Errno> {
         let profile = self.queues.get(queue.0).ok_or(Errno(EBADF))?.profile;
         let mut used = 0;
-        let mut outcome = Ok(());
+        let mut result = Ok(());
         for change in changes {
             let mut change = *change;
             change.flags &= !EV_SYSFLAGS;
@@ -49,7 +50,7 @@ impl Model {
                 *slot = change;
                 used += 1;
             } else if let Some(error) = error {
-                outcome = Err(error);
+                result = Err(error);
                 break;
             } else if !profile.receipt_keeps_flags {
                 // The BSDs leave the loop here, before they have stored the number of receipts.
@@ -58,7 +59,7 @@ impl Model {
             }
         }
         self.run_tasks(sources);
-        outcome.map(|()| (used > 0).then_some(used))
+        result.map(|()| (used > 0).then_some(used))
     }
 
     /// Applies one change.

@@ -47,11 +47,11 @@ pub(crate) fn accept(
     let Some(profile) = profile() else { return take(flags.unwrap_or(0)) };
     let inherits = profile.nonblock_inherited && system::is_nonblocking(fd);
     let flags = flags.unwrap_or(if inherits { libc::SOCK_NONBLOCK } else { 0 });
-    let (mut outcome, mut dequeued) = match take(flags) {
+    let (mut result, mut dequeued) = match take(flags) {
         Err(error) if profile.emfile_closes && (error.0 == EMFILE || error.0 == ENFILE) => kill_one(fd, error),
-        outcome => (outcome, outcome.is_ok()),
+        result => (result, result.is_ok()),
     };
-    if let Ok(conn) = outcome {
+    if let Ok(conn) = result {
         if system::tcp_info(conn).is_some_and(|info| info.tcpi_state == TCP_CLOSE) {
             if profile.reset_is_handed_out {
                 if system::is_ipv6(conn) {
@@ -59,7 +59,7 @@ pub(crate) fn accept(
                 }
             } else {
                 let _ = system::close_fd(conn);
-                outcome = Err(Errno(ECONNABORTED));
+                result = Err(Errno(ECONNABORTED));
             }
         }
         dequeued = true;
@@ -67,7 +67,7 @@ pub(crate) fn accept(
     if dequeued {
         with(|real| real.dequeued(key));
     }
-    outcome
+    result
 }
 
 /// XNU's accept() without a free descriptor: it first takes a connection, if there is one, and then closes it. Returns

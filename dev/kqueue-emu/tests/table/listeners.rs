@@ -76,10 +76,10 @@ fn connection_reset_in_the_backlog_is_handed_out_on_xnu_and_aborted_elsewhere() 
         scene.connect(1);
         scene.sim.reset(conn);
         assert_eq!(scene.events()[0].data, 2, "it keeps its place");
-        let outcome = scene.sim.accept(scene.listener);
+        let result = scene.sim.accept(scene.listener);
         assert_eq!(scene.sim.state(conn), State::ResetTaken);
         assert_eq!(scene.sim.backlog(scene.listener), 1);
-        match outcome {
+        match result {
             Ok(accepted) => {
                 assert!(accepted.was_reset);
                 true

@@ -267,9 +267,9 @@ pub fn raise_descriptor_limit() -> u64 {
         return 256;
     }
     // macOS does not accept every value that it reports as the hard limit.
-    let wanted = libc::rlimit { rlim_cur: limit.rlim_max.min(65_536), rlim_max: limit.rlim_max };
-    // SAFETY: `wanted` is an rlimit that lives through the call.
-    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &wanted) } == 0 { wanted.rlim_cur } else { limit.rlim_cur }
+    let raised = libc::rlimit { rlim_cur: limit.rlim_max.min(65_536), rlim_max: limit.rlim_max };
+    // SAFETY: `raised` is an rlimit that lives through the call.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) } == 0 { raised.rlim_cur } else { limit.rlim_cur }
 }
 
 #[cfg(test)]
