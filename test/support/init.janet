@@ -1,48 +1,20 @@
 ###
 ### support/init.janet
 ###
-### What every test file uses: named tests with a deadline, assertions, clients, Janet programs in other
-### processes, and counts of descriptors and tasks. A test file ends with (finish).
+### What every test file uses: named tests with a deadline, and clients; and from the files beside it,
+### assertions (assert.janet), the system and this process (system.janet), and programs in other
+### processes (processes.janet). A test file ends with (finish).
 ###
+
+(import ./system :prefix "" :export true)
+(import ./assert :prefix "" :export true)
+(import ./processes :prefix "" :export true)
 
 (def deadline
   "Seconds that a test may take."
   60)
 
-(def- patience
-  "Seconds to wait for a condition."
-  20)
-
-(defn shell-says
-  "What a shell command prints."
-  [command]
-  (def shell (os/spawn ["sh" "-c" command] :p {:out :pipe}))
-  (def text (ev/read (shell :out) :all))
-  (os/proc-wait shell)
-  (os/proc-close shell)
-  (string/trim (or text "")))
-
 # Finding kqnet and spork.
-
-(defn- exists?
-  [path mode]
-  (= mode (os/stat path :mode)))
-
-(defn- absolute
-  [path]
-  (if (string/has-prefix? "/" path) path (string (os/cwd) "/" path)))
-
-(def project
-  "The path of the repository."
-  # This file is test/support/init.janet.
-  (absolute (string/join (array/slice (string/split "/" (absolute (dyn *current-file*))) 0 -4) "/")))
-
-# The limits of the system.
-
-(defn descriptor-limit
-  "How many descriptors a process may have here."
-  []
-  (or (scan-number (shell-says "ulimit -n")) math/int32-max))
 
 (def- enough
   "How many descriptors a test, or a client in it, may need. macOS allows a process at most 10240."
@@ -95,12 +67,6 @@
 (unless (some has-kqnet? given-folders)
   (when kqnet-folder (search kqnet-folder)))
 
-(defn scratch
-  "A path in the folder for temporary files at which there is no file yet."
-  [name]
-  (def unique (string/join (map |(string/format "%02x" $) (os/cryptorand 6))))
-  (string (os/getenv "TMPDIR") "/kqnet-" unique "-" name))
-
 (var- links nil)
 
 (defn need-spork
@@ -129,74 +95,12 @@
     (each name ["kqnet" "spork"] (protect (os/rm (string links "/" name))))
     (protect (os/rmdir links))))
 
-# Asserting.
-
-(defn fail
-  "Fails the running test, with what was expected, what came instead, and what it was about."
-  [expected got &opt what]
-  (error {:expected expected :got got :what what}))
-
-(defn- plain
-  "The same value with tuples instead of arrays."
-  [x]
-  (if (indexed? x) (tuple ;(map plain x)) x))
-
-(defn same
-  "Fails unless two values are equal. Arrays count as tuples."
-  [expected got &opt what]
-  (unless (deep= (plain expected) (plain got)) (fail expected got what)))
-
-(defn check
-  "Fails unless the value is truthy, and returns it."
-  [value what]
-  (if value value (fail what value)))
-
-(defn raised
-  "The error that a call raises, or :nothing."
-  [thunk]
-  (try (do (thunk) :nothing) ([err] err)))
-
-(defmacro raises
-  "Fails unless the body raises this value."
-  [expected & body]
-  ~(,same ,expected (,raised (fn [] ,;body)) "an error"))
-
-(defn wait-until
-  "Waits until a function returns a truthy value, and returns it."
-  [what ready?]
-  (def end (+ patience (os/clock :monotonic)))
-  (var value (ready?))
-  (while (not value)
-    (when (> (os/clock :monotonic) end) (fail what (string "not within " patience " s")))
-    (ev/sleep 0.002)
-    (set value (ready?)))
-  value)
-
-(defn settles
-  "Waits until a function returns this value, and collects garbage in the meantime."
-  [expected get-value what]
-  (def end (+ patience (os/clock :monotonic)))
-  (defn value []
-    (gccollect)
-    (get-value))
-  (var last (value))
-  (while (not (deep= (plain expected) (plain last)))
-    (when (> (os/clock :monotonic) end) (fail expected last what))
-    (ev/sleep 0.002)
-    (set last (value))))
-
 # Tests.
 
 (def- counts @{:passed 0 :failed 0 :skipped 0})
-(def- processes @{})
 (def- only
   "A part of the names of the tests to run, or nil for all."
   (os/getenv "KQNET_TEST_ONLY"))
-
-(defn skip
-  "Ends the running test as skipped."
-  [reason]
-  (error {:skip reason}))
 
 (defn- count [outcome] (update counts outcome inc))
 
@@ -228,7 +132,7 @@
   (count :failed)
   (print "FAIL  " name)
   (print "      it did not end by its deadline; the tests after it are not run")
-  (each process (values processes) (protect (os/proc-kill (process :proc) false :kill)))
+  (kill-all)
   (finish))
 
 (defn run-test
@@ -252,7 +156,7 @@
             (count :skipped)
             (print "skip  " name ": " reason))
           (report-failure name err fib))))
-    (each process (values processes) (:close process))
+    (close-all)
     (ev/cancel watchdog "the test has ended")
     (flush)))
 
@@ -266,41 +170,6 @@
   "Runs a test that may take so many seconds."
   [seconds name & body]
   ~(,run-test ,name (fn [] ,;body) ,seconds))
-
-# This process.
-
-(defn descriptors
-  "How many descriptors this process has open."
-  []
-  # Without the one that reads the folder.
-  (dec (length (os/dir (if (exists? "/proc/self/fd" :directory) "/proc/self/fd" "/dev/fd")))))
-
-(defn tasks
-  "How many tasks the event loop has."
-  []
-  (length (ev/all-tasks)))
-
-(defn event-loop
-  "The system interface of Janet's event loop: :epoll, :poll, or nil if it is unknown."
-  []
-  (def folder "/proc/self/fd")
-  (when (exists? folder :directory)
-    (def targets (map |(protect (os/readlink (string folder "/" $))) (os/dir folder)))
-    # A poll loop has no descriptor. kqnet's queue has one, so call this before it is in use.
-    (if (some |(= "anon_inode:[eventpoll]" (get $ 1)) targets) :epoll :poll)))
-
-(defn version-at-least?
-  "Whether this Janet has at least a version such as [1 38]."
-  [wanted]
-  (def have (map scan-number (string/split "." (first (string/split "-" janet/version)))))
-  (>= (compare (tuple/slice have 0 2) wanted) 0))
-
-(def linux? "Whether this is Linux." (= :linux (os/which)))
-
-(def slow?
-  "Whether a sanitizer or a processor's emulator slows this down, so that measurements mean little."
-  (let [host (os/getenv "KQNET_HOST" "")]
-    (truthy? (or (string/has-suffix? "-asan" host) (string/has-suffix? "-arm64" host)))))
 
 # Clients.
 
@@ -355,120 +224,3 @@
   (def result (ev/chan 1))
   (ev/go (fn background [] (ev/give result (protect (thunk)))))
   result)
-
-# Processes.
-
-(defn- told-of
-  "What the system says about a process: a field of /proc/PID/status, or without /proc a column of ps."
-  [{:proc proc} field column]
-  (def file (string "/proc/" (proc :pid) "/status"))
-  (if (exists? file :file)
-    (first (peg/match ~(* (thru ,(string field ":")) :s* '(to "\n")) (slurp file)))
-    (shell-says (string "ps -o " column "= -p " (proc :pid)))))
-
-(defn resident
-  "The resident memory of a process that was started here, in bytes."
-  [process]
-  (* 1024 (first (peg/match '(number :d+) (told-of process "VmRSS" "rss")))))
-
-(defn stopped?
-  "Whether a process that was started here is stopped."
-  [process]
-  (string/has-prefix? "T" (told-of process "State" "stat")))
-
-(def- process-methods
-  @{:close
-    (fn close [self]
-      (put processes self nil)
-      (unless (self :ended)
-        # This ends a stopped process too.
-        (protect (os/proc-kill (self :proc) false :kill))
-        (ev/take (self :end))
-        (put self :ended true))
-      (protect (os/proc-close (self :proc)))
-      nil)
-
-    :signal
-    (fn signal [self name]
-      (os/proc-kill (self :proc) false name)
-      self)
-
-    :wait
-    (fn wait [self]
-      (unless (self :ended)
-        (ev/take (self :end))
-        (put self :ended true))
-      (self :status))
-
-    :line
-    (fn line [self]
-      (wait-until (string "a line from " (self :what))
-                  (fn []
-                    (def out (self :out))
-                    (if-let [end (string/find "\n" out (self :read))]
-                      (let [text (string/slice out (self :read) end)]
-                        (put self :read (inc end))
-                        text)
-                      (when (and (self :status) (self :out-ended))
-                        (fail "a line on standard output"
-                              (string (self :what) " ended: " (self :status) ": " (self :err))))))))
-
-    :port
-    (fn port [self]
-      (scan-number (:line self)))})
-
-(defn start
-  ``Starts a program. Returns a table with what it has written so far (:out, :err), and methods: :line
-  waits for a line of its output, :port for a line with a number, :signal sends a signal, :wait waits
-  for its end and returns the exit status, :close ends it. A table before the arguments is merged into
-  the environment of `os/spawn`: variables, and streams as :in, :out or :err.``
-  [& args]
-  (def [extra args] (if (dictionary? (first args)) [(first args) (drop 1 args)] [{} args]))
-  (def env (merge (os/environ) {:out :pipe :err :pipe} extra))
-  (def proc (os/spawn args :pe env))
-  (def self @{:proc proc :what (string/join args " ") :out @"" :err @"" :read 0 :end (ev/chan 1)})
-  (defn drain [name]
-    (def from (in proc name))
-    (ev/go (fn drain []
-             (protect (while (ev/read from 4096 (self name))))
-             (put self (keyword name :-ended) true))))
-  (drain :out)
-  (drain :err)
-  (ev/go (fn reap []
-           (put self :status (in (protect (os/proc-wait proc)) 1))
-           (ev/give (self :end) true)))
-  (put processes self self)
-  (table/setproto self process-methods))
-
-(defn start-janet
-  "Starts this interpreter again, with the same modules."
-  [& args]
-  (start (dyn *executable*) ;args))
-
-(defn source
-  "The text of a program, which is given as forms."
-  [forms]
-  (string/join (map |(string/format "%j" $) forms) "\n"))
-
-(defn start-forms
-  "Starts a program given as a tuple of forms."
-  [forms & args]
-  (start-janet "-e" (source forms) ;args))
-
-(defn start-limited
-  "Starts this interpreter again, with at most so many descriptors."
-  [limit & args]
-  (start "sh" "-c" `ulimit -n "$0" && exec "$@"` (string limit) (dyn *executable*) ;args))
-
-(defn run-forms
-  "Runs a program, which is given as forms, to its end. Returns its exit status, output and errors."
-  [forms]
-  (with [process (start-forms forms)]
-    (def status (:wait process))
-    (wait-until "the end of its output" |(and (process :out-ended) (process :err-ended)))
-    [status (string (process :out)) (string (process :err))]))
-
-(defn program
-  "The path of a program in test/support."
-  [name]
-  (string project "/test/support/" name ".janet"))
