@@ -70,7 +70,7 @@
   [ask]
   (t/wait-until "a server without descriptors"
                 (fn []
-                  (def statistics (ask "figures"))
+                  (def statistics (ask "statistics"))
                   (if (pos? (get-in statistics [:stats :errors :EMFILE] 0)) statistics))))
 
 (each way ["server" "accept-loop" "accept"]
@@ -79,7 +79,7 @@
       (def port (:port server))
       (def ask (control port))
       (all-held port many)
-      (def {:stats stats} (ask "figures"))
+      (def {:stats stats} (ask "statistics"))
       (def {:accepted accepted :errors errors :pauses pauses :paused paused :peak peak} stats)
       (t/same (inc many) accepted)
       (t/same [:EMFILE] (keys errors) "what the shortage was")
@@ -114,7 +114,7 @@
       (def clients (holders port 60))
       (def before (starved ask))
       (ev/sleep 1)
-      (def after (ask "figures"))
+      (def after (ask "statistics"))
       (def seconds (- (after :clock) (before :clock)))
       (def share (/ (- (after :cpu) (before :cpu)) seconds))
       (def attempts (- (get-in after [:stats :errors :EMFILE]) (get-in before [:stats :errors :EMFILE])))
@@ -133,7 +133,7 @@
                       (def held (answered later))
                       (release held)
                       (= (length held) (length later))))
-      (t/same 61 (get-in (ask "figures") [:stats :accepted]))
+      (t/same 61 (get-in (ask "statistics") [:stats :accepted]))
       (t/same 1 (length (warnings server)) "warnings"))))
 
 (t/test ":on-error is called once per episode, with the listener and the message"
@@ -142,13 +142,13 @@
     (def ask (control port))
     (def call [true (string "accepting on 127.0.0.1:" port " pauses: too many open files")])
     (all-held port many)
-    (def {:calls calls :clock ended} (ask "figures"))
+    (def {:calls calls :clock ended} (ask "statistics"))
     (t/same [call] calls "one episode")
     # An episode is over when there was no shortage for a second.
-    (t/wait-until "a quiet second" |(> ((ask "figures") :clock) (+ ended 1.1)))
-    (t/same [call] ((ask "figures") :calls))
+    (t/wait-until "a quiet second" |(> ((ask "statistics") :clock) (+ ended 1.1)))
+    (t/same [call] ((ask "statistics") :calls))
     (all-held port many)
-    (t/same [call call] ((ask "figures") :calls) "two episodes")
+    (t/same [call call] ((ask "statistics") :calls) "two episodes")
     (t/same "" (string (server :err)))))
 
 (t/test "with few free descriptors below many used ones, no client is lost"
@@ -189,7 +189,7 @@
     (def port (:port server))
     (def ask (control port))
     (all-held port many)
-    (def {:stats {:errors errors :peak peak}} (ask "figures"))
+    (def {:stats {:errors errors :peak peak}} (ask "statistics"))
     (t/same {} errors)
     (t/same 10 peak)
     (t/same "" (string (server :err)))))
@@ -257,7 +257,7 @@
       (def port (:port server))
       (def ask (control port))
       (all-held port 20)
-      (def {:stats {:errors errors :pauses pauses}} (ask "figures"))
+      (def {:stats {:errors errors :pauses pauses}} (ask "statistics"))
       (t/same {(keyword name) 5} errors)
       (t/same 5 (pauses :error))
       (t/same (string "kqnet: accepting on 127.0.0.1:" port " pauses: " message "\n") (string (server :err))))))

@@ -118,7 +118,7 @@
     (def port (:port server))
     (with [control (t/connect port)]
       (defn statistics []
-        (:write control "figures\n")
+        (:write control "statistics\n")
         (parse (:read control 4096)))
       (statistics)
       (def held (seq [_ :range [0 20]] (t/send port "hold\n")))

@@ -156,7 +156,7 @@
       (defn once-idle []
         (t/wait-until "a server that is idle"
                       (fn []
-                        (def statistics (ask "figures"))
+                        (def statistics (ask "statistics"))
                         # Seen from outside, since the server may have no descriptor left for the question.
                         (if (= (statistics :begun) (statistics :ended))
                           (merge statistics {:resident (t/resident server)})))))

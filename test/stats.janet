@@ -129,7 +129,7 @@
                          "-e" "inject=accept4:error=ECONNABORTED:when=1..3"
                          (dyn *executable*) (t/program "holding") "server")]
     (def port (:port server))
-    (with [conn (t/send port "figures\n")]
+    (with [conn (t/send port "statistics\n")]
       (def {:stats statistics} (parse (:read conn 4096)))
       (t/same [3 {:ECONNABORTED 3} 1] (map statistics [:aborted :errors :accepted]))
       (t/same {:error 0 :full 0 :rate 0} (statistics :pauses))

@@ -1,4 +1,4 @@
-//! Tells the program which system it is compiled for.
+//! Tells the program which target it is compiled for.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -20,7 +20,7 @@ skip() {
   exit 77
 }
 
-# Runs a command that downloads.
+# Runs a command that downloads something.
 download() {
   "$@" >&2 || skip "a download was impossible: $*"
 }
@@ -46,7 +46,7 @@ if ! have_host_tools; then
   download apt-get install -yq --no-install-recommends clang llvm libclang-dev file
 fi
 status=0
-RUSTC=$(CROSS=$CROSS "$root/xtask/debian-rust.sh") || status=$?
+RUSTC=$(CROSS=$CROSS "$root/dev/xtask/debian-rust.sh") || status=$?
 [ "$status" != 77 ] || skip "without Debian's rustc this is impossible"
 [ "$status" = 0 ] || exit "$status"
 
@@ -125,14 +125,14 @@ for os in freebsd netbsd; do
   export "BINDGEN_EXTRA_CLANG_ARGS_x86_64_unknown_$os=--sysroot=/nonexistent -isystem $include/x86_64-$os-none -isystem $include/generic-$os"
 done
 
-# Prints the symbols that a library takes from the program which loads it.
+# Prints the symbols that a library takes from the program that loads it.
 host_symbols() {
   local target=$1 library=$2
   case $target in
     *darwin) llvm-nm -m "$library" | sed -n 's/.*external _\(.*\) (dynamically looked up)/\1/p' ;;
-    # What libc has is listed with a version.
+    # The symbols of libc are listed with a version.
     *freebsd) llvm-nm -D --undefined-only "$library" | awk '$1 == "U" && $2 !~ /@/ { print $2 }' ;;
-    # NetBSD's libraries have no versions: take away what they define.
+    # NetBSD's libraries have no versions, so what they define is taken away.
     *netbsd)
       comm -23 <(llvm-nm -D --undefined-only "$library" | awk '$1 == "U" { print $2 }' | sort -u) \
         <(for file in "$CROSS"/zig-cache/netbsd/o/*/lib{c,pthread,m,rt,util}.so*; do
@@ -174,7 +174,7 @@ check() {
 passed=0 failed=0
 for target in "${targets[@]}"; do
   echo "building for $target" >&2
-  # Not as a condition: that would switch off errexit inside. In a subshell, since skip must end the script all the same.
+  # Not called as a condition, which would switch off errexit inside. In a subshell, whose exit status is looked at below.
   set +e
   (set -e; check "$target")
   status=$?

@@ -1,42 +1,16 @@
 #!/bin/bash
-# Prints the path of a rustc for targets that rustup cannot install here. It has the source of its standard library, so
-# that cargo can build that (RUSTC_BOOTSTRAP=1 cargo build -Zbuild-std=std), and for Linux on arm64 the library itself.
+# Prints the path of a rustc for targets that rustup cannot install here. It comes with the source of the standard
+# library, so that cargo can build that (RUSTC_BOOTSTRAP=1 cargo build -Zbuild-std=std), and with the compiled library
+# for Linux on arm64.
 #
-# All are Debian's, of one version, and are unpacked into the folder CROSS (target/cross unless set). Exit status 77
-# when a download is impossible; what is missing is said on standard error.
+# All of it is from Debian, in one version, and is unpacked into the folder CROSS (target/cross unless set). The exit
+# status is 77 when a download is impossible; standard error says what is missing.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 CROSS=${CROSS:-$root/target/cross}
 
-skip() {
-  echo "skipped: $*" >&2
-  exit 77
-}
-
-[ "$(uname -sm)" = "Linux x86_64" ] || skip "this needs Linux on x86_64"
-for tool in apt-get dpkg-deb; do
-  command -v "$tool" >/dev/null || skip "$tool was not found (this needs Debian)"
-done
-
-mkdir -p "$CROSS"/{bin,deb,apt/lists/partial,apt/cache/archives/partial}
-CROSS=$(cd "$CROSS" && pwd)
-cd "$CROSS"
-exec 8>rust.lock && flock 8
-
-# Lists of its own, since the system's need not know arm64. Nothing is installed.
-apt=(-q -o APT::Architectures::=amd64 -o APT::Architectures::=arm64 -o APT::Sandbox::User=root
-  -o "Dir::State::lists=$CROSS/apt/lists" -o "Dir::Cache=$CROSS/apt/cache")
-updated=
-
-update() {
-  [ -n "$updated" ] || apt-get "${apt[@]}" update >&2 || return 1
-  updated=yes
-}
-
-fetch() {
-  (cd deb && apt-get "${apt[@]}" download "$@" >&2)
-}
+. "$root/dev/xtask/debian.sh"
 
 if [ ! -e rust/ok ]; then
   rm -rf rust deb/*
@@ -54,7 +28,7 @@ if [ ! -e rust/ok ]; then
   touch rust/ok
 fi
 
-# Not everybody who calls this needs it, so that it is missing is no failure here.
+# Not every caller needs it, so it is no failure if it is missing.
 arm64=usr/lib/rustlib/aarch64-unknown-linux-gnu
 if [ ! -d "rust/$arm64" ]; then
   rm -rf arm64

@@ -1,11 +1,11 @@
 ###
 ### support/counted.janet
 ###
-### A server that ends after so many connections, to count what one costs:
-### janet counted.janet core|kqnet CONNECTIONS. Prints its port.
+### A server that ends after a number of connections, for counting what each costs. It prints its port.
+### Usage: janet counted.janet core|kqnet CONNECTIONS
 ###
 
-# Which finds kqnet.
+# This import makes kqnet importable.
 (import ./init :as t)
 (import kqnet)
 

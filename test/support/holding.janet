@@ -1,14 +1,14 @@
 ###
 ### support/holding.janet
 ###
-### A server for the tests that look at one from outside: janet holding.janet WAY [OPTION...], where
-### WAY is server, accept-loop or accept, and options are Janet values. Prints its port, or the
+### A server for the tests that look at one from outside. Usage: janet holding.janet WAY [OPTION...],
+### where WAY is server, accept-loop or accept, and options are Janet values. It prints its port, or the
 ### path that follows :unix. A client sends lines:
 ###
-### * hold - is answered "held"; the handler goes on until the client closes.
-### * figures - is answered a struct: kqnet/stats, processor time, the clock, calls of :on-error.
-### * fill - the server opens files until it has no descriptor left, and closes the first two.
-### * free - it closes them all.
+### * hold: the server answers "held", and the handler goes on until the client closes.
+### * figures: it answers a struct of kqnet/stats, processor time, the clock, and the calls of :on-error.
+### * fill: it opens files until it has no descriptor left, and then closes the first two.
+### * free: it closes all those files.
 ###
 
 (import ./init :as t)
@@ -18,7 +18,7 @@
 (def- calls @[])
 (def- files @[])
 
-(defn- figures
+(defn- statistics
   []
   (string/format "%j\n" {:stats (kqnet/stats listener)
                          :cpu (os/clock :cputime)
@@ -47,12 +47,12 @@
     (while (def line (:read conn 100))
       (:write conn (case (string/trim line)
                      "hold" "held\n"
-                     "figures" (figures)
+                     "statistics" (statistics)
                      "fill" (fill)
                      "free" (free))))))
 
 (defn- note
-  "An :on-error."
+  "The :on-error function."
   [from message]
   (array/push calls [(= from listener) message]))
 

@@ -1,17 +1,17 @@
 ###
 ### support/http.janet
 ###
-### A small HTTP client for the tests of servers, with no mercy for what is malformed.
+### A small and strict HTTP client for the tests of servers: a malformed answer fails the test.
 ###
 
 (import ./init :as t)
 
 (def- patience
-  "Seconds after which an answer is not awaited any more."
+  "Seconds to wait for an answer."
   20)
 
 (defn request
-  "The bytes of a request, with Host, and Content-Length where there is a body."
+  "The bytes of a request. It has a Host header, and Content-Length if there is a body."
   [method path &opt headers body]
   (def lines
     [(string method " " path " HTTP/1.1")
@@ -45,12 +45,12 @@
   [status body])
 
 (defn- more
-  "Reads more. Returns nil at the end."
+  "Reads some more bytes. Returns nil at the end."
   [{:conn conn :buf buf}]
   (:read conn 65536 buf patience))
 
 (defn- take-bytes
-  "Takes so many bytes, or fewer at the end."
+  "Takes `size` bytes, or fewer at the end."
   [self size]
   (def buf (self :buf))
   (while (and (< (length buf) size) (more self)))
@@ -121,8 +121,9 @@
 
 (defn client
   ``Connects. Returns a table with methods: :send sends a request, :head takes the head of a response,
-  :receive all of one (as a table of :status, :reason, :headers, :body and, of one that is chunked,
-  :pieces), :ask does both, :take takes so many bytes, :rest what comes until the end, :close ends it.``
+  :receive takes a whole response (a table of :status, :reason, :headers, :body and, if it is chunked,
+  :pieces), :ask sends and receives, :take takes a number of bytes, :rest takes what comes until the end,
+  and :close closes the connection.``
   [where]
   (table/setproto @{:conn (t/connect where) :buf @""} client-methods))
 

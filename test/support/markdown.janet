@@ -1,13 +1,13 @@
 ###
 ### support/markdown.janet
 ###
-### The snippets of the README and the docs, for the tests that run them.
+### Finds the snippets of the README and the docs, for the tests that run them.
 ###
 
 (import ./init :as t)
 
 (def- peg
-  # A comment before a block says what is special about it: `file: NAME`, `setup: CODE`, `not run: WHY`.
+  # A comment before a block may say what is special about it: `file: NAME`, `setup: CODE`, `not run: WHY`.
   (peg/compile
     ~{:end-of-line (+ "\n" -1)
       :comment (* "<!-- " '(to " -->") " -->" (any "\n"))
@@ -20,26 +20,26 @@
       :main (any (+ :block (* (to "\n") "\n") 1))}))
 
 (defn snippets
-  ``The blocks of code of a file, named relative to the repository: structs with :file, :line, :language and :text,
-  and what the comment before the block says of it: :kind ("file", "setup", "not run" or "") and :value.``
+  ``The blocks of code in a file, which is named relative to the repository. They are structs with :file, :line, :language
+  and :text, and with what the comment before the block says: :kind ("file", "setup", "not run" or "") and :value.``
   [file]
   (map |(merge $ {:file file}) (peg/match peg (slurp (string t/project "/" file)))))
 
 (defn files
-  "The README and the docs, relative to the repository."
+  "The names of the README and the docs, relative to the repository."
   []
   ["README.md" "CONTRIBUTING.md" "CHANGELOG.md"
    ;(map |(string "docs/" $) (filter |(string/has-suffix? ".md" $) (sort (os/dir (string t/project "/docs")))))])
 
 (defn named
-  "The text of the block of docs/deployment.md that is the file `name`."
+  "The text of the block in docs/deployment.md that is the file `name`."
   [name]
   (def found (find |(and (= "file" ($ :kind)) (= name ($ :value))) (snippets "docs/deployment.md")))
   (t/check found (string "a block named " name " in docs/deployment.md"))
   (found :text))
 
 (defn replaced
-  "A text with each of the pairs of old and new replaced; each old one must be there."
+  "A text with replacements, which are given as pairs of old and new. Each old one must occur in it."
   [text & pairs]
   (reduce (fn [text [old new]]
             (t/check (string/find old text) (string "the snippet has " old))

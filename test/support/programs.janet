@@ -1,22 +1,22 @@
 ###
 ### support/programs.janet
 ###
-### For the tests that need programs of the system: finding them, and what they serve on.
+### Finds and runs the system's programs, for the tests that need them.
 ###
 
 (import ./init :as t)
 
 (def- folders
-  # Servers are in folders that are not on everybody's path.
+  # Servers may be in folders that are not on everybody's path.
   [;(string/split ":" (os/getenv "PATH" "")) "/usr/sbin" "/usr/local/sbin" "/sbin"])
 
 (defn find-program
-  "The path of a program, or nil where it is not installed."
+  "The path of a program, or nil if it is not installed."
   [name]
   (find |(= :file (os/stat $ :mode)) (map |(string $ "/" name) folders)))
 
 (defn need
-  "Ends the running test as skipped unless all of these are installed. Returns their paths."
+  "Skips the running test unless all of these programs are installed. Returns their paths."
   [& names]
   (def missing (filter |(nil? (find-program $)) names))
   (unless (empty? missing) (t/skip (string "not installed: " (string/join missing ", "))))
@@ -31,5 +31,5 @@
     [status (string (process :out) (process :err))]))
 
 (def host
-  "The host that cargo xtask test runs this on. Without it, the system's Janet."
+  "The host that `cargo xtask test` runs this file on, or \"native\" for the system's Janet."
   (os/getenv "KQNET_HOST" "native"))

@@ -1,9 +1,9 @@
 ###
 ### support/server.janet
 ###
-### A server for the tests that need one in a process of its own: janet server.janet WHOSE WAY.
-### Prints its port. Answers "descriptors" with how many it has, ends on "end", and answers anything
-### else with a fixed reply.
+### A server for the tests that need one in a process of its own. Usage: janet server.janet core|kqnet WAY,
+### where WAY is server, accept-loop or accept. It prints its port. It answers "descriptors" with the number
+### that it has, ends on "end", and answers anything else with a fixed reply.
 ###
 
 (import ./init :as t)
@@ -14,7 +14,7 @@
 (defn- descriptors
   []
   (gccollect)
-  # Less the connection that asks.
+  # Without the connection that asks.
   (string (dec (t/descriptors))))
 
 (defn- handler

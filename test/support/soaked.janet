@@ -1,17 +1,17 @@
 ###
 ### support/soaked.janet
 ###
-### The server of test/soak.janet. Prints the ports of a server, of one with a limit of connections,
-### of a loop over accept, and of one for control, which answers a line with figures and "end" with
-### what drains return.
+### The server of test/soak.janet. It prints the ports of a server, of a server with a limit of connections,
+### of a loop over accept, and of a control port. That answers a line with statistics, and "end" with what the
+### drains return.
 ###
 
 (import ./init :as t)
 (import kqnet)
 
 (def- host "127.0.0.1")
-(def- patience "Seconds that a client may say nothing. Those who are slow must get through on a busy machine too." 5)
-(def- haste "Seconds that a client may take nothing." 0.4)
+(def- patience "Seconds that a client may stay silent. Slow clients must succeed on a busy machine too." 5)
+(def- haste "Seconds that a client may go without reading." 0.4)
 (def- piece (string/repeat "x" 65536))
 
 (def- seen @{:begun 0 :ended 0 :starved 0})
@@ -37,7 +37,7 @@
 
 (def- on-error (fn [_ _] (count :starved)))
 
-(defn- figures
+(defn- statistics
   [listeners]
   (gccollect)
   (merge seen
@@ -62,5 +62,5 @@
         (when (or (nil? line) (= "end\n" (string line)))
           (:write conn (string/format "%j\n" (map |(kqnet/drain $ 30) listeners)))
           (break))
-        (:write conn (string/format "%j\n" (figures listeners)))))
+        (:write conn (string/format "%j\n" (statistics listeners)))))
     (:close control)))

@@ -82,7 +82,7 @@ impl Kernel for SimKernel {
     fn accept(&mut self, listener: RawFd) -> Result<(Fd, Conn), Errno> {
         let mut sim = self.sim.borrow_mut();
         // `System` finds this out before it accepts.
-        if sim.headroom() == 0 {
+        if sim.room() == 0 {
             return Err(Errno(libc::EMFILE));
         }
         sim.accept(listener).map(|accepted| (accepted.fd, accepted.conn)).map_err(|errno| Errno(errno.0))
@@ -360,7 +360,7 @@ fn happen(vm: &mut Vm, limits: Limits, happening: &Happening) {
         Happening::Listen => vm.listen(limits),
         Happening::Room(room) => {
             let mut sim = vm.sim.borrow_mut();
-            let open = 1024 - sim.headroom().min(1024);
+            let open = 1024 - sim.room().min(1024);
             sim.set_limit(open + room);
         }
         Happening::End => vm.end_one(),

@@ -1,1 +1,1 @@
-//! Empty: cargo wants a target in the manifests that name a Janet source to fetch.
+//! Empty. Cargo needs a target in the manifests beside this file, which only name a Janet source to fetch.

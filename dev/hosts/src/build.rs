@@ -1,17 +1,20 @@
-//! Compiling a host, and knowing when that is not needed.
+//! Compiles an interpreter, unless that is not needed.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::{Built, Host, Result, emulation, source};
+use crate::files::{copy, failed, remove, write, write_script};
+use crate::host::Host;
+use crate::lock::Lock;
+use crate::{Result, emulation, source};
 
 const MAIN: &str = include_str!("host.c");
 
-/// The name of the emulation's library, in the folder lib.
+/// The file name of the emulation's library.
 const EMULATION: &str = "libkqueue_emu.so";
 
 /// The C compiler for Linux on arm64.
@@ -21,40 +24,72 @@ pub const ARM64_EMULATOR: &str = "qemu-aarch64";
 /// The folder that holds `lib` and `include` for Linux on arm64.
 pub const ARM64_LIBRARIES: &str = "/usr/aarch64-linux-gnu";
 
-/// Where the interpreter looks for installed modules, in its folder.
+/// The folder, in the interpreter's own, in which it looks for installed modules.
 const MODULES: &str = "lib/janet";
 
-pub fn build(host: &Host, target: &Path) -> Result<Built> {
-    let hosts = target.join("hosts");
-    let name = host.build_name();
-    let folder = hosts.join(&name);
-    fs::create_dir_all(&hosts).map_err(|e| failed("make", &hosts, e))?;
-    // Held until this returns: two commands that need one host build it once.
-    let lock_path = hosts.join(format!(".{name}.lock"));
-    let lock = File::create(&lock_path).map_err(|e| failed("make", &lock_path, e))?;
-    lock.lock().map_err(|e| failed("lock", &lock_path, e))?;
-
-    let recipe = Recipe::new(host, &folder, target)?;
-    let stamp = recipe.stamp();
-    let stamp_path = folder.join("stamp");
-    if fs::read_to_string(&stamp_path).is_ok_and(|old| old == stamp) {
-        recipe.place_emulation(&folder)?;
-        return Ok(Built { folder, kernel: host.kernel });
-    }
-
-    eprintln!("building Janet {name}");
-    let start = Instant::now();
-    let new = hosts.join(format!(".{name}.new"));
-    remove(&new)?;
-    recipe.make(&new)?;
-    write(&new.join("stamp"), &stamp)?;
-    remove(&folder)?;
-    fs::rename(&new, &folder).map_err(|e| failed("rename", &new, e))?;
-    eprintln!("built Janet {name} in {:.0} s", start.elapsed().as_secs_f64());
-    Ok(Built { folder, kernel: host.kernel })
+/// An interpreter that was built.
+#[derive(Clone, Debug)]
+pub struct Built {
+    pub(crate) folder: PathBuf,
+    pub(crate) kernel: Option<&'static str>,
 }
 
-/// The C compiler to use: `$CC`, else the first that the PATH has.
+impl Built {
+    /// The same interpreter, which imitates another kernel when it starts.
+    pub fn as_kernel(&self, kernel: Option<&'static str>) -> Built {
+        Built { kernel, ..self.clone() }
+    }
+
+    /// The path of the program.
+    pub fn janet(&self) -> PathBuf {
+        match self.kernel {
+            Some(kernel) => self.folder.join(format!("bin/janet-{kernel}")),
+            None => self.folder.join("bin/janet"),
+        }
+    }
+
+    /// The folder of its `janet.h`.
+    pub fn headers(&self) -> PathBuf {
+        self.folder.join("include/janet")
+    }
+}
+
+impl Host {
+    /// Builds the interpreter under `target/hosts`, unless it is there and nothing that it is made of has changed.
+    /// Reports its progress on standard error.
+    ///
+    /// # Errors
+    /// Returns a message that says which step failed.
+    pub fn build(&self, target: &Path) -> Result<Built> {
+        let hosts = target.join("hosts");
+        let name = self.build_name();
+        let folder = hosts.join(&name);
+        fs::create_dir_all(&hosts).map_err(|e| failed("make", &hosts, e))?;
+        // Held until this returns, so that two commands that need the same host build it once.
+        let _lock = Lock::wait(&hosts.join(format!(".{name}.lock")))?;
+
+        let recipe = Recipe::new(self, &folder, target)?;
+        let stamp = recipe.stamp();
+        let stamp_path = folder.join("stamp");
+        if fs::read_to_string(&stamp_path).is_ok_and(|old| old == stamp) {
+            recipe.place_emulation(&folder)?;
+            return Ok(Built { folder, kernel: self.kernel });
+        }
+
+        eprintln!("building Janet {name}");
+        let start = Instant::now();
+        let new = hosts.join(format!(".{name}.new"));
+        remove(&new)?;
+        recipe.make(&new)?;
+        write(&new.join("stamp"), &stamp)?;
+        remove(&folder)?;
+        fs::rename(&new, &folder).map_err(|e| failed("rename", &new, e))?;
+        eprintln!("built Janet {name} in {:.0} s", start.elapsed().as_secs_f64());
+        Ok(Built { folder, kernel: self.kernel })
+    }
+}
+
+/// The C compiler to use: `$CC`, or the first that is on the PATH.
 pub fn compiler() -> Option<String> {
     if let Ok(cc) = env::var("CC") {
         return Some(cc);
@@ -66,17 +101,17 @@ pub fn compiler() -> Option<String> {
         .map(str::to_owned)
 }
 
-/// All that a host is made from.
+/// Everything that a host is made from.
 struct Recipe {
-    /// Where it will be; the interpreter looks for installed modules there.
+    /// Its final folder, in which the interpreter looks for installed modules.
     folder: PathBuf,
     source: PathBuf,
     header: String,
     cc: String,
     flags: Vec<String>,
-    /// The shared library of the emulated kqueue.
+    /// The shared library of the emulated kqueue, if the host needs it.
     emulation: Option<PathBuf>,
-    /// Whether it is for arm64.
+    /// Whether the host is for arm64.
     arm64: bool,
 }
 
@@ -95,7 +130,7 @@ impl Recipe {
         } else {
             flags.push("-O2".to_owned());
         }
-        // Under the folder's final name, which is what the interpreter will see.
+        // The folder's final name, under which the interpreter will run.
         flags.push(format!("-DHOST_SYSPATH=\"{}\"", folder.join(MODULES).display()));
         let emulation = if host.event_loop.is_emulated() { Some(emulation::library(target)?) } else { None };
         if emulation.is_some() {
@@ -104,10 +139,10 @@ impl Recipe {
         Ok(Recipe { folder: folder.to_owned(), source, header, cc, flags, emulation, arm64: host.arm64 })
     }
 
-    /// Changes when anything that the host is made from does.
+    /// A text that changes when anything changes that the host is made from.
     fn stamp(&self) -> String {
         let mut hash = DefaultHasher::new();
-        // The source's folder is named by version, and cargo checks what is in it.
+        // The name of the source's folder has the version, and cargo checks what is in it.
         (&self.folder, &self.source, &self.header, MAIN, &self.cc, &self.flags).hash(&mut hash);
         self.arm64.then(arm64_starter).hash(&mut hash);
         if self.emulation.is_some() {
@@ -125,7 +160,7 @@ impl Recipe {
         }
         write(&include.join("janet.h"), &self.header)?;
         write(&work.join("host.c"), MAIN)?;
-        // Compiled from a copy: beside its own janet.h it would not see the one with the settings.
+        // Compiled from a copy: janet.c would include the janet.h beside it, and not the one with the settings.
         copy(&self.source.join("janet.c"), &work.join("janet.c"))?;
 
         let mut words = self.cc.split_whitespace();
@@ -138,7 +173,7 @@ impl Recipe {
             .args([work.join("janet.c"), work.join("host.c")])
             .arg("-o")
             .arg(bin.join(if self.arm64 { "janet.arm64" } else { "janet" }))
-            // A module takes Janet's functions from the program that loads it.
+            // A module gets Janet's functions from the program that loads it.
             .args(["-rdynamic", "-lm", "-lpthread"]);
         if cfg!(target_os = "linux") {
             command.arg("-ldl");
@@ -149,8 +184,9 @@ impl Recipe {
         if self.emulation.is_some() {
             self.place_emulation(new)?;
             emulation::write_starters(&bin)?;
-            // A module finds kqueue() there too, so that it and its host share one instance. By RPATH, not RUNPATH: cargo run
-            // sets LD_LIBRARY_PATH to where it may have left another build of the library.
+            // A module finds kqueue() in the program too, so that both share one instance. The library is found by
+            // RPATH and not by RUNPATH: cargo run sets LD_LIBRARY_PATH, to a folder that may have another build of the
+            // library.
             command.arg("-L").arg(&lib).args([
                 "-Wl,--no-as-needed",
                 "-lkqueue_emu",
@@ -165,8 +201,8 @@ impl Recipe {
         remove(&work)
     }
 
-    /// Copies the emulation's library beside the interpreter in `folder`, which finds it there when it starts: never
-    /// into a file that a running program may have mapped.
+    /// Puts a copy of the emulation's library into `folder`, where the interpreter finds it when it starts. Never
+    /// writes into the old file, which a running program may have mapped.
     fn place_emulation(&self, folder: &Path) -> Result<()> {
         let Some(library) = &self.emulation else { return Ok(()) };
         let place = folder.join("lib").join(EMULATION);
@@ -180,20 +216,13 @@ impl Recipe {
     }
 }
 
-/// The `janet` that has the emulator run the one for arm64. The interpreter is told this script's name as its own, so
-/// that programs which start it again start the script.
+/// The script `janet` that runs the interpreter for arm64 in the emulator. The interpreter takes the script's name for
+/// its own, so programs that start the interpreter again start the script.
 fn arm64_starter() -> String {
     format!("#!/bin/sh\nexec {ARM64_EMULATOR} -L {ARM64_LIBRARIES} -0 \"$0\" \"${{0%/*}}/janet.arm64\" \"$@\"\n")
 }
 
-/// Writes a program for the shell.
-pub fn write_script(path: &Path, script: &str) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let made = fs::write(path, script).and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)));
-    made.map_err(|e| failed("write", path, e))
-}
-
-/// Janet's header with the host's settings before it: bindings and C code made from it then match the host.
+/// Janet's header, after the host's settings. Bindings and C code that are made from it then match the host.
 fn header(host: &Host, source: &Path) -> Result<String> {
     let path = source.join("janet.h");
     let text = fs::read_to_string(&path).map_err(|e| failed("read", &path, e))?;
@@ -202,23 +231,4 @@ fn header(host: &Host, source: &Path) -> Result<String> {
         header += &format!("#ifndef {define}\n#define {define}\n#endif\n");
     }
     Ok(header + &text)
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::copy(from, to).map(drop).map_err(|e| failed("copy", from, e))
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).map_err(|e| failed("write", path, e))
-}
-
-fn remove(folder: &PathBuf) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", folder, e)),
-        _ => Ok(()),
-    }
-}
-
-fn failed(what: &str, path: &Path, error: std::io::Error) -> String {
-    format!("cannot {what} {}: {error}", path.display())
 }

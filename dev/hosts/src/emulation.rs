@@ -4,15 +4,16 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::build::write_script;
-use crate::{KERNELS, Result};
+use crate::Result;
+use crate::files::write_script;
+use crate::host::KERNELS;
 
 /// The folder of `sys/event.h`.
 pub fn headers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../kqueue-emu/include")
 }
 
-/// Builds the shared library with cargo, which does nothing when it is up to date.
+/// Builds the shared library. Cargo does nothing if it is up to date.
 pub fn library(target: &Path) -> Result<PathBuf> {
     let folder = target.join("kqueue-emu");
     let out = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
@@ -28,7 +29,7 @@ pub fn library(target: &Path) -> Result<PathBuf> {
     Ok(folder.join("release/libkqueue_emu.so"))
 }
 
-/// Writes a `janet-KERNEL` for each kernel beside `janet`.
+/// Writes a script `janet-KERNEL` for each kernel, beside `janet`.
 pub fn write_starters(bin: &Path) -> Result<()> {
     for kernel in KERNELS {
         let path = bin.join(format!("janet-{kernel}"));

@@ -1,9 +1,9 @@
-/* The program around Janet's amalgamation: what its own main program does, without line editing. */
+/* The main program around Janet's amalgamation. It does what Janet's own does, without line editing. */
 
 #include "janet.h"
 
 #ifdef __SANITIZE_ADDRESS__
-/* Janet frees its weak tables in no version when a VM ends (janet_clear_memory). */
+/* No version of Janet frees its weak tables when a VM ends (janet_clear_memory). */
 const char *__lsan_default_suppressions(void) {
     return "leak:janet_table_weakk\n";
 }
@@ -13,7 +13,7 @@ int main(int argc, char **argv) {
     janet_init();
     JanetTable *env = janet_core_env(NULL);
     janet_table_put(env, janet_ckeywordv("executable"), janet_cstringv(argv[0]));
-    /* The amalgamation has the path of the machine that made it. */
+    /* The amalgamation has the path of the machine on which it was made. */
     janet_table_put(env, janet_ckeywordv("syspath"), janet_cstringv(HOST_SYSPATH));
 
     JanetArray *args = janet_array(argc);

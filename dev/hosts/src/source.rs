@@ -1,4 +1,4 @@
-//! Fetching a Janet source through cargo.
+//! Fetches the source of a Janet version, through cargo.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,10 @@ use std::process::{Command, Output};
 
 use crate::Result;
 
-/// The folder that holds `janet.c` and `janet.h` of a version.
+/// Returns the folder with the `janet.c` and `janet.h` of a version.
+///
+/// # Errors
+/// Returns a message that says why the source cannot be fetched.
 pub fn fetch(version: &str) -> Result<PathBuf> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("janet").join(version).join("Cargo.toml");
     let metadata = ["metadata", "--format-version", "1", "--offline"];
@@ -40,7 +43,7 @@ fn cargo(manifest: &Path, arguments: &[&str]) -> Result<Output> {
         .map_err(|e| format!("cannot run cargo: {e}"))
 }
 
-/// Where `cargo metadata` says that the manifest of the source's crate is.
+/// The manifest of the crate with the source, as `cargo metadata` tells it.
 fn manifest_path(metadata: &str, version: &str) -> Option<PathBuf> {
     let end = format!("/evil-janet-{version}/Cargo.toml");
     metadata
@@ -51,6 +54,7 @@ fn manifest_path(metadata: &str, version: &str) -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
+/// What cargo printed as an error, in one line.
 fn complaint(out: &Output) -> String {
     let text = String::from_utf8_lossy(&out.stderr);
     text.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -12,35 +12,35 @@ pub struct Kevent {
     pub ident: usize,
     /// One of the `EVFILT_` constants.
     pub filter: i16,
-    /// `EV_` flags: of the change, or the knote's own in an event.
+    /// `EV_` flags: those of a change, or in an event those of the knote.
     pub flags: u16,
     /// `NOTE_` flags of the filter.
     pub fflags: u32,
     /// Bytes, connections, expirations, or the number of an error.
     pub data: isize,
-    /// The caller's own.
+    /// The caller's own value.
     pub udata: *mut c_void,
 }
 
 impl Kevent {
-    /// A change (or a free slot for an event, with all zero).
+    /// A change; with zeros, a free slot for an event.
     pub const fn new(ident: usize, filter: i16, flags: u16) -> Self {
         Self { ident, filter, flags, fflags: 0, data: 0, udata: ptr::null_mut() }
     }
 
-    /// The same with other `fflags`.
+    /// Sets `fflags`.
     pub const fn with_fflags(mut self, fflags: u32) -> Self {
         self.fflags = fflags;
         self
     }
 
-    /// The same with other `data`.
+    /// Sets `data`.
     pub const fn with_data(mut self, data: isize) -> Self {
         self.data = data;
         self
     }
 
-    /// The same with other `udata`.
+    /// Sets `udata`.
     pub const fn with_udata(mut self, udata: usize) -> Self {
         self.udata = ptr::without_provenance_mut(udata);
         self
@@ -63,32 +63,32 @@ impl fmt::Debug for Errno {
     }
 }
 
-/// Something to read, or a connection to accept.
+/// There is something to read, or a connection to accept.
 pub const EVFILT_READ: i16 = -1;
-/// Room to write.
+/// There is room to write.
 pub const EVFILT_WRITE: i16 = -2;
 /// A timer of the queue.
 pub const EVFILT_TIMER: i16 = -7;
 /// Triggered by the program itself.
 pub const EVFILT_USER: i16 = -10;
 
-/// Make the knote, or change it.
+/// Makes the knote, or changes it.
 pub const EV_ADD: u16 = 0x0001;
-/// Remove the knote.
+/// Removes the knote.
 pub const EV_DELETE: u16 = 0x0002;
-/// Report it again.
+/// Enables the knote, so that it is reported again.
 pub const EV_ENABLE: u16 = 0x0004;
-/// Keep it, but do not report it.
+/// Disables the knote: it is kept, but not reported.
 pub const EV_DISABLE: u16 = 0x0008;
-/// Remove the knote when it has been reported.
+/// Removes the knote once it was reported.
 pub const EV_ONESHOT: u16 = 0x0010;
-/// Reset its state when it has been reported: edge-triggered.
+/// Resets the state of the knote once it was reported, which makes it edge-triggered.
 pub const EV_CLEAR: u16 = 0x0020;
-/// Answer the change with an event of its own, error or not.
+/// Answers the change with an event, whether it fails or not.
 pub const EV_RECEIPT: u16 = 0x0040;
-/// Disable the knote when it has been reported.
+/// Disables the knote once it was reported.
 pub const EV_DISPATCH: u16 = 0x0080;
-/// What a program cannot set.
+/// The flags that a program cannot set.
 pub const EV_SYSFLAGS: u16 = 0xF000;
 /// A change failed; `data` is the error.
 pub const EV_ERROR: u16 = 0x4000;
@@ -104,7 +104,7 @@ pub const NOTE_NSECONDS: u32 = 0x0000_0004;
 
 /// Triggers a user event.
 pub const NOTE_TRIGGER: u32 = 0x0100_0000;
-/// Leaves the flags of a user event.
+/// Leaves the flags of a user event as they are.
 pub const NOTE_FFNOP: u32 = 0x0000_0000;
 /// ANDs the flags of a user event.
 pub const NOTE_FFAND: u32 = 0x4000_0000;
@@ -112,7 +112,7 @@ pub const NOTE_FFAND: u32 = 0x4000_0000;
 pub const NOTE_FFOR: u32 = 0x8000_0000;
 /// Replaces the flags of a user event.
 pub const NOTE_FFCOPY: u32 = 0xC000_0000;
-/// Which of the four.
+/// The bits that say which of the four applies.
 pub const NOTE_FFCTRLMASK: u32 = 0xC000_0000;
-/// The flags of a user event that are the program's.
+/// The flags of a user event that the program may use.
 pub const NOTE_FFLAGSMASK: u32 = 0x00FF_FFFF;

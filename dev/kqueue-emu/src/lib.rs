@@ -1,22 +1,24 @@
 //! kqueue() and kevent() for tests on Linux, with the semantics of each kernel as a switch.
 //!
-//! - [`model`]: the state machine, with no system call. [`profile`]: where the kernels differ.
+//! - [`kevent`](mod@kevent): `struct kevent` and its constants. [`profile`]: where the kernels differ.
+//! - [`model`]: the state machine. It makes no system call.
 //! - [`sim`]: a simulated kernel on the model, for property tests.
-//! - `real`, `ffi`: the same model on real descriptors, as the C functions `kqueue` and `kevent`. A program that links
-//!   this library has them, `accept`, `close` and others that tell the model what it must know, and `proc_pidinfo`; a module
-//!   that it loads leaves them undefined and gets the program's, so that there is one instance. For C,
-//!   `include/sys/event.h`.
+//! - `real`: the same model on real descriptors. `system`: the system calls that it makes.
+//! - `symbols`: `real` as C functions. A program that links this library has `kqueue` and `kevent`; `accept`, `close`
+//!   and others, which tell the model what it must know; and `proc_pidinfo`. A module that the program loads leaves
+//!   these undefined and gets the program's, so that there is one instance. `include/sys/event.h` declares them for C.
 //!
-//! The kernel is chosen by the environment variable `KQUEUE_EMU_KERNEL` (`xnu`, `freebsd`, `netbsd`, `netbsd7`,
-//! `openbsd`; `xnu` by default) when the first queue is made, or for a thread by [`set_kernel`].
+//! The environment variable `KQUEUE_EMU_KERNEL` chooses the kernel when the first queue is made: `xnu` (the default),
+//! `freebsd`, `netbsd`, `netbsd7` or `openbsd`. [`set_kernel`] chooses it for one thread.
 
-mod ffi;
 pub mod kevent;
 pub mod model;
 pub mod profile;
 mod real;
 pub mod sim;
+mod symbols;
+mod system;
 
-pub use ffi::{kevent, kqueue, proc_pidinfo};
 pub use profile::{Kernel, Profile};
 pub use real::{kernel, set_kernel};
+pub use symbols::{kevent, kqueue, proc_pidinfo};

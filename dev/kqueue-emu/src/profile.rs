@@ -1,6 +1,6 @@
-//! What each kernel does where they differ: every difference is a field, and a kernel is a set of values.
+//! Where the kernels differ: each difference is a field of [`Profile`], and a kernel is a set of values.
 
-/// A kernel whose semantics can be had.
+/// A kernel that can be imitated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kernel {
     /// macOS.
@@ -16,7 +16,7 @@ pub enum Kernel {
 }
 
 impl Kernel {
-    /// Every one of them.
+    /// All kernels.
     pub const ALL: [Kernel; 5] = [Kernel::Xnu, Kernel::FreeBsd, Kernel::NetBsd, Kernel::NetBsd7, Kernel::OpenBsd];
 
     /// Its name in `KQUEUE_EMU_KERNEL`.
@@ -30,7 +30,7 @@ impl Kernel {
         }
     }
 
-    /// The kernel of that name.
+    /// The kernel with that name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kernel| kernel.name() == name)
     }
@@ -47,42 +47,42 @@ impl Kernel {
     }
 }
 
-/// When a change to an existing knote takes its values and evaluates its filter.
+/// Which changes to an existing knote store their values in it, and evaluate its filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Touch {
-    /// Any change does, also a bare EV_ENABLE and one to a disabled knote.
+    /// Every change, even a bare EV_ENABLE, and even when the knote is disabled.
     Always,
-    /// Any change takes the values; the filter is evaluated if the knote is enabled afterwards.
+    /// Every change stores the values. The filter is evaluated if the knote is enabled afterwards.
     WhenEnabled,
-    /// Only EV_ADD does.
+    /// Only EV_ADD.
     OnAdd,
 }
 
-/// What EV_ENABLE does beyond [`Touch`].
+/// What EV_ENABLE does in addition to [`Touch`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enable {
-    /// Queues the knote if it was posted while it was disabled.
+    /// It queues the knote if that was posted while it was disabled.
     QueuesPosted,
-    /// Evaluates the filter, if the knote was disabled.
+    /// It evaluates the filter if the knote was disabled.
     EvaluatesIfDisabled,
 }
 
 /// When a queue posts the knotes of the queues that watch it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NestedPost {
-    /// When a knote is queued and none was.
+    /// When a knote is queued and no other was.
     OnNonEmpty,
-    /// Each time that a knote is queued, a little later: the kernel hands it to a task.
+    /// A little after each time that a knote is queued: the kernel leaves it to a task.
     Task,
-    /// Each time that a knote is queued.
+    /// At once, each time that a knote is queued.
     AtOnce,
 }
 
-/// How many connections a listener's backlog takes. A backlog of more than 128 is one of 128.
+/// How many connections a listener's backlog holds. A backlog of more than 128 counts as 128.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backlog {
-    /// Complete and half-open ones, up to the backlog; if it is full, a half-open one is dropped for a new one. A backlog
-    /// of 0 is one of 128.
+    /// Complete and half-open ones, up to the backlog. If it is full, a half-open one is dropped for a new one. A
+    /// backlog of 0 counts as 128.
     Total,
     /// Complete ones, until they are more than one and a half times the backlog.
     CompleteOneAndAHalf,
@@ -95,79 +95,82 @@ pub enum Backlog {
 /// What `shutdown(SHUT_RD)` of a listener does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
-    /// Fails with ENOTCONN.
+    /// It fails with ENOTCONN.
     Refused,
-    /// Reports EV_EOF, and has the next `accept()` fail with ECONNABORTED; after that all is as before.
+    /// It reports EV_EOF, and makes the next `accept()` fail with ECONNABORTED. After that, everything is as before.
     AbortsOne,
-    /// Nothing that an accept loop could see.
+    /// It does nothing that an accept loop could see.
     Ignored,
 }
 
-/// The semantics of a kernel. Start from a constant and change a field to ask what a rule is good for.
+/// The semantics of a kernel. To see what depends on one of them, change a field of a constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Profile {
-    /// A knote keeps the EV_CLEAR, EV_DISPATCH and EV_ONESHOT of its first EV_ADD when it is added again without.
+    /// A knote keeps the EV_CLEAR, EV_DISPATCH and EV_ONESHOT of its first EV_ADD when it is added again without them.
     pub mode_sticks: bool,
-    /// What a change to an existing knote evaluates.
+    /// Which changes to an existing knote evaluate its filter.
     pub touch: Touch,
-    /// What EV_ENABLE does beyond that.
+    /// What EV_ENABLE does in addition.
     pub enable: Enable,
-    /// `accept()` posts the listener's knotes again after it has taken a connection. The cause of the lost wake-ups
-    /// on macOS: its kernel does not.
+    /// `accept()` posts the listener's knotes again after it has taken a connection. The kernel of macOS does not,
+    /// which is the cause of the lost wake-ups there.
     pub accept_posts: bool,
-    /// It does so before the connection is taken, so that taking the last one leaves a knote queued.
+    /// It does so before it takes the connection, so taking the last connection leaves a knote queued.
     pub posts_before_removal: bool,
-    /// A listener's `data` counts half-open connections too.
+    /// A listener's `data` includes half-open connections.
     pub data_counts_half_open: bool,
-    /// What becomes of a listener that is shut down.
+    /// What shutting down a listener does.
     pub shutdown: Shutdown,
-    /// EV_CLEAR and EV_DISPATCH together do not disable.
+    /// EV_CLEAR and EV_DISPATCH together do not disable a knote that was reported.
     pub clear_beats_dispatch: bool,
-    /// EV_RECEIPT and errors keep the change's flags beside EV_ERROR; and a receipt with no slot left is dropped
+    /// Receipts and errors keep the change's flags beside EV_ERROR, and a receipt for which no slot is left is dropped
     /// instead of ending the call.
     pub receipt_keeps_flags: bool,
-    /// When an outer queue is posted.
+    /// When a queue posts the knotes of the queues that watch it.
     pub nested_post: NestedPost,
-    /// A level-triggered knote that was reported and goes back to the queue posts the outer queue too.
+    /// A level-triggered knote that was reported and is queued again posts the outer queue too.
     pub level_reposts_outer: bool,
-    /// `accept()` with no descriptor left (EMFILE, ENFILE) takes the connection and closes it.
+    /// `accept()` without a free descriptor (EMFILE, ENFILE) takes the connection and closes it.
     pub emfile_closes: bool,
-    /// A descriptor from `accept()` has the listener's O_NONBLOCK.
+    /// A descriptor from `accept()` inherits the listener's O_NONBLOCK.
     pub nonblock_inherited: bool,
-    /// A connection that was reset in the backlog is handed out, for IPv6 with no address, instead of ECONNABORTED.
+    /// `accept()` returns a connection that was reset in the backlog (for IPv6, without an address) instead of
+    /// ECONNABORTED.
     pub reset_is_handed_out: bool,
-    /// Whether a socket is a listener is asked once, when its knote is attached.
+    /// Whether a socket is a listener is decided once, when its knote is attached.
     pub filter_chosen_at_attach: bool,
-    /// EV_DELETE overrules EV_ADD, and EV_DISABLE overrules EV_ENABLE; receipts and events are without those then.
+    /// EV_DELETE overrules EV_ADD, and EV_DISABLE overrules EV_ENABLE. Receipts and events then do not have the
+    /// overruled flag.
     pub overrules: bool,
-    /// EV_DISABLE takes a posted knote from the queue at once, so that an outer queue does not count it any more.
+    /// EV_DISABLE takes a queued knote out of its queue at once, so an outer queue does not count it any more.
     pub disable_dequeues: bool,
-    /// EV_ONESHOT knotes too are evaluated again before they are reported.
+    /// EV_ONESHOT knotes are evaluated again before they are reported, as others are.
     pub oneshot_evaluates: bool,
-    /// Any change to a closed descriptor is EBADF; otherwise only EV_ADD, and the rest ENOENT.
+    /// Every change to a closed descriptor fails with EBADF. Otherwise only EV_ADD does, and the other changes fail
+    /// with ENOENT.
     pub closed_is_ebadf: bool,
-    /// An event's flags are without EV_ADD, EV_ENABLE and EV_DISABLE.
+    /// An event's flags do not include EV_ADD, EV_ENABLE and EV_DISABLE.
     pub hides_actions: bool,
-    /// A queue has a level above those that it watches, and none watches one of a higher level than its own: refused with
-    /// EINVAL, cycle or not.
+    /// A queue has a higher level than those that it watches. Watching a queue of a higher level than its own is
+    /// refused with EINVAL, even if it would not make a cycle.
     pub nesting_has_levels: bool,
-    /// EVFILT_USER is there.
+    /// EVFILT_USER exists.
     pub user_events: bool,
-    /// A change without EV_ADD sets a timer again too.
+    /// A change without EV_ADD sets a timer again, as EV_ADD does.
     pub any_change_sets_timer: bool,
-    /// The `data` of a one-shot timer that is reported late counts periods, as that of others does.
+    /// The `data` of a one-shot timer that is reported late counts the periods that have passed, as with other timers.
     pub late_oneshot_counts: bool,
-    /// NOTE bits that mean nothing for a timer are taken, instead of EINVAL.
+    /// NOTE bits that mean nothing for a timer are ignored; otherwise they are EINVAL.
     pub unknown_notes_are_taken: bool,
     /// A negative timer is EINVAL.
     pub negative_timer_refused: bool,
     /// A timer of 0 is EINVAL.
     pub zero_timer_refused: bool,
-    /// A timer that has fired and is added again takes its event back.
+    /// Adding a timer again that has fired takes its event back.
     pub setting_takes_expiry_back: bool,
     /// poll(2) with no event asked for says POLLNVAL for a closed number.
     pub poll_finds_closed: bool,
-    /// How much a listener's backlog takes.
+    /// How many connections a listener's backlog holds.
     pub backlog: Backlog,
 }
 
@@ -274,8 +277,8 @@ impl Profile {
         backlog: Backlog::TotalOneAndAHalf,
     };
 
-    /// NetBSD 7: a bare EV_ENABLE evaluates nothing, so a knote disabled by EV_DISPATCH with connections left over
-    /// stays silent.
+    /// NetBSD 7. A bare EV_ENABLE evaluates nothing, so a knote that EV_DISPATCH disabled stays silent about remaining
+    /// connections.
     pub const NETBSD7: Self =
         Self { touch: Touch::OnAdd, user_events: false, zero_timer_refused: true, ..Self::NETBSD };
 

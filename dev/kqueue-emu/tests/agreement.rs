@@ -1,4 +1,4 @@
-//! Real descriptors and the simulated kernel do the same, whatever is done to them.
+//! Real descriptors and the simulated kernel behave alike, whatever is done to them.
 
 mod common;
 
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 const LISTENERS: usize = 2;
-/// Idents that no descriptor has, for what is reported of one.
+/// Idents that no descriptor has, which replace those of descriptors in events.
 const NAMES: usize = 10_000;
 const INNER: usize = 2;
 
@@ -54,7 +54,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What both sides can do.
+/// What can be done with both.
 trait Side {
     fn kevent(&mut self, outer: bool, changes: &[Kevent], room: usize) -> Result<Vec<Kevent>, Errno>;
     fn ident(&self, listener: usize) -> usize;
@@ -64,7 +64,7 @@ trait Side {
     fn reopen(&mut self, listener: usize);
     fn is_readable(&self) -> bool;
 
-    /// Does a step; what comes back has names in the place of descriptors.
+    /// Does a step. In the events that it returns, names replace descriptors.
     fn run(&mut self, step: &Step) -> Result<Vec<Kevent>, Errno> {
         let on = |ident: usize, flags: u16| Kevent::new(ident, EVFILT_READ, flags);
         let mut events = match *step {
@@ -177,8 +177,8 @@ impl Side for Real {
         self.clients.push(unix_connect(&self.listeners[listener]));
     }
     fn accept(&mut self, listener: usize) -> Option<Errno> {
-        let outcome = self.listeners[listener].accept();
-        outcome.err().map(|error| Errno(error.raw_os_error().unwrap()))
+        let result = self.listeners[listener].accept();
+        result.err().map(|error| Errno(error.raw_os_error().unwrap()))
     }
     fn reopen(&mut self, listener: usize) {
         self.listeners[listener] = unix_listener();
@@ -206,7 +206,7 @@ proptest! {
         let (mut simulated, mut real) = (Simulated::new(kernel), Real::new(kernel));
         for (number, step) in steps.iter().enumerate() {
             prop_assert_eq!(simulated.run(step), real.run(step), "step {}: {:?}", number, step);
-            // The queue may be readable for an edge that comes to nothing, but never unreadable with an event in it.
+            // The queue may be readable without an event, but never unreadable with one.
             prop_assert!(real.is_readable() || !simulated.is_readable(), "step {}: {:?}", number, step);
         }
     }

@@ -40,7 +40,7 @@ impl Nested {
         nested
     }
 
-    /// What a loop does after each event of the inner queue: dispatched and one-shot knotes are armed again.
+    /// Arms the listener, as a loop does again for dispatched and one-shot knotes after each event of the inner queue.
     fn arm(&mut self) {
         let change = Kevent::new(self.listener as usize, EVFILT_READ, EV_ADD | EV_ENABLE | self.mode);
         self.sim.kevent(self.inner, &[change], &mut []).unwrap();
@@ -77,7 +77,7 @@ impl Nested {
         }
     }
 
-    /// Runs the loop until nothing wakes it any more: what is left in the backlog then.
+    /// Runs the loop until nothing wakes it any more. Returns how many connections remain in the backlog.
     fn run(&mut self, reading: Reading) -> usize {
         for _ in 0..1000 {
             if !self.wakes() {
@@ -85,11 +85,11 @@ impl Nested {
             }
             self.read(reading);
         }
-        panic!("it never comes to rest");
+        panic!("it never stops");
     }
 }
 
-/// What is left of ten connections, and of five more.
+/// How many connections remain after ten, and after five more.
 fn left(kernel: Kernel, outer_mode: u16, mode: u16, reading: Reading) -> [usize; 2] {
     let mut nested = Nested::new(kernel.profile(), outer_mode, mode);
     nested.connect(10);
@@ -98,7 +98,7 @@ fn left(kernel: Kernel, outer_mode: u16, mode: u16, reading: Reading) -> [usize;
     [first, nested.run(reading)]
 }
 
-/// Every combination that loses connections on that kernel, with what is left.
+/// Every combination that loses connections on a kernel, with how many remain.
 fn losses(kernel: Kernel) -> Vec<(u16, u16, Reading, [usize; 2])> {
     let mut losses = Vec::new();
     for outer in [0, EV_CLEAR] {
@@ -243,7 +243,7 @@ fn nestings_that_could_be_part_of_a_cycle_are_refused_on_xnu_even_without_one() 
         let expected = if kernel == Xnu { Err(Errno(EINVAL)) } else { Ok(0) };
         assert_eq!(watch(0, 3), expected, "{kernel:?}");
         if kernel == Xnu {
-            assert_eq!(watch(3, 1), Ok(0), "the other way it has levels to go");
+            assert_eq!(watch(3, 1), Ok(0), "the other way round, the levels allow it");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Closed, reused and missing descriptor numbers, on real descriptors. These tests give numbers to each other, so they run
-//! one at a time.
+//! Closed, reused and missing descriptor numbers, on real descriptors. The tests run one at a time, since one could open a
+//! number that another has just closed.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use common::{NOW, Queue, WAIT, fcntl, kevent, last_error, unix_connect, unix_listener, while_waiting};
+use common::{NOW, Queue, WAIT, fcntl, kevent, last_error, pipe, unix_connect, unix_listener, while_waiting};
 use kqueue_emu::kevent::*;
 use kqueue_emu::{Kernel, set_kernel};
 use libc::{EBADF, EMFILE, EWOULDBLOCK};
@@ -33,7 +33,7 @@ fn closing_removes_the_knote_silently() {
         let _client = unix_connect(&listener);
         assert!(queue.fires(), "{kernel:?}");
         let fd = listener.as_raw_fd();
-        // The file stays open under another number, where Linux's epoll would go on to report it.
+        // The file stays open under another number, so Linux's epoll would still report it.
         let _copy = listener.try_clone().unwrap();
         drop(listener);
         assert!(!queue.fires(), "{kernel:?}");
@@ -54,14 +54,14 @@ fn duplicating_onto_a_watched_number_removes_its_knote() {
     let _clients = [unix_connect(&listener), unix_connect(&other)];
     dup_to(&other, listener.as_raw_fd());
     assert!(!queue.fires());
-    let (reader, _writer) = std::io::pipe().unwrap();
+    let (reader, _writer) = pipe();
     queue.change(&reader, EVFILT_READ, EV_ADD).unwrap();
     // SAFETY: no pointer; the target belongs to the test.
     unsafe { libc::dup3(other.as_raw_fd(), reader.as_raw_fd(), libc::O_CLOEXEC) };
     assert!(!queue.fires());
     queue.change(&reader, EVFILT_READ, EV_ADD).unwrap();
     assert!(queue.fires());
-    // Of the same file: the number was closed all the same.
+    // It is the same file, but the number was closed.
     dup_to(&other, reader.as_raw_fd());
     assert!(!queue.fires());
 }
@@ -115,7 +115,7 @@ fn closed_queue_frees_its_number_and_leaves_no_knote() {
         assert!(!outer.fires(), "{kernel:?}");
         dup_to(&listener, fd);
         assert_eq!(kevent(fd, &[], 1, NOW), Err(Errno(EBADF)), "{kernel:?}");
-        // SAFETY: the number is the test's own, again.
+        // SAFETY: the number belongs to the test again.
         drop(unsafe { OwnedFd::from_raw_fd(fd) });
     }
 }
@@ -125,8 +125,8 @@ fn waiting_in_a_queue_that_is_closed_ends_with_an_error() {
     let _alone = alone();
     let queue = Queue::new(XNU);
     let fd = queue.as_raw_fd();
-    let outcome = while_waiting(|| kevent(fd, &[], 1, WAIT).map(|events| events.len()), || drop(queue));
-    assert_eq!(outcome, Err(Errno(EBADF)));
+    let result = while_waiting(|| kevent(fd, &[], 1, WAIT).map(|events| events.len()), || drop(queue));
+    assert_eq!(result, Err(Errno(EBADF)));
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn in_child(action: impl FnOnce() -> bool) {
     assert_eq!(status, 0);
 }
 
-/// kevent() without memory from the heap: how many events there are.
+/// Calls kevent() without allocating memory. Returns the number of events.
 fn count_events(kq: RawFd, change: Option<Kevent>) -> Result<i32, Errno> {
     let mut events = [Kevent::default(); 8];
     let time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -192,7 +192,7 @@ fn nothing_that_a_forked_child_does_changes_the_parents_queues() {
     let _alone = alone();
     for kernel in Kernel::ALL {
         let (outer, inner, listener) = (Queue::new(kernel), Queue::new(kernel), unix_listener());
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (reader, writer) = pipe();
         outer.change(&inner, EVFILT_READ, EV_ADD | EV_CLEAR).unwrap();
         inner.change(&listener, EVFILT_READ, EV_ADD | EV_DISPATCH).unwrap();
         inner.change(&writer, EVFILT_WRITE, EV_ADD | EV_CLEAR).unwrap();
@@ -257,7 +257,7 @@ fn forked_child_accepts_as_its_parent_does() {
 fn numbers_of_the_emulation_itself_are_out_of_the_way_and_not_to_be_closed() {
     let _alone = alone();
     let queue = Queue::new(XNU);
-    let (reader, mut writer) = std::io::pipe().unwrap();
+    let (reader, mut writer) = pipe();
     queue.change(&writer, EVFILT_WRITE, EV_ADD | EV_CLEAR).unwrap();
     queue.change(&reader, EVFILT_READ, EV_ADD | EV_CLEAR).unwrap();
     assert!(queue.fires());
@@ -304,7 +304,7 @@ fn watching_needs_no_descriptor_number() {
     let _alone = alone();
     for kernel in Kernel::ALL {
         let queue = Queue::new(kernel);
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (reader, writer) = pipe();
         without_descriptors(|| {
             queue.change(&reader, EVFILT_READ, EV_ADD).unwrap();
             queue.change(&writer, EVFILT_WRITE, EV_ADD).unwrap();
@@ -314,7 +314,7 @@ fn watching_needs_no_descriptor_number() {
     }
 }
 
-/// What poll(2) finds.
+/// What poll(2) finds for a descriptor.
 fn polled(fd: RawFd, events: i16) -> i16 {
     let mut entry = libc::pollfd { fd, events, revents: 0 };
     // SAFETY: one pollfd.
@@ -328,7 +328,7 @@ fn poll_finds_closed_numbers_but_on_xnu_only_where_an_event_is_asked_for() {
     let _alone = alone();
     for kernel in Kernel::ALL {
         let queue = Queue::new(kernel);
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (reader, writer) = pipe();
         let closed = writer.as_raw_fd();
         drop(writer);
         let expected = if kernel == XNU { 0 } else { libc::POLLNVAL };
@@ -377,7 +377,7 @@ fn process_lists_its_descriptors_even_when_it_can_open_no_more() {
     let free = (0..).find(|fd| !open.contains(fd)).unwrap();
     assert_eq!(without_descriptors(list), (0..free).collect::<Vec<RawFd>>());
     assert!(listed.contains(&queue.as_raw_fd()));
-    // A table is as long as its highest number, and longer.
+    // The table has room for the highest number, and for more.
     assert!(process_info(LIST, &mut []) / 8 > *open.last().unwrap());
     assert_eq!(process_info(LIST, &mut pairs[..8]), 32, "what fits");
 }
@@ -394,7 +394,7 @@ fn process_knows_how_many_threads_it_has() {
     assert!(before >= 1);
     let (sender, receiver) = std::sync::mpsc::channel::<()>();
     let thread = std::thread::spawn(move || receiver.recv().is_err());
-    // Others of this program may end meanwhile, but this one waits.
+    // Other threads of this program may end in the meantime, but this one waits.
     assert!(threads() >= 2);
     drop(sender);
     assert!(thread.join().unwrap());
@@ -410,7 +410,7 @@ fn without_descriptors<T>(action: impl FnOnce() -> T) -> T {
     // SAFETY: an rlimit that lives through the call.
     unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &none) };
     let value = action();
-    // SAFETY: as above.
+    // SAFETY: an rlimit that lives through the call.
     unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &old) };
     value
 }

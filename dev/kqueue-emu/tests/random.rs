@@ -1,5 +1,5 @@
-//! Accept loops under random arrivals, resets, closes and pauses, on the simulated kernel with each kernel's semantics:
-//! a loop that follows the rules loses nothing anywhere, and each broken rule loses something where it must.
+//! Accept loops under random arrivals, resets, closes and pauses, on the simulated kernel with each kernel's semantics.
+//! A loop that follows the rules loses nothing on any kernel, and each broken rule loses something where it must.
 
 use kqueue_emu::kevent::*;
 use kqueue_emu::sim::{Conn, Fd, Sim, State};
@@ -32,12 +32,12 @@ struct Policy {
     until_nothing: bool,
     /// How a listener that was paused is armed again.
     resume_deletes: bool,
-    /// Looks at the number of free descriptors before it accepts.
-    minds_headroom: bool,
+    /// Whether it looks for room before it accepts.
+    minds_room: bool,
 }
 
 const GOOD: Policy =
-    Policy { mode: EV_DISPATCH, batch: 4, until_nothing: true, resume_deletes: true, minds_headroom: true };
+    Policy { mode: EV_DISPATCH, batch: 4, until_nothing: true, resume_deletes: true, minds_room: true };
 
 struct Loop {
     sim: Sim,
@@ -60,7 +60,7 @@ impl Loop {
     fn new(profile: Profile, policy: Policy) -> Self {
         let mut sim = Sim::new(profile);
         let (outer, inner) = (sim.kqueue().unwrap(), sim.kqueue().unwrap());
-        // As Janet registers a stream.
+        // This is how Janet registers a stream.
         let change = Kevent::new(inner as usize, EVFILT_READ, EV_ADD | EV_ENABLE | EV_CLEAR);
         sim.kevent(outer, &[change], &mut []).unwrap();
         let none = Listener { fd: -1, paused: false, short: false };
@@ -79,7 +79,7 @@ impl Loop {
     }
 
     fn change(&mut self, fd: Fd, flags: u16) {
-        // Deleting what is not there is an error that does not matter.
+        // Deleting a knote that does not exist is an error, which does not matter here.
         let _ = self.sim.kevent(self.inner, &[Kevent::new(fd as usize, EVFILT_READ, flags)], &mut []);
     }
 
@@ -138,7 +138,7 @@ impl Loop {
         }
     }
 
-    /// One turn of the outer loop. Whether anything woke it.
+    /// Runs one turn of the outer loop. Returns whether anything woke it.
     fn turn(&mut self) -> bool {
         let mut events = [Kevent::default(); 2];
         if self.sim.kevent(self.outer, &[], &mut events).unwrap() == 0 {
@@ -162,7 +162,7 @@ impl Loop {
             return;
         }
         for _ in 0..self.policy.batch {
-            if self.policy.minds_headroom && self.sim.headroom() == 0 {
+            if self.policy.minds_room && self.sim.room() == 0 {
                 self.listeners[index].short = true;
                 return;
             }
@@ -182,7 +182,7 @@ impl Loop {
         }
     }
 
-    /// Lets everything go on and the loop come to rest: what is lost.
+    /// Resumes everything, and runs the loop until nothing wakes it. Returns how many connections are lost.
     fn lost(mut self) -> usize {
         self.sim.set_limit(1024);
         self.step(Step::CloseConnections);
@@ -192,7 +192,7 @@ impl Loop {
         let mut turns = 0;
         while self.turn() {
             turns += 1;
-            assert!(turns < 1000, "it never comes to rest");
+            assert!(turns < 1000, "it never stops");
         }
         let lost = |state| matches!(state, State::Waiting | State::Killed);
         self.sim.conns().filter(|(_, state)| lost(*state)).count()
@@ -220,15 +220,15 @@ fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() }
 }
 
-/// The shortest trace that loses a connection, if one of so many cases does.
+/// The shortest history that loses a connection, if one of so many cases does.
 fn find_loss(kernel: Kernel, policy: Policy, cases: u32) -> Option<Vec<Step>> {
-    let outcome = TestRunner::new(config(cases)).run(&steps(), |steps| {
+    let result = TestRunner::new(config(cases)).run(&steps(), |steps| {
         let mut this = Loop::new(kernel.profile(), policy);
         steps.iter().for_each(|step| this.step(*step));
         prop_assert_eq!(this.lost(), 0);
         Ok(())
     });
-    match outcome {
+    match result {
         Ok(()) => None,
         Err(TestError::Fail(_, steps)) => Some(steps),
         Err(error) => panic!("{error}"),
@@ -297,6 +297,6 @@ fn level_triggered_inner_queue_read_once_loses_on_freebsd_and_netbsd() {
 }
 
 #[test]
-fn accepting_without_minding_the_headroom_loses_on_xnu_only() {
-    assert_eq!(kernels_that_lose(Policy { minds_headroom: false, ..GOOD }), [Xnu]);
+fn accepting_without_minding_the_room_loses_on_xnu_only() {
+    assert_eq!(kernels_that_lose(Policy { minds_room: false, ..GOOD }), [Xnu]);
 }

@@ -1,5 +1,5 @@
-/* Preloaded into a server on the emulated kqueue: counts the calls that would be system calls on a kernel with kqueue,
- * and writes them to $KQNET_CALLS when it ends. What the emulation itself calls does not count. */
+/* To be preloaded into a server on the emulated kqueue. It counts the calls that would be system calls on a kernel with
+ * kqueue, without those of the emulation itself, and writes the counts to $KQNET_CALLS when the server ends. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -19,12 +19,12 @@ struct kevent;
 enum { KEVENT, ACCEPT, FCNTL, READ, WRITE, CLOSE, OTHER, KINDS };
 static const char *const names[KINDS] = {"kevent", "accept", "fcntl", "read", "write", "close", "other"};
 static long counts[KINDS];
-/* Of the first thread, where Janet's loop runs. */
+/* Whether calls of this thread count: only in the first thread, where Janet's loop runs. */
 static __thread int counting;
 
 __attribute__((constructor)) static void start(void) { counting = 1; }
 
-/* The body of a function that stands before another of its name. */
+/* The body of a function that counts a call and passes it on to the next function of its name. */
 #define PASS(kind, type, name, ...) \
     static __typeof__(&name) next; \
     if (!next) next = (__typeof__(&name))dlsym(RTLD_NEXT, #name); \

@@ -1,8 +1,8 @@
 ###
 ### http.janet
 ###
-### The servers of cargo xtask bench for HTTP. All but the bare loops give the same answers. They end with their
-### input. Usage: janet http.janet kqnet|spork|halo2|circlet|bare|bare-close PORT
+### The servers of cargo xtask bench for HTTP. All but the bare loops give the same answers. They end when their
+### input does. Usage: janet http.janet kqnet|spork|halo2|circlet|bare|bare-close PORT
 ###
 
 (def- small "hello, world")
@@ -10,7 +10,7 @@
 (def- megabyte (string/repeat "x" (* 1024 1024)))
 
 (defn- respond
-  "The answer to a path; what was sent there is counted."
+  "The answer to a path. For /up it is the length of the body."
   [path body]
   {:status 200
    :headers {"Content-Type" "text/plain"}
@@ -23,7 +23,7 @@
 (defn- value [module name] (get-in (require module) [name :value]))
 
 (defn- handler
-  "For spork/http and what is like it."
+  "A handler for spork/http and its like."
   [module]
   (def read-body (value module 'read-body))
   (fn [req] (respond (req :path) (fn [] (read-body req)))))
@@ -32,7 +32,7 @@
   (string "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: " (length small) "\r\n\r\n" small))
 
 (defn- bare
-  "Answers whatever is read by the same bytes: as fast as Janet's streams can be."
+  "Answers everything with the same bytes, which is as fast as Janet's streams can be."
   [conn]
   (defer (:close conn)
     (def buf (buffer/new 2048))

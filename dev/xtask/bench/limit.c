@@ -1,5 +1,5 @@
-/* The plain loop of cargo xtask bench: what the kernel allows. It does not look at what it reads, but for the ends of
- * HTTP heads, and assumes that a write never blocks. It ends with its input.
+/* The plain C loop of cargo xtask bench, which shows what the kernel allows. It looks for nothing but the ends of HTTP heads
+ * in what it reads, and assumes that a write never blocks. It ends when its input does.
  * Usage: limit bytes|http|http-close PORT */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -68,7 +68,7 @@ static void serve(int fd, int http, int closes) {
     if (!http) {
         out[length++] = '!';
     } else {
-        /* Heads are never cut in two by the clients here. */
+        /* The clients of the benchmark never send a head in two parts. */
         for (char *at = in; (at = memmem(at, in + count - at, "\r\n\r\n", 4)) && length + sizeof REPLY < sizeof out; at += 4) {
             memcpy(out + length, REPLY, sizeof REPLY - 1);
             length += sizeof REPLY - 1;

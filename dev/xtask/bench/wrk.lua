@@ -1,4 +1,4 @@
--- The load of cargo xtask bench: wrk ... -s wrk.lua URL -- MODE [NUMBER]
+-- The requests of cargo xtask bench. Usage: wrk ... -s wrk.lua URL -- MODE [NUMBER]
 -- Prints one line: requests, microseconds, errors, and latencies in microseconds (p50, p99, p99.9).
 
 function init(args)

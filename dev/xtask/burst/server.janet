@@ -15,8 +15,8 @@
   [_ kind]
   (def serve (if (= kind "kqnet") (get-in (require "kqnet") ['server :value]) net/server))
   (def listener (serve "127.0.0.1" 0 handler))
-  # One turn of the loop, in which accepting begins: it begins with an accept of its own, beside those that events cause,
-  # and a burst that came before would have that one answer more.
+  # Accepting starts in the first turn of the loop, with one accept that no event caused. A burst that came before that
+  # would get one more answer.
   (ev/sleep 0)
   (print (last (net/localname listener)))
   (flush))

@@ -1,9 +1,10 @@
 //! `cargo xtask burst`: does a server answer connections that arrive while it is busy?
 //!
-//! The experiment: stop a server that waits for connections (SIGSTOP), connect a burst of clients, each of which sends
-//! a byte and waits for one, and let the server go on (SIGCONT); as often as there are bursts. A burst is over when all
-//! are answered, or when there was an answer and then none for a while. Clients without an answer stay connected to the
-//! end, as a browser's would, so what a server leaves in its backlog after one burst it may still take in the next.
+//! The experiment, which is repeated for each burst: stop a server that waits for connections (SIGSTOP), connect a
+//! burst of clients, each of which sends a byte and waits for one, and continue the server (SIGCONT). A burst is over
+//! when all its clients are answered, or when there was an answer and then none for a while. Clients without an answer
+//! stay connected to the end, as a browser would, so a server may still accept in one burst what it left in its backlog
+//! in the last.
 //!
 //! A Janet with janet#1560 on macOS's kernel takes one connection of each burst: 20 bursts of 20 leave 380 of 400.
 
@@ -22,17 +23,18 @@ use lexopt::Parser;
 use crate::process::{self, Group};
 use crate::{module, options, repo, tools};
 
-/// How long a burst may be without its first answer.
+/// How long to wait for the first answer of a burst.
 const FIRST_ANSWER: Duration = Duration::from_secs(5);
-/// How long without an answer until no more are expected of a burst.
+/// How long to wait for each further answer of a burst.
 const QUIET: Duration = Duration::from_millis(300);
-/// The same after the last burst, where a slow machine must not make a slow server a stalled one.
+/// The same in the last burst, where a slow server on a slow machine must not be mistaken for a stalled one.
 const QUIET_AT_LAST: Duration = Duration::from_secs(2);
-/// How long a server may take to say its port, and the system to take a connection into the backlog.
+/// How long a server may take to print its port.
 const START: Duration = Duration::from_secs(30);
+/// How long the system may take to put a connection into the backlog.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// Which server is tried.
+/// The server of the experiment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
     /// Janet's own `net/server`.
@@ -45,7 +47,7 @@ impl Server {
     /// Both.
     pub const ALL: [Server; 2] = [Server::Core, Server::Kqnet];
 
-    /// The name that options have for it.
+    /// Its name in options.
     pub fn name(self) -> &'static str {
         match self {
             Server::Core => "core",
@@ -54,12 +56,12 @@ impl Server {
     }
 }
 
-/// How much is tried.
+/// The size of the experiment.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
     /// How many bursts.
     pub bursts: usize,
-    /// Of how many clients each.
+    /// How many clients there are in each burst.
     pub clients: usize,
 }
 
@@ -69,25 +71,25 @@ impl Default for Size {
     }
 }
 
-/// What came of it.
+/// What came of the clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// Connections that were made: fewer than asked for when the backlog was full.
+pub struct Answers {
+    /// Connections that were made. If the backlog was full, these are fewer than asked for.
     pub made: usize,
-    /// Of these, those that were answered.
+    /// Connections that were answered.
     pub answered: usize,
-    /// Connections that wait in the listener's queue at the end, where the system tells.
+    /// Connections that wait in the listener's backlog at the end, if the system tells.
     pub backlog: Option<usize>,
 }
 
-impl Figures {
+impl Answers {
     /// Connections without an answer.
     pub fn unanswered(&self) -> usize {
         self.made - self.answered
     }
 }
 
-impl fmt::Display for Figures {
+impl fmt::Display for Answers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {} unanswered", self.unanswered(), self.made)
     }
@@ -125,8 +127,8 @@ pub fn run(mut args: Parser) -> Result<ExitCode> {
         }
     };
     let start = Instant::now();
-    let figures = experiment(&built.janet(), folder.as_deref(), server, size)?;
-    println!("{}", json(&host, server, size, &figures, start.elapsed()));
+    let answers = experiment(&built.janet(), folder.as_deref(), server, size)?;
+    println!("{}", json(&host, server, size, &answers, start.elapsed()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -135,7 +137,7 @@ fn server_named(name: &str) -> Result<Server> {
     found.ok_or_else(|| format!("no server {name}: there are core, kqnet"))
 }
 
-fn json(host: &Host, server: Server, size: Size, figures: &Figures, took: Duration) -> String {
+fn json(host: &Host, server: Server, size: Size, answers: &Answers, took: Duration) -> String {
     let text = |text: &str| format!("\"{text}\"");
     let or_null = |value: Option<String>| value.unwrap_or_else(|| "null".to_owned());
     let fields = [
@@ -145,10 +147,10 @@ fn json(host: &Host, server: Server, size: Size, figures: &Figures, took: Durati
         ("server", text(server.name())),
         ("bursts", size.bursts.to_string()),
         ("clients", size.clients.to_string()),
-        ("made", figures.made.to_string()),
-        ("answered", figures.answered.to_string()),
-        ("unanswered", figures.unanswered().to_string()),
-        ("backlog", or_null(figures.backlog.map(|n| n.to_string()))),
+        ("made", answers.made.to_string()),
+        ("answered", answers.answered.to_string()),
+        ("unanswered", answers.unanswered().to_string()),
+        ("backlog", or_null(answers.backlog.map(|n| n.to_string()))),
         ("seconds", format!("{:.1}", took.as_secs_f64())),
     ];
     let fields = fields.map(|(name, value)| format!("\"{name}\":{value}"));
@@ -156,7 +158,7 @@ fn json(host: &Host, server: Server, size: Size, figures: &Figures, took: Durati
 }
 
 /// Makes the experiment with a server that runs on `janet`. Takes less than a minute, whatever it does.
-pub fn experiment(janet: &Path, janet_path: Option<&Path>, server: Server, size: Size) -> Result<Figures> {
+pub fn experiment(janet: &Path, janet_path: Option<&Path>, server: Server, size: Size) -> Result<Answers> {
     let mut command = Command::new(janet);
     command
         .arg(repo::root().join("dev/xtask/burst/server.janet"))
@@ -172,7 +174,7 @@ pub fn experiment(janet: &Path, janet_path: Option<&Path>, server: Server, size:
     let port = port(&mut process).map_err(|e| format!("the server did not start: {e}"))?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
 
-    let mut figures = Figures::default();
+    let mut answers = Answers::default();
     let mut waiting: Vec<TcpStream> = Vec::new();
     let mut first_answer = FIRST_ANSWER;
     for burst in 1..=size.bursts {
@@ -184,22 +186,22 @@ pub fn experiment(janet: &Path, janet_path: Option<&Path>, server: Server, size:
                 Err(e) if e.kind() == ErrorKind::TimedOut => break,
                 Err(e) => return Err(format!("cannot connect to the server: {e}")),
             }
-            figures.made += 1;
+            answers.made += 1;
         }
         process.go_on().map_err(|e| format!("cannot continue the server: {e}"))?;
         let quiet = if burst == size.bursts { QUIET_AT_LAST } else { QUIET };
-        let answered = answers(&mut waiting, first_answer, quiet)?;
+        let answered = take_answers(&mut waiting, first_answer, quiet)?;
         if answered == 0 {
-            // It is stalled for good, and need not be waited for as long again.
+            // It is stalled for good, so the next burst need not wait as long.
             first_answer = QUIET;
         }
-        figures.answered += answered;
+        answers.answered += answered;
     }
-    figures.backlog = backlog(port);
-    Ok(figures)
+    answers.backlog = backlog(port);
+    Ok(answers)
 }
 
-/// What the server prints first.
+/// Reads the port that the server prints.
 fn port(process: &mut Group) -> io::Result<u16> {
     let out = process.child().stdout.as_mut().ok_or_else(|| io::Error::other("it has no output"))?;
     let end = Instant::now() + START;
@@ -225,9 +227,9 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(client)
 }
 
-/// Takes the answers, and the clients that have one from the list. Returns how many when all are answered, or when
-/// there is no first one, or no further one, in the times given.
-fn answers(waiting: &mut Vec<TcpStream>, first: Duration, further: Duration) -> Result<usize> {
+/// Takes the answers, and removes the clients that have one from the list. Returns the number of answers, once all
+/// clients are answered, or when the first or a further answer does not come in time.
+fn take_answers(waiting: &mut Vec<TcpStream>, first: Duration, further: Duration) -> Result<usize> {
     let mut answered = 0;
     let mut patience = first;
     while !waiting.is_empty() {
@@ -254,14 +256,14 @@ fn answers(waiting: &mut Vec<TcpStream>, first: Duration, further: Duration) -> 
     Ok(answered)
 }
 
-/// Which of the descriptors can be read, as soon as one can be; none when none can in that time.
+/// Waits until one of the descriptors can be read, but not longer than `patience`. Returns for each whether it can be.
 fn readable(fds: &[RawFd], patience: Duration) -> io::Result<Vec<bool>> {
     let mut entries: Vec<libc::pollfd> =
         fds.iter().map(|&fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
     let end = Instant::now() + patience;
     loop {
         let left = end.saturating_duration_since(Instant::now()).as_millis() as libc::c_int;
-        // SAFETY: so many entries, which outlive the call.
+        // SAFETY: the pointer and the length are those of `entries`, which outlives the call.
         let count = unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, left) };
         if count >= 0 {
             return Ok(entries.iter().map(|entry| entry.revents != 0).collect());
@@ -273,13 +275,13 @@ fn readable(fds: &[RawFd], patience: Duration) -> io::Result<Vec<bool>> {
     }
 }
 
-/// How many connections wait to be accepted on a port of 127.0.0.1. None where the system does not tell.
+/// How many connections wait to be accepted on a port of 127.0.0.1. `None` if the system does not tell.
 fn backlog(port: u16) -> Option<usize> {
     backlog_in(&fs::read_to_string("/proc/net/tcp").ok()?, port)
 }
 
-/// The line of a listener is `sl local_address rem_address st tx_queue:rx_queue …`, all in hexadecimal; its receive
-/// queue is that of connections, and its state 0A.
+/// Reads the backlog from the table of /proc/net/tcp. A line is `sl local_address rem_address st tx_queue:rx_queue …`,
+/// in hexadecimal. A listener has the state 0A, and its receive queue is its backlog.
 fn backlog_in(table: &str, port: u16) -> Option<usize> {
     let local = format!("0100007F:{port:04X}");
     let line = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -304,11 +306,11 @@ mod tests {
     #[test]
     fn the_result_is_one_object() {
         let host = Host { version: "1.37.1", kernel: Some("xnu"), ..Host::default() };
-        let figures = Figures { made: 400, answered: 20, backlog: Some(380) };
-        let text = json(&host, Server::Core, Size::default(), &figures, Duration::from_millis(6543));
+        let answers = Answers { made: 400, answered: 20, backlog: Some(380) };
+        let text = json(&host, Server::Core, Size::default(), &answers, Duration::from_millis(6543));
         let end = r#""made":400,"answered":20,"unanswered":380,"backlog":380,"seconds":6.5}"#;
         assert!(text.starts_with(r#"{"janet":"1.37.1","loop":""#) && text.ends_with(end), "{text}");
-        let text = json(&Host::default(), Server::Kqnet, Size::default(), &Figures::default(), Duration::ZERO);
+        let text = json(&Host::default(), Server::Kqnet, Size::default(), &Answers::default(), Duration::ZERO);
         assert!(text.contains(r#""kernel":null,"server":"kqnet""#) && text.contains(r#""backlog":null"#), "{text}");
     }
 }

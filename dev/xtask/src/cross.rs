@@ -1,4 +1,4 @@
-//! `cargo xtask cross`: compile and link for the systems that are not here.
+//! `cargo xtask cross`: compiles and links for other systems.
 
 use std::process::{Command, ExitCode};
 
@@ -10,7 +10,7 @@ use crate::{options, repo, tools};
 const TARGETS: [&str; 4] =
     ["aarch64-apple-darwin", "x86_64-apple-darwin", "x86_64-unknown-freebsd", "x86_64-unknown-netbsd"];
 
-/// Runs the script with the newest Janet's header. Its exit status is 77 when a download was impossible.
+/// Runs cross.sh with the newest Janet's header. The exit status is 77 if a download was impossible.
 pub fn run(mut args: Parser) -> Result<ExitCode> {
     let mut targets = Vec::new();
     while let Some(arg) = args.next().map_err(|e| e.to_string())? {
@@ -26,8 +26,8 @@ pub fn run(mut args: Parser) -> Result<ExitCode> {
         targets = TARGETS.to_vec();
     }
     tools::c_compiler()?;
-    // The newest header has one value layout on arm64 and x86_64; older ones differ there, and a link check cannot
-    // see that.
+    // The newest header has the same value layout on arm64 and x86_64. In older ones it differs, which a link check
+    // cannot see.
     let built = Host::default().build(&repo::target())?;
     let status = Command::new("bash")
         .arg(repo::root().join("dev/xtask/cross.sh"))

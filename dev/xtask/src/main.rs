@@ -1,8 +1,15 @@
-//! `cargo xtask`: build interpreters and modules, serve the demo, run the tests.
+//! `cargo xtask`: the development commands. Standard output carries only a command's result; progress goes to standard
+//! error.
 //!
-//! One file for each command. Standard output carries a command's result only; progress goes to standard error.
+//! Each command has a file: `module`, `serve`, `test`, `burst`, `bench`, `cross`, `arm64`; `host` is in this one. They
+//! are built on
+//!
+//! - `options`: options that several commands share. `repo`: where things are in the repository.
+//! - `process`: child processes. `tools`: finding and installing compilers.
+//! - `spork`: which spork is used. `arm64_build`: compiling for arm64.
 
 mod arm64;
+mod arm64_build;
 mod bench;
 mod burst;
 mod cross;
@@ -22,41 +29,41 @@ use lexopt::{Arg, Parser};
 
 use crate::options::HostOptions;
 
-/// `{…}` stands for what there is to choose from, default first.
+/// The braces stand for the possible values, which begin with the default.
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  host     print the path of a Janet interpreter, building it if need be
+  host     print the path of a Janet interpreter, which is built if it is missing
   module   print a folder for JANET_PATH that holds kqnet, built for that interpreter
              --janet V      {versions}
              --loop L       the event loop: {loops}
-             --kernel K     whose kqueue an emulated loop has: {kernels}
-             --no-nanbox    16-byte values, as arm64 has them up to 1.41
+             --kernel K     the kernel that an emulated kqueue loop imitates: {kernels}
+             --no-nanbox    16-byte values, as on arm64 up to 1.41
              --asan         with AddressSanitizer
              --arm64        for Linux on arm64, run by QEMU
   serve    serve the demo site with kqnet on the newest Janet
-             --port N       8000 unless given
+             --port N       8000 by default
   test     run every test
-             --quick        the Rust tests, and the Janet tests on the newest Janet only, without the longest
-             --all          every Janet test on every host: hours
-             --host NAME    the Janet tests on this host only, such as 1.37.1-poll or 1.42.0-kqueue-xnu (repeatable)
-             --jobs N       so many Janet test files at once (the number of processors)
-             --deadline S   seconds after which a Janet test file is killed (600)
-             FILTER...      only what has one of these in its name: fmt, clippy, rust, kernels, agreement, counts,
-                            burst, or a file under test/
-  burst    connect bursts of clients to a server that is stopped, let it go on, and print as one line of JSON
-           how many it answers
+             --quick        the Rust tests, and all but the longest Janet tests on the newest Janet
+             --all          every Janet test on every host, which takes hours
+             --host NAME    only this host, such as 1.37.1-poll or 1.42.0-kqueue-xnu (may be repeated)
+             --jobs N       how many Janet test files run at a time (by default, the number of processors)
+             --deadline S   seconds after which a Janet test file is killed (600 by default)
+             FILTER...      only steps and files under test/ that have one of these in their names; the steps are fmt,
+                            clippy, rust, kernels, agreement, msrv, c-api, counts, burst
+  burst    connect bursts of clients to a stopped server, continue it, and print as one line of JSON how many
+           clients it answers
              --server S     core (net/server) or kqnet
-             --bursts N     20 unless given
-             --clients N    of each burst, 20 unless given
+             --bursts N     20 by default
+             --clients N    clients in each burst, 20 by default
              and the options of host
   bench    measure kqnet beside core's net/server and other HTTP servers
-             --rounds N     5 unless given
-             --seconds S    for each measurement, 2 unless given
-             --page         all, and write docs/benchmarks.md
-             --spork F --halo2 F --circlet F   the folders of those that are to be measured too
-             NAME...        only these: accept, http, memory, growth, kqueue
-  cross    compile and link for macOS, FreeBSD and NetBSD, and check the symbols left to the host
+             --rounds N     5 by default
+             --seconds S    the length of a measurement, 2 by default
+             --page         measure everything, and write docs/benchmarks.md
+             --spork F --halo2 F --circlet F   folders of other servers to measure
+             NAME...        only some of accept, http, memory, growth, kqueue
+  cross    compile and link for macOS, FreeBSD and NetBSD, and check which symbols are left to the host
              TARGET...      only these targets
   arm64    run the Janet tests on Linux for arm64, with QEMU
              FILTER...      only files under test/ that have one of these in their names";

@@ -1,33 +1,32 @@
-//! `cargo xtask module`: kqnet built for a host, laid out as an installation would.
+//! `cargo xtask module`: builds kqnet for a host, and lays it out as an installation does.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use kqnet_hosts::{Built, Host, Result};
+use kqnet_hosts::{Built, Host, Lock, Result};
 
-use crate::{arm64, repo};
+use crate::{arm64_build, repo};
 
-/// What becomes of the compiler's output.
+/// What happens to the compiler's output.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Output {
-    /// Shown as it comes.
+    /// It is shown while it is written.
     Shown,
-    /// Shown only when the build fails.
+    /// It is shown only if the build fails.
     OnFailure,
 }
 
-/// Builds the module against the host's header and returns the folder for JANET_PATH.
+/// Builds the module with the host's header. Returns the folder for JANET_PATH.
 pub fn build(host: &Host, built: &Built, output: Output) -> Result<PathBuf> {
     let modules = repo::target().join("modules");
     let name = host.build_name();
     let folder = modules.join(&name);
     fs::create_dir_all(&folder).map_err(|e| failed("make", &folder, e))?;
-    let lock = lock_file(&modules, &name)?;
-    lock.lock().map_err(|e| failed("lock", &folder, e))?;
+    let _lock = Lock::wait(&lock_file(&modules, &name))?;
 
     let cargo_target = folder.join("build");
     if !cargo_target.exists() {
@@ -40,7 +39,7 @@ pub fn build(host: &Host, built: &Built, output: Output) -> Result<PathBuf> {
     fs::create_dir_all(&kqnet).map_err(|e| failed("make", &kqnet, e))?;
     let suffix = if cfg!(target_os = "macos") { "dylib" } else { "so" };
     let library = artifacts(host, &cargo_target).join(format!("libkqnet.{suffix}"));
-    // Janet wants this suffix on every system.
+    // Janet expects this suffix on every system.
     let native = kqnet.join("_native.so");
     place(&library, &native)?;
     copy_tree(&repo::root().join("janet/kqnet"), &kqnet, &native)?;
@@ -58,7 +57,8 @@ fn compile(host: &Host, built: &Built, cargo_target: &Path, output: Output) -> R
         cargo.args(["--features", "emulated-kqueue"]);
     }
     if host.asan {
-        // The sanitizer is an unstable option of a stable compiler. A named target keeps it off build scripts.
+        // The sanitizer is an unstable option, which RUSTC_BOOTSTRAP allows. With a named target, build scripts go
+        // without it.
         cargo
             .args(["--target", TRIPLE])
             .env("RUSTC_BOOTSTRAP", "1")
@@ -66,7 +66,7 @@ fn compile(host: &Host, built: &Built, cargo_target: &Path, output: Output) -> R
             .env("RUSTFLAGS", "-Zsanitizer=address -Cforce-frame-pointers=yes");
     }
     if host.arm64 {
-        arm64::set_up(&mut cargo)?;
+        arm64_build::set_up(&mut cargo)?;
     }
     let failure = format!("kqnet does not build for Janet {host}: see above");
     let cannot = |e: io::Error| format!("cannot run cargo: {e}");
@@ -86,12 +86,12 @@ fn compile(host: &Host, built: &Built, cargo_target: &Path, output: Output) -> R
     }
 }
 
-/// The system that this program was compiled for, as cargo names it.
+/// The target that this program was compiled for, in cargo's words.
 const TRIPLE: &str = env!("XTASK_TRIPLE");
 
 fn artifacts(host: &Host, cargo_target: &Path) -> PathBuf {
     let folder = if host.arm64 {
-        cargo_target.join(arm64::TRIPLE)
+        cargo_target.join(arm64_build::TRIPLE)
     } else if host.asan {
         cargo_target.join(TRIPLE)
     } else {
@@ -100,8 +100,8 @@ fn artifacts(host: &Host, cargo_target: &Path) -> PathBuf {
     folder.join("release")
 }
 
-/// Copies what cargo made for another host, if there is one: then only what depends on the header is compiled again.
-/// Without one, or when it fails, cargo begins from nothing.
+/// Copies what cargo made for another host, so that only what depends on the header is compiled again. If there is
+/// none, or if copying fails, cargo starts from nothing.
 fn start_from_another(modules: &Path, host: &Host, cargo_target: &Path) {
     let others = fs::read_dir(modules).into_iter().flatten().flatten();
     for other in others {
@@ -112,11 +112,8 @@ fn start_from_another(modules: &Path, host: &Host, cargo_target: &Path) {
         if !usable {
             continue;
         }
-        // Busy with its own build: another will do.
-        let Ok(lock) = lock_file(modules, &name) else { continue };
-        if lock.try_lock().is_err() {
-            continue;
-        }
+        // Another command is building that one; the next will do.
+        let Some(_lock) = Lock::try_now(&lock_file(modules, &name)) else { continue };
         let new = cargo_target.with_extension("new");
         let _ = fs::remove_dir_all(&new);
         let copied = Command::new("cp").arg("-a").arg(&from).arg(&new).status();
@@ -127,12 +124,12 @@ fn start_from_another(modules: &Path, host: &Host, cargo_target: &Path) {
     }
 }
 
-fn lock_file(modules: &Path, name: &str) -> Result<File> {
-    let path = modules.join(format!(".{name}.lock"));
-    File::create(&path).map_err(|e| failed("make", &path, e))
+/// The file whose lock is held while the module of that name is built.
+fn lock_file(modules: &Path, name: &str) -> PathBuf {
+    modules.join(format!(".{name}.lock"))
 }
 
-/// Makes `to` a copy of `from`; `keep` is not of the tree and stays.
+/// Makes the folder `to` a copy of `from`, except that the file `keep` stays.
 fn copy_tree(from: &Path, to: &Path, keep: &Path) -> Result<()> {
     let mut names: HashSet<OsString> = HashSet::new();
     for entry in fs::read_dir(from).map_err(|e| failed("read", from, e))? {
@@ -157,7 +154,7 @@ fn copy_tree(from: &Path, to: &Path, keep: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Copies a file, never into one that a running program may have mapped.
+/// Replaces a file by a copy of another. It never writes into the old file, which a running program may have mapped.
 fn place(from: &Path, to: &Path) -> Result<()> {
     let content = fs::read(from).map_err(|e| failed("read", from, e))?;
     if fs::read(to).is_ok_and(|old| old == content) {

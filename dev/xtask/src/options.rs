@@ -3,7 +3,7 @@
 use kqnet_hosts::{Host, KERNELS, Result};
 use lexopt::{Arg, Parser, ValueExt};
 
-/// The options that [`HostOptions`] takes, for messages.
+/// The options that [`HostOptions`] takes, as messages list them.
 pub const HOST_OPTIONS: &str = "--janet, --loop, --kernel, --no-nanbox, --asan, --arm64";
 
 /// `--janet V --loop L --kernel K --no-nanbox --asan --arm64`.
@@ -11,7 +11,7 @@ pub const HOST_OPTIONS: &str = "--janet, --loop, --kernel, --no-nanbox, --asan, 
 pub struct HostOptions(Host);
 
 impl HostOptions {
-    /// Reads the options of a command that has no others.
+    /// Reads the options of a command that takes no others.
     pub fn parse(mut args: Parser) -> Result<Host> {
         let mut options = HostOptions::default();
         while let Some(arg) = args.next().map_err(|e| e.to_string())? {
@@ -23,7 +23,8 @@ impl HostOptions {
         options.finish()
     }
 
-    /// Reads the value of an option, given as it was written; false when it is none of these.
+    /// Takes an option, `given` as it was written, and reads its value. Returns false if it is not one of these
+    /// options.
     pub fn take(&mut self, given: &str, args: &mut Parser) -> Result<bool> {
         let HostOptions(host) = self;
         match given {
@@ -38,7 +39,7 @@ impl HostOptions {
         Ok(true)
     }
 
-    /// The host that they choose.
+    /// The host that the options choose.
     pub fn finish(self) -> Result<Host> {
         let HostOptions(mut host) = self;
         if host.event_loop.is_emulated() {
@@ -51,12 +52,12 @@ impl HostOptions {
     }
 }
 
-/// The value of the option just read.
+/// Reads the value of the option that was just read.
 pub fn text(args: &mut Parser) -> Result<String> {
     args.value().and_then(|value| value.string()).map_err(|e| e.to_string())
 }
 
-/// The value of the option just read, a whole number of at least `least`.
+/// Reads the value of the option that was just read: a whole number of at least `least`.
 pub fn number<T>(args: &mut Parser, option: &str, least: T) -> Result<T>
 where
     T: std::str::FromStr + PartialOrd + std::fmt::Display,
@@ -68,12 +69,12 @@ where
     }
 }
 
-/// What to say of an argument that a command does not take.
+/// The error for an argument that a command does not take.
 pub fn unknown(arg: &Arg, allowed: &str) -> String {
     refuse(&given(arg), allowed)
 }
 
-/// The same, for an argument as it was written.
+/// The same error, for an argument as it was written.
 pub fn refuse(given: &str, allowed: &str) -> String {
     format!("{given} is not understood here; allowed: {allowed}")
 }

@@ -1,4 +1,4 @@
-//! Child processes that end when their time is over or this program is interrupted.
+//! Child processes, which are killed when their time is over or when this program is interrupted.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -7,32 +7,34 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The process groups that are running; 0 for a free place.
+/// The process groups that are running. A free place is 0.
 static GROUPS: [AtomicI32; 64] = [const { AtomicI32::new(0) }; 64];
 
-/// Whether this process may install packages.
+/// Whether this process is root's, and so may install packages.
 pub fn is_root() -> bool {
     // SAFETY: geteuid has no precondition and cannot fail.
     unsafe { libc::geteuid() == 0 }
 }
 
-/// Descriptors that a test, or a client that it plays, may need. macOS allows no program more than 10240 (OPEN_MAX).
+/// How many descriptors a test, or a client in it, may need. macOS allows a process at most 10240 (OPEN_MAX).
 const DESCRIPTORS: libc::rlim_t = 4096;
 
-/// Lets this program and all that it starts have as many descriptors as the tests need, where the hard limit allows:
-/// the soft one is 256 on macOS unless somebody has raised it.
+/// Raises the descriptor limit of this program and its children to what the tests need, if the hard limit allows it. On
+/// macOS the soft limit is 256 unless somebody has raised it.
 pub fn raise_descriptor_limit() {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a struct to write to.
+    // SAFETY: `limit` is an rlimit to write to.
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 || limit.rlim_cur >= DESCRIPTORS {
         return;
     }
     limit.rlim_cur = DESCRIPTORS.min(limit.rlim_max);
-    // SAFETY: `limit` is initialized. Where it fails, test/support says how many there are.
+    // A failure is not an error here: test/support reports how many descriptors there are.
+    // SAFETY: `limit` is an rlimit that lives through the call.
     unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
 }
 
-/// Makes an interruption end the groups too: they are not the terminal's foreground group and would live on.
+/// Makes signals that end this program end its process groups too. They are not in the terminal's foreground group, and
+/// would otherwise live on.
 pub fn end_groups_on_signals() {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         // SAFETY: the handler only loads atomics and calls kill and _exit, which are allowed in a signal handler.
@@ -56,7 +58,7 @@ fn end(group: i32) {
     unsafe { libc::kill(-group, libc::SIGKILL) };
 }
 
-/// A child in a process group of its own. When it is dropped, whatever of the group is left is killed.
+/// A child in a process group of its own. When this is dropped, all processes of the group are killed.
 pub struct Group {
     child: Child,
     place: Option<&'static AtomicI32>,
@@ -90,13 +92,14 @@ impl Group {
         if libc::WIFSTOPPED(status) { Ok(()) } else { Err(io::Error::other("it has ended")) }
     }
 
-    /// Lets the first process go on.
+    /// Continues the first process.
     pub fn go_on(&mut self) -> io::Result<()> {
         self.signal(libc::SIGCONT)
     }
 
     fn signal(&mut self, signal: libc::c_int) -> io::Result<()> {
-        // SAFETY: kill has no memory preconditions. The process was not waited for, so the number is still its own.
+        // SAFETY: kill has no memory preconditions. The process has not been waited for, so the number is still its
+        // own.
         if unsafe { libc::kill(self.child.id() as i32, signal) } == 0 {
             Ok(())
         } else {
@@ -104,7 +107,7 @@ impl Group {
         }
     }
 
-    /// Waits until the first process ends; None when it has not at the deadline.
+    /// Waits until the first process ends. Returns `None` if it has not ended at the deadline.
     pub fn wait(&mut self, deadline: Duration) -> io::Result<Option<ExitStatus>> {
         let start = Instant::now();
         loop {
@@ -122,7 +125,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         end(self.child.id() as i32);
-        // It is gone already where `wait` or `stop` has seen its end.
+        // An error means that `wait` or `stop` has already seen its end.
         let _ = self.child.wait();
         if let Some(place) = self.place {
             place.store(0, Ordering::SeqCst);
@@ -130,7 +133,7 @@ impl Drop for Group {
     }
 }
 
-/// Runs a command in a group of its own. None when the deadline ended it.
+/// Runs a command in a group of its own. Returns `None` if it was killed at the deadline.
 pub fn run(command: &mut Command, deadline: Duration) -> io::Result<Option<ExitStatus>> {
     Group::start(command)?.wait(deadline)
 }

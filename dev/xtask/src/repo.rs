@@ -10,12 +10,12 @@ pub fn root() -> &'static Path {
     own.ancestors().nth(2).unwrap_or(own)
 }
 
-/// What is built, and may be deleted at any time.
+/// The folder for everything that is built, which may be deleted at any time.
 pub fn target() -> PathBuf {
     root().join("target")
 }
 
-/// A cargo that works on the repository.
+/// A command of cargo that works on the repository.
 pub fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root());

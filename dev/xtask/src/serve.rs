@@ -1,4 +1,4 @@
-//! `cargo xtask serve`: the demo site on the newest Janet.
+//! `cargo xtask serve`: serves the demo site with the newest Janet.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -8,7 +8,7 @@ use lexopt::{Arg, Parser};
 
 use crate::{module, options, repo, spork, tools};
 
-/// Becomes the demo's Janet program, which prints the address once it listens.
+/// Replaces this process by the demo's Janet program, which prints its address once it listens.
 pub fn run(mut args: Parser) -> Result<ExitCode> {
     let mut port: u16 = 8000;
     while let Some(arg) = args.next().map_err(|e| e.to_string())? {

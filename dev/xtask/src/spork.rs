@@ -1,4 +1,4 @@
-//! Which spork the tests and the demo use: the installed one, else a stand-in.
+//! Which spork the tests and the demo use: the installed one, or else a stand-in.
 
 use std::env;
 use std::fs;
@@ -10,8 +10,8 @@ use kqnet_hosts::Result;
 
 use crate::repo;
 
-/// The folder for JANET_PATH of a program that uses kqnet from `module` and spork. One folder, since Janet 1.36 takes
-/// no more.
+/// Makes the folder for the JANET_PATH of a program that uses spork, and kqnet from `module`. It is one folder, since
+/// Janet 1.36 takes no more.
 pub fn beside(module: &Path) -> Result<PathBuf> {
     let folder = module.with_file_name("path-with-spork");
     fs::create_dir_all(&folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
@@ -20,7 +20,7 @@ pub fn beside(module: &Path) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The folder whose `spork/http.janet` is used: $SPORK, else the first on JANET_PATH that has one, else the stand-in.
+/// Finds the folder whose `spork/http.janet` is used: $SPORK, or the first on JANET_PATH that has one, or the stand-in.
 fn find() -> Result<PathBuf> {
     if let Some(given) = env::var_os("SPORK").filter(|v| !v.is_empty()) {
         let given = PathBuf::from(given);
@@ -42,7 +42,7 @@ fn link(to: &Path, at: &Path) -> Result<()> {
     if fs::read_link(at).is_ok_and(|old| old == to) {
         return Ok(());
     }
-    // By rename, since another command may be using the old one.
+    // By renaming, since another command may be using the old link.
     let new = at.with_extension(format!("{}.new", std::process::id()));
     let made = symlink(to, &new).and_then(|()| fs::rename(&new, at));
     match made {

@@ -1,4 +1,5 @@
-//! The tools that a fresh machine lacks: found, or installed, or the command that installs them is named.
+//! The tools that a fresh machine does not have. They are found or installed, or the error names the command that
+//! installs them.
 
 use std::env;
 use std::fs;
@@ -10,7 +11,7 @@ use kqnet_hosts::{ARM64_COMPILER, ARM64_EMULATOR, ARM64_LIBRARIES, Result};
 
 use crate::process;
 
-/// Sees to it that there is a C compiler.
+/// Finds or installs a C compiler.
 pub fn c_compiler() -> Result<()> {
     if kqnet_hosts::compiler().is_some() {
         return Ok(());
@@ -19,7 +20,7 @@ pub fn c_compiler() -> Result<()> {
     kqnet_hosts::compiler().map(drop).ok_or_else(|| "there is still no C compiler on the PATH".to_owned())
 }
 
-/// Sees to it that there is libclang, which reads janet.h for the bindings.
+/// Finds or installs libclang, which reads janet.h for the bindings.
 pub fn libclang() -> Result<()> {
     if has_libclang() {
         return Ok(());
@@ -28,7 +29,7 @@ pub fn libclang() -> Result<()> {
     if has_libclang() { Ok(()) } else { Err("there is still no libclang: set LIBCLANG_PATH to its folder".to_owned()) }
 }
 
-/// Sees to it that programs can be compiled for Linux on arm64, and run.
+/// Finds or installs what is needed to compile programs for Linux on arm64, and to run them.
 pub fn arm64() -> Result<()> {
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err("this needs Linux on x86_64".to_owned());
@@ -79,7 +80,7 @@ pub fn on_path(program: &str) -> bool {
     env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }
 
-/// Looks where clang-sys does.
+/// Looks where clang-sys looks.
 fn has_libclang() -> bool {
     if let Some(path) = env::var_os("LIBCLANG_PATH") {
         let path = PathBuf::from(path);
@@ -120,8 +121,8 @@ fn folder_has_libclang(folder: &Path) -> bool {
     })
 }
 
-/// Debian's runtime package has the library without the compiler's own headers (stddef.h), and reading janet.h with
-/// that fails: it counts as missing.
+/// Whether a libclang comes with the compiler's own headers, such as stddef.h. Debian's runtime package has the library
+/// without them, and reading janet.h with that one fails.
 fn has_own_headers(library: &Path) -> bool {
     let real = fs::canonicalize(library).unwrap_or_else(|_| library.to_owned());
     let Some(folder) = real.parent() else {

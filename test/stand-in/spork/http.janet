@@ -1,12 +1,12 @@
 ###
 ### http.janet
 ###
-### Stands in for spork/http where spork cannot be installed: the same public names, with the same
+### A stand-in for spork/http, for machines without spork. It has the same public names with the same
 ### contracts, as far as kqnet and its tests need them.
 ###
 
 (defn- join-pairs
-  "Key and value pairs as a table; a key that comes again gets an array of its values."
+  "Makes a table of keys and values. A key that occurs more than once gets an array of its values."
   [& kvs]
   (def result @{})
   (each [k v] (partition 2 kvs)
@@ -33,7 +33,7 @@
   (head-peg ~(* "HTTP/1." :d (some " ") (/ ':d+ ,scan-number) (any " ") ':line)))
 
 (def query-string-grammar
-  "Matches a query string, and gives a table of its parameters."
+  "Matches a query string, and captures a table of its parameters."
   (peg/compile
     ~{:byte (+ (* "%" (/ (number (* :h :h) 16) ,string/from-bytes)) (* "+" (constant " ")))
       :key (accumulate (some (+ :byte (if-not (set "=&;") '1))))
@@ -41,19 +41,19 @@
       :main (/ (any (* :key (+ (* "=" :value) (constant true)) (+ (set "&;") -1))) ,join-pairs)}))
 
 (def cookie-grammar
-  "Matches a Cookie header, and gives names and values."
+  "Matches a Cookie header, and captures names and values."
   (peg/compile
     '{:part '(some (if-not (set "=;") 1))
       :main (some (* :part "=" :part (any (set "; "))))}))
 
 (def url-grammar
-  "Matches a URL, and gives scheme, host, port and path."
+  "Matches a URL, and captures scheme, host, port and path."
   (peg/compile
     '{:main (* '(+ "https" "http") "://" '(some (if-not (set ":/") 1))
                (+ (* ":" ':d+) (constant nil)) (+ '(some 1) (constant "/")))}))
 
 (def status-messages
-  "Messages of status codes."
+  "The messages of status codes."
   {100 "Continue" 101 "Switching Protocols" 200 "OK" 201 "Created" 202 "Accepted" 204 "No Content"
    206 "Partial Content" 301 "Moved Permanently" 302 "Found" 303 "See Other" 304 "Not Modified"
    400 "Bad Request" 401 "Unauthorized" 403 "Forbidden" 404 "Not Found" 405 "Method Not Allowed"
@@ -77,7 +77,7 @@
         :connection conn :buffer buf :head-size size})))
 
 (defn read-request
-  "Reads the head of a request into a table, or gives :error."
+  "Reads the head of a request. Returns a table, or :error."
   [conn buf &opt no-query]
   (def head (read-head conn buf request-peg :method :path))
   (unless (or no-query (= :error head))
@@ -89,12 +89,12 @@
   head)
 
 (defn read-response
-  "Reads the head of a response into a table, or gives :error."
+  "Reads the head of a response. Returns a table, or :error."
   [conn buf]
   (read-head conn buf response-peg :status :message))
 
 (defn read-body
-  "Reads the body of a message with Content-Length, or gives nil."
+  "Reads the body of a message with Content-Length. Returns nil without one."
   [message]
   (def {:body body :headers headers :buffer buf :connection conn} message)
   (cond
@@ -129,7 +129,7 @@
   (write-message conn buf (get response :headers) (get response :body)))
 
 (defn middleware
-  "Makes a handler of a function, a status, bytes, or a response."
+  "Makes a handler from a function, a status, bytes, or a response."
   [x]
   (case (type x)
     :function x
@@ -139,7 +139,7 @@
     (fn [&] x)))
 
 (defn router
-  "Makes a handler that calls the one of the request's route, or that of :default."
+  "Makes a handler that calls the handler of the request's route, or that of :default."
   [routes]
   (fn router-mw [req]
     (if-let [found (or (get routes (get req :route)) (get routes :default))]
@@ -159,7 +159,7 @@
     response))
 
 (defn cookies
-  "Makes a handler whose requests have their cookies as a table."
+  "Makes a handler whose requests have a table of their cookies."
   [nextmw]
   (fn cookie-mw [req]
     (def found (if-let [value (in (req :headers) "cookie")] (peg/match cookie-grammar value)))

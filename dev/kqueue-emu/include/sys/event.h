@@ -1,4 +1,4 @@
-/* kqueue(2) for tests on Linux: what <sys/event.h> declares on macOS, as far as dev/kqueue-emu implements it. */
+/* kqueue(2) for tests on Linux: the part of macOS's <sys/event.h> that dev/kqueue-emu implements. */
 
 #ifndef KQUEUE_EMU_SYS_EVENT_H
 #define KQUEUE_EMU_SYS_EVENT_H

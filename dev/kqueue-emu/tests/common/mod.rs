@@ -1,7 +1,8 @@
-//! kqueue() and kevent() of this process for tests, with no pointer, and the sockets that they need.
+//! kqueue() and kevent() without pointers, and the sockets that tests need.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
+use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -15,12 +16,12 @@ use kqueue_emu::kevent::{Errno, Kevent};
 use kqueue_emu::{Kernel, set_kernel};
 use libc::{c_int, timespec};
 
-/// No timeout at all: what is there now.
+/// A timeout of zero: only what is there now.
 pub const NOW: Option<Duration> = Some(Duration::ZERO);
-/// Waits until there is something.
+/// No timeout: waits until there is something.
 pub const WAIT: Option<Duration> = None;
 
-/// A queue of the process, closed when it is dropped.
+/// A queue, which is closed when it is dropped.
 #[derive(Debug)]
 pub struct Queue(pub OwnedFd);
 
@@ -31,7 +32,7 @@ impl AsRawFd for Queue {
 }
 
 impl Queue {
-    /// One with the semantics of `kernel`.
+    /// A queue with the semantics of `kernel`.
     pub fn new(kernel: Kernel) -> Self {
         set_kernel(Some(kernel));
         let fd = kqueue_emu::kqueue();
@@ -40,7 +41,7 @@ impl Queue {
         Self(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
-    /// kevent() with room for so many events.
+    /// Calls kevent() with room for so many events.
     pub fn exchange(&self, changes: &[Kevent], room: usize, timeout: Option<Duration>) -> Result<Vec<Kevent>, Errno> {
         kevent(self.as_raw_fd(), changes, room, timeout)
     }
@@ -50,23 +51,23 @@ impl Queue {
         self.exchange(&[Kevent::new(fd.as_raw_fd() as usize, filter, flags)], 0, NOW).map(drop)
     }
 
-    /// What there is now.
+    /// The events that are there now.
     pub fn events(&self) -> Vec<Kevent> {
         self.exchange(&[], 8, NOW).unwrap()
     }
 
-    /// The first events that there are.
+    /// Waits for events.
     pub fn wait(&self) -> Vec<Kevent> {
         self.exchange(&[], 8, WAIT).unwrap()
     }
 
-    /// Whether there is any now.
+    /// Whether there is an event now.
     pub fn fires(&self) -> bool {
         !self.events().is_empty()
     }
 }
 
-/// kevent() on any number.
+/// Calls kevent() on any number.
 pub fn kevent(kq: RawFd, changes: &[Kevent], room: usize, timeout: Option<Duration>) -> Result<Vec<Kevent>, Errno> {
     let mut events = vec![Kevent::default(); room];
     let timeout = timeout.map(|time| timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() });
@@ -81,13 +82,13 @@ pub fn kevent(kq: RawFd, changes: &[Kevent], room: usize, timeout: Option<Durati
     Ok(events)
 }
 
-/// errno
+/// The error of the last call: errno.
 pub fn last_error() -> Errno {
     Errno(std::io::Error::last_os_error().raw_os_error().unwrap())
 }
 
-/// A Unix listener of the abstract namespace, non-blocking. Its connect() is over when it returns, with all that the
-/// listener's side sees of it: so a test can say that something does not happen.
+/// A non-blocking unix listener in the abstract namespace. When connect() to it returns, everything has happened that
+/// the listener's side can see, so a test can check that something does not happen.
 pub fn unix_listener() -> UnixListener {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let name = format!("kqueue-emu-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -96,17 +97,17 @@ pub fn unix_listener() -> UnixListener {
     listener
 }
 
-/// A client of it.
+/// A client of a unix listener.
 pub fn unix_connect(listener: &UnixListener) -> UnixStream {
     UnixStream::connect_addr(&listener.local_addr().unwrap()).unwrap()
 }
 
 /// A client that does not wait for room in the backlog.
 pub fn unix_connect_now(listener: &UnixListener) -> Result<OwnedFd, Errno> {
-    // SAFETY: of zeros.
+    // SAFETY: a sockaddr_un is integers, for which zeros are valid.
     let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
     let mut length = size_of::<libc::sockaddr_un>() as libc::socklen_t;
-    // SAFETY: no pointer but to an address, with room for `length` bytes; the descriptor is new.
+    // SAFETY: the only pointer is to an address with room for `length` bytes. The descriptor is new.
     unsafe {
         let flags = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
         let client = OwnedFd::from_raw_fd(libc::socket(libc::AF_UNIX, flags, 0));
@@ -118,14 +119,24 @@ pub fn unix_connect_now(listener: &UnixListener) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// What fcntl() says of a descriptor, or None when it is closed.
+/// The two ends of a new pipe: the one to read from, and the one to write to.
+pub fn pipe() -> (File, File) {
+    let mut fds = [-1; 2];
+    // SAFETY: `fds` has room for the two numbers.
+    assert_eq!(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) }, 0);
+    // SAFETY: pipe2() has just returned both, so they are open and nobody else's.
+    let [reader, writer] = fds.map(|fd| unsafe { File::from_raw_fd(fd) });
+    (reader, writer)
+}
+
+/// What fcntl() returns for a descriptor, or `None` when it is closed.
 pub fn fcntl(fd: RawFd, command: i32) -> Option<i32> {
     // SAFETY: no pointer.
     let flags = unsafe { libc::fcntl(fd, command) };
     (flags >= 0).then_some(flags)
 }
 
-/// Does `action` while another thread is asleep in `wait`, and gives what that returns.
+/// Runs `action` while another thread sleeps in `wait`, and returns what that returns.
 pub fn while_waiting<T: Send>(wait: impl FnOnce() -> T + Send, action: impl FnOnce()) -> T {
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
@@ -136,7 +147,7 @@ pub fn while_waiting<T: Send>(wait: impl FnOnce() -> T + Send, action: impl FnOn
         });
         let stat = format!("/proc/self/task/{}/stat", receiver.recv().unwrap());
         while !std::fs::read_to_string(&stat).unwrap().contains(") S ") {
-            assert!(!waiting.is_finished(), "it was to wait");
+            assert!(!waiting.is_finished(), "it returned instead of waiting");
             thread::yield_now();
         }
         action();

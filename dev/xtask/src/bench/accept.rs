@@ -1,16 +1,17 @@
-//! Accepting connections: how many in a second, and what each costs.
+//! Measures accepting: connections in a second, and the cost of each.
 
 use kqnet_hosts::Result;
 
-use super::figures::{Better, Comparison, percentile};
+use super::counts;
 use super::load::{self, End, Talk};
-use super::{Bench, counts, progress};
+use super::measurements::{Better, Comparison, percentile};
+use super::setup::{Bench, progress};
 
 const CLIENTS: [usize; 3] = [1, 64, 1000];
-/// Of how many connections a burst is, and how many bursts one round has.
+/// The number of connections in a burst, and of bursts in a round.
 const BURST: usize = 1000;
 const BURSTS: usize = 20;
-/// What their clients are called where they have all connected and asked before the server looks.
+/// The condition in which all clients have connected and asked before the server looks.
 const WAITING: &str = "1000 that wait";
 
 /// Measures accepting.

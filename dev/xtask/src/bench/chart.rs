@@ -1,9 +1,8 @@
-//! A comparison as a picture: bars with their range, each group to a scale of its own.
+//! Draws a comparison as a picture: bars with their ranges, and a scale for each group.
 
 use std::fmt::Write;
 
-use super::figures::{Better, Comparison, human, spread};
-use super::report::is_ours;
+use super::measurements::{Better, Comparison, human, is_ours, spread};
 
 const WIDTH: f64 = 720.0;
 /// Where bars begin and where the longest ends.
@@ -18,23 +17,23 @@ const INK: &str = "#222";
 const FAINT: &str = "#666";
 const OURS: &str = "#2a6f97";
 const OTHERS: &str = "#b8c4cc";
-/// What cannot be reached: the loops that only show how far it is.
-const BOUNDS: &str = "#dde3e7";
+/// What no server can reach: the loops that show the ceiling.
+const CEILINGS: &str = "#dde3e7";
 
-/// Draws it.
+/// The comparison as SVG.
 pub fn svg(comparison: &Comparison) -> String {
     let mut body = String::new();
     let mut y = TOP;
     for group in &comparison.groups {
-        let figures: Vec<_> = group.rows.iter().filter_map(|row| Some((row, spread(&row.samples)?))).collect();
-        let most = figures.iter().map(|(_, s)| s.most).fold(f64::MIN_POSITIVE, f64::max);
+        let spreads: Vec<_> = group.rows.iter().filter_map(|row| Some((row, spread(&row.samples)?))).collect();
+        let most = spreads.iter().map(|(_, s)| s.most).fold(f64::MIN_POSITIVE, f64::max);
         let length = |value: f64| (value.max(0.0) / most) * (RIGHT - LEFT);
         text(&mut body, 16.0, y + 15.0, "start", INK, "bold", &group.label);
         y += HEADING;
-        for (row, figure) in figures {
+        for (row, of_row) in spreads {
             let color = match row.name.as_str() {
                 name if is_ours(name) => OURS,
-                name if name.ends_with("loop") => BOUNDS,
+                name if name.ends_with("loop") => CEILINGS,
                 _ => OTHERS,
             };
             let middle = y + BAR / 2.0;
@@ -43,19 +42,19 @@ pub fn svg(comparison: &Comparison) -> String {
                 body,
                 "<rect x=\"{LEFT}\" y=\"{:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{color}\"/>",
                 y + 3.0,
-                length(figure.median).max(1.0),
+                length(of_row.median).max(1.0),
                 BAR - 6.0
             );
             if row.samples.len() > 1 {
                 let _ = writeln!(
                     body,
                     "<line x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{middle:.1}\" y2=\"{middle:.1}\" stroke=\"{INK}\"/>",
-                    LEFT + length(figure.least),
-                    LEFT + length(figure.most)
+                    LEFT + length(of_row.least),
+                    LEFT + length(of_row.most)
                 );
             }
-            let end = LEFT + length(figure.most.max(figure.median)) + 8.0;
-            text(&mut body, end, middle + 4.5, "start", INK, "normal", &human(figure.median));
+            let end = LEFT + length(of_row.most.max(of_row.median)) + 8.0;
+            text(&mut body, end, middle + 4.5, "start", INK, "normal", &human(of_row.median));
             y += BAR;
         }
         y += GAP;
@@ -89,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_row_has_a_bar_and_its_figure() {
+    fn every_row_has_a_bar_and_its_median() {
         let mut comparison = Comparison::new("x", "A < B", "", "µs", Better::Less);
         comparison.add("one", "kqnet", 10.0);
         comparison.add("one", "core", 20.0);

@@ -1,6 +1,7 @@
-//! What a server does for each connection or request, counted: system calls by strace, instructions by callgrind.
+//! Counts what a server does for each connection or request: system calls with strace, instructions with callgrind.
 //!
-//! Each count is the difference of two runs that differ only in how much they serve, so that starting up does not count.
+//! Each count is the difference of two runs that differ only in how much they serve, so that starting up does not
+//! count.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,10 +14,10 @@ use super::load::{self, End, Talk};
 use super::server::Program;
 use crate::{repo, tools};
 
-/// What was counted: by name, for each connection or request.
+/// What was counted for each connection or request, by name.
 pub type Counts = BTreeMap<String, f64>;
 
-/// Why something cannot be counted here, if so.
+/// The reason why something cannot be counted on this machine, if there is one.
 pub fn cannot(tool: &str) -> Option<String> {
     (!tools::on_path(tool)).then(|| format!("{tool} is not installed (on Debian: apt-get install {tool})"))
 }
@@ -44,7 +45,8 @@ pub fn instructions(program: &Program, talk: Talk, clients: usize, count: u64) -
     Ok(total(&counts))
 }
 
-/// Calls on the emulated kqueue for each exchange, by name, as counted by a library made from calls.c.
+/// System calls that a kernel with kqueue would get for each exchange, by name. A library compiled from calls.c counts
+/// them on the emulated kqueue.
 pub fn emulated_calls(program: &Program, library: &Path, talk: Talk, clients: usize, count: u64) -> Result<Counts> {
     let out = scratch("calls.out")?;
     let program = program.clone().env("LD_PRELOAD", library).env("KQNET_CALLS", &out);
@@ -60,7 +62,7 @@ pub fn total(counts: &Counts) -> f64 {
 }
 
 fn difference(talk: Talk, clients: usize, count: u64, mut run: impl FnMut(u64) -> Result<Counts>) -> Result<Counts> {
-    // So that both runs have as many connections where they are kept.
+    // Enough that both runs have the same number of connections, if these are kept.
     let is_kept = matches!(talk, Talk::Requests | Talk::InStep);
     let less = if is_kept { (count / 2).max(2 * clients as u64) } else { count / 2 };
     let (few, many) = (run(less)?, run(less + count)?);
@@ -87,12 +89,12 @@ fn scratch(name: &str) -> Result<PathBuf> {
 fn read(path: &Path) -> Result<String> {
     let text = fs::read_to_string(path)
         .map_err(|e| format!("cannot read {}: {e}; see target/bench/server.log", path.display()))?;
-    // So that a run that writes nothing is not taken for the one before.
+    // A run that writes nothing must not be mistaken for the one before.
     fs::remove_file(path).map_err(|e| format!("cannot remove {}: {e}", path.display()))?;
     Ok(text)
 }
 
-/// The lines of strace -c: share, seconds, time of a call, calls, perhaps errors, name.
+/// Reads the lines of strace -c: share, seconds, time of a call, calls, errors if there are any, name.
 fn parse_strace(text: &str) -> Counts {
     let row = |line: &str| {
         let fields: Vec<&str> = line.split_whitespace().collect();

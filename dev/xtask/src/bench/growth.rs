@@ -1,18 +1,18 @@
-//! Cost as it grows: with more listeners, and with more connections that wait.
+//! Measures how costs grow with the number of listeners, and with the number of idle connections.
 
 use kqnet_hosts::Result;
 
-use super::figures::{Better, Comparison};
 use super::load::{self, End, Talk};
+use super::measurements::{Better, Comparison};
+use super::setup::{Bench, progress};
 use super::wrk::{self, Requests};
-use super::{Bench, progress};
 use crate::tools;
 
 const LISTENERS: [usize; 3] = [1, 10, 100];
 const IDLE: [usize; 3] = [10, 1000, 10_000];
 const SPARE: u64 = 200;
 
-/// Measures how cost grows.
+/// Measures how costs grow.
 pub fn measure(bench: &Bench) -> Result<Vec<Comparison>> {
     Ok(vec![listeners(bench)?, idle(bench)?])
 }
@@ -21,7 +21,7 @@ fn listeners(bench: &Bench) -> Result<Comparison> {
     let mut comparison = Comparison::new(
         "growth-listeners",
         "Processor time for each connection with more listeners",
-        "64 clients, spread over the listeners of one process (with 100 listeners, 100 clients).",
+        "64 clients, spread over the listeners of one process (100 clients with 100 listeners).",
         "µs",
         Better::Less,
     );
@@ -29,7 +29,7 @@ fn listeners(bench: &Bench) -> Result<Comparison> {
     for round in 1..=bench.settings.rounds {
         progress(&format!("listeners, round {round}"));
         for count in LISTENERS {
-            // The C loop has one listener.
+            // Without the C loop, which has only one listener.
             for program in programs.iter().skip(1) {
                 let label = if count == 1 { "1 listener".to_owned() } else { format!("{count} listeners") };
                 let mut server = program.start_under(&[], count)?;
@@ -47,7 +47,7 @@ fn idle(bench: &Bench) -> Result<Comparison> {
     let mut comparison = Comparison::new(
         "growth-idle",
         "Processor time for each request with more idle connections",
-        "64 kept connections make requests while so many others are open and send nothing.",
+        "64 kept connections make requests while the others are open and send nothing.",
         "µs",
         Better::Less,
     );

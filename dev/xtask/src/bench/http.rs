@@ -1,30 +1,31 @@
-//! HTTP: how many requests in a second, and what each costs.
+//! Measures HTTP: requests in a second, and the cost of each.
 
 use kqnet_hosts::Result;
 
-use super::figures::{Better, Comparison};
+use super::counts;
 use super::load::Talk;
+use super::measurements::{Better, Comparison};
 use super::server::Program;
+use super::setup::{Bench, progress};
 use super::wrk::{self, Requests};
-use super::{Bench, counts, progress};
 use crate::tools;
 
 const MEGABYTE: u32 = 1024 * 1024;
 
-/// A load, and what answers it.
+/// A load, and which servers answer it.
 struct Scenario {
     label: &'static str,
     path: &'static str,
     clients: u32,
     requests: Requests,
-    /// The C loop and the bare loop answer all alike, which is a limit only where that is what is asked for.
-    limits: Limits,
-    /// Whether its latencies are of interest.
+    /// Which loops show a ceiling. They send the same answer to everything, so only where that is the right one.
+    ceilings: Ceilings,
+    /// Whether latencies are measured.
     latency: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Limits {
+enum Ceilings {
     Kept,
     Pipelined,
     Close,
@@ -32,11 +33,11 @@ enum Limits {
 }
 
 const fn kept(label: &'static str, clients: u32) -> Scenario {
-    Scenario { label, path: "/", clients, requests: Requests::Kept, limits: Limits::Kept, latency: true }
+    Scenario { label, path: "/", clients, requests: Requests::Kept, ceilings: Ceilings::Kept, latency: true }
 }
 
 const fn body(label: &'static str, path: &'static str, requests: Requests) -> Scenario {
-    Scenario { label, path, clients: 64, requests, limits: Limits::None, latency: false }
+    Scenario { label, path, clients: 64, requests, ceilings: Ceilings::None, latency: false }
 }
 
 const SCENARIOS: [Scenario; 9] = [
@@ -48,7 +49,7 @@ const SCENARIOS: [Scenario; 9] = [
         path: "/",
         clients: 64,
         requests: Requests::Pipelined(16),
-        limits: Limits::Pipelined,
+        ceilings: Ceilings::Pipelined,
         latency: false,
     },
     Scenario {
@@ -56,7 +57,7 @@ const SCENARIOS: [Scenario; 9] = [
         path: "/",
         clients: 64,
         requests: Requests::Close,
-        limits: Limits::Close,
+        ceilings: Ceilings::Close,
         latency: true,
     },
     body("1 KiB down", "/1k", Requests::Kept),
@@ -140,14 +141,14 @@ pub fn measure(bench: &Bench) -> Result<Vec<Comparison>> {
 
 fn programs(bench: &Bench, scenario: &Scenario) -> Result<Vec<Program>> {
     let mut programs = Vec::new();
-    match scenario.limits {
-        Limits::Kept => programs.extend([bench.limit("http")?, bench.http("bare")]),
-        Limits::Pipelined => programs.push(bench.limit("http")?),
-        Limits::Close => programs.extend([bench.limit("http-close")?, bench.http("bare-close")]),
-        Limits::None => {}
+    match scenario.ceilings {
+        Ceilings::Kept => programs.extend([bench.c_loop("http")?, bench.http("bare")]),
+        Ceilings::Pipelined => programs.push(bench.c_loop("http")?),
+        Ceilings::Close => programs.extend([bench.c_loop("http-close")?, bench.http("bare-close")]),
+        Ceilings::None => {}
     }
     programs.push(bench.http("kqnet"));
-    if scenario.limits != Limits::Pipelined {
+    if scenario.ceilings != Ceilings::Pipelined {
         programs.extend(bench.peers().0.into_iter().map(|peer| bench.http(peer)));
     }
     Ok(programs)
@@ -160,9 +161,9 @@ fn counted(bench: &Bench) -> Result<Vec<(&'static str, Talk, Vec<Program>)>> {
     let peers = |names: &[&str]| -> Vec<Program> {
         there.iter().filter(|name| names.contains(name)).map(|name| bench.http(name)).collect()
     };
-    let mut kept = vec![bench.limit("http")?, bench.http("bare"), bench.http("kqnet")];
+    let mut kept = vec![bench.c_loop("http")?, bench.http("bare"), bench.http("kqnet")];
     kept.extend(peers(&["halo2"]));
-    let mut single = vec![bench.limit("http-close")?, bench.http("bare-close"), bench.http("kqnet")];
+    let mut single = vec![bench.c_loop("http-close")?, bench.http("bare-close"), bench.http("kqnet")];
     single.extend(peers(&["spork", "halo2"]));
     Ok(vec![("64 kept connections, in step", Talk::InStep, kept), ("64, a connection each", Talk::Single, single)])
 }

@@ -1,16 +1,18 @@
-//! The kqueue loop on the emulation beside epoll: calls, not time.
+//! Counts the system calls of the kqueue loop, on the emulation, beside those of epoll. Time would be the emulation's.
 
 use std::path::PathBuf;
 
 use kqnet_hosts::{Host, Loop, Result};
 
+use super::counts;
 use super::counts::Counts;
-use super::figures::{Better, Comparison};
 use super::load::Talk;
-use super::{Bench, bytes, compile, counts, progress};
+use super::measurements::{Better, Comparison};
+use super::programs::{bytes, compile};
+use super::setup::{Bench, progress};
 use crate::{module, repo};
 
-/// Of the emulated kernels: the one that matters, and one that is different.
+/// The emulated kernels that are counted: the most common one, and one that differs from it.
 const KERNELS: [&str; 2] = ["xnu", "netbsd"];
 const CLIENTS: [usize; 2] = [1, 64];
 
@@ -19,17 +21,17 @@ pub fn measure(bench: &Bench) -> Result<Vec<Comparison>> {
     let mut all = Comparison::new(
         "kqueue-calls",
         "System calls for each connection, kqueue beside epoll",
-        "On the emulated kqueue (dev/kqueue-emu), the calls that the server makes which a kernel with kqueue would get \
-         as system calls; on epoll, by strace. kqnet accepts as on macOS, which has no accept4: with an fcntl for each \
-         connection, and looking for room first, on every kernel here. Core makes one accept4; on macOS it makes two \
-         fcntls more.",
+        "On the emulated kqueue (dev/kqueue-emu), the calls of the server that would be system calls on a kernel with \
+         kqueue; on epoll, counted by strace. On every kernel here kqnet accepts as on macOS, which has no accept4: with \
+         an fcntl for each connection, and after looking for room. Core makes one accept4; on macOS it makes two fcntls \
+         more.",
         "system calls",
         Better::Less,
     );
     let mut queue = Comparison::new(
         "kqueue-kevent",
         "Calls of the event queue for each connection",
-        "Of the calls above, kevent; on epoll, epoll_wait and epoll_ctl.",
+        "Of the calls above, those of kevent; on epoll, those of epoll_wait and epoll_ctl.",
         "system calls",
         Better::Less,
     );

@@ -1,5 +1,5 @@
-//! Clients of our own, for what wrk cannot do: a connection for each exchange, bursts, an exact number of requests,
-//! connections that stay idle. All run on one thread.
+//! Clients for what wrk cannot do: a connection for each exchange, bursts, an exact number of requests, and idle
+//! connections. They all run on one thread.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,7 +9,7 @@ use kqnet_hosts::Result;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-/// After which a load that was to come to an end by itself has failed.
+/// How long a load may take that ends after a number of exchanges.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How clients talk to a server.
@@ -21,26 +21,26 @@ pub enum Talk {
     Single,
     /// Requests for `/`, one after the other on a kept connection.
     Requests,
-    /// The same, but nobody asks again before all clients are answered, so that the server waits before each request.
-    /// With `Requests` it is chance whether the next one is there already, which is another path through the server.
+    /// The same, but no client asks again before all are answered, so that the server waits before each request. With
+    /// `Requests` chance decides whether the next one is already there, which takes another path through the server.
     InStep,
 }
 
 /// When clients stop.
 #[derive(Clone, Copy, Debug)]
 pub enum End {
-    /// After so long.
+    /// After this time.
     Time(Duration),
-    /// After so many exchanges in all.
+    /// After so many exchanges by all clients together.
     Count(u64),
 }
 
-/// What came of it.
+/// The result of a load.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Done {
-    /// Exchanges that were completed.
+    /// Completed exchanges.
     pub count: u64,
-    /// Those that were not: refused, reset, or closed without an answer.
+    /// Failed exchanges: refused, reset, or closed without an answer.
     pub failed: u64,
     /// From the first connect to the last answer.
     pub time: Duration,
@@ -56,12 +56,12 @@ impl Talk {
     }
 }
 
-/// The address of a port here.
+/// The address of a port of this machine.
 pub fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-/// Runs so many clients at once, spread over the ports.
+/// Runs clients at the same time, spread over the ports.
 pub fn run(talk: Talk, ports: &[u16], clients: usize, end: End) -> Result<Done> {
     if talk == Talk::InStep {
         return in_step(ports, clients, end);
@@ -101,7 +101,7 @@ pub fn run(talk: Talk, ports: &[u16], clients: usize, end: End) -> Result<Done> 
                     if answered && talk != Talk::Requests {
                         done.count += 1;
                         done.time = start.elapsed();
-                    } else if !client.resting {
+                    } else if !client.is_done {
                         done.failed += 1;
                     }
                     slots[index] = None;
@@ -113,12 +113,12 @@ pub fn run(talk: Talk, ports: &[u16], clients: usize, end: End) -> Result<Done> 
             }
         }
     }
-    if let End::Count(count) = end
-        && done.count + done.failed < count
-    {
-        return Err(format!("the server answered {} of {count} in {} s", done.count, PATIENCE.as_secs()));
+    match end {
+        End::Count(count) if done.count + done.failed < count => {
+            Err(format!("the server answered {} of {count} in {} s", done.count, PATIENCE.as_secs()))
+        }
+        End::Count(_) | End::Time(_) => Ok(done),
     }
-    Ok(done)
 }
 
 fn in_step(ports: &[u16], clients: usize, end: End) -> Result<Done> {
@@ -156,7 +156,7 @@ fn read_response(stream: &mut std::net::TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A blocking connection that does not wait for ever.
+/// Opens a blocking connection that does not wait for ever.
 fn connect(port: u16) -> std::io::Result<std::net::TcpStream> {
     let stream = std::net::TcpStream::connect_timeout(&local(port), Duration::from_secs(10))?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -173,8 +173,8 @@ struct Client {
     stream: TcpStream,
     sent: bool,
     answered: bool,
-    /// Has had all its answers, and asks for no more.
-    resting: bool,
+    /// It has all its answers, and asks for no more.
+    is_done: bool,
     input: Vec<u8>,
 }
 
@@ -185,7 +185,7 @@ impl Client {
             Ok(stream)
         });
         let stream = connected.map_err(|e| format!("cannot connect to the server: {e}"))?;
-        Ok(Client { stream, sent: false, answered: false, resting: false, input: Vec::new() })
+        Ok(Client { stream, sent: false, answered: false, is_done: false, input: Vec::new() })
     }
 
     fn advance(&mut self, talk: Talk, more: bool) -> Progress {
@@ -213,7 +213,7 @@ impl Client {
                         continue;
                     }
                     self.input.clear();
-                    self.resting = !more;
+                    self.is_done = !more;
                     if more && self.stream.write(talk.bytes()).is_err() {
                         return Progress::Closed { answered: false };
                     }
@@ -227,7 +227,7 @@ impl Client {
     }
 }
 
-/// How long a response is in all, once its head is there.
+/// The length of the whole response, once its head is there.
 fn response_length(input: &[u8]) -> Option<usize> {
     let end = input.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&input[..end]).to_ascii_lowercase();
@@ -235,7 +235,7 @@ fn response_length(input: &[u8]) -> Option<usize> {
     Some(end + length.trim().parse::<usize>().ok()?)
 }
 
-/// Opens connections that send `bytes` and then nothing.
+/// Opens connections that send `bytes` and then stay silent.
 pub fn hold(port: u16, count: usize, bytes: &[u8]) -> Result<Vec<std::net::TcpStream>> {
     let hold_one = || {
         let mut stream = connect(port)?;
@@ -258,17 +258,18 @@ pub fn receive(streams: Vec<std::net::TcpStream>) -> Result<()> {
     Ok(())
 }
 
-/// Lets this process, and those it starts, have as many descriptors as the system allows it. Returns how many.
+/// Raises the descriptor limit of this process, and of those that it starts, as far as the system allows. Returns the
+/// new limit.
 pub fn raise_descriptor_limit() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: it has a place to write to.
+    // SAFETY: `limit` is an rlimit to write to.
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
         return 256;
     }
-    // macOS takes no more than this, whatever it says.
-    let wanted = libc::rlimit { rlim_cur: limit.rlim_max.min(65_536), rlim_max: limit.rlim_max };
-    // SAFETY: it reads from a place that lives.
-    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &wanted) } == 0 { wanted.rlim_cur } else { limit.rlim_cur }
+    // macOS does not accept every value that it reports as the hard limit.
+    let raised = libc::rlimit { rlim_cur: limit.rlim_max.min(65_536), rlim_max: limit.rlim_max };
+    // SAFETY: `raised` is an rlimit that lives through the call.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) } == 0 { raised.rlim_cur } else { limit.rlim_cur }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What figures were taken on: said generally, so that it names no one.
+//! Describes the machine that was measured, in general terms that identify nobody.
 
 use std::fs;
 use std::process::Command;
@@ -8,26 +8,26 @@ use kqnet_hosts::VERSIONS;
 
 use crate::repo;
 
-/// A machine, the programs on it, and the commit that was measured.
+/// The machine, the programs on it, and the commit that was measured.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// The day.
+    /// The day of the measurement.
     pub date: String,
     /// The model, as the system names it.
     pub cpu: String,
-    /// Processors.
+    /// The number of processors.
     pub cores: usize,
-    /// System and release.
+    /// The operating system and its release.
     pub kernel: String,
-    /// What else runs: the load average over a minute, as the measuring began.
+    /// The load average over the minute before the first measurement.
     pub load: String,
-    /// The commit, and whether the files differ from it.
+    /// The commit, and whether files were changed since.
     pub commit: String,
-    /// Names and versions of programs.
+    /// The names and versions of the programs that matter.
     pub versions: Vec<(&'static str, String)>,
 }
 
-/// Asks the system.
+/// Asks the system, and the programs for their versions.
 pub fn describe() -> Machine {
     let first = |text: String| text.lines().next().unwrap_or_default().trim().to_owned();
     let versions = [("rustc", "rustc", "-V"), ("C compiler", "cc", "--version"), ("wrk", "wrk", "-v")]
@@ -50,7 +50,7 @@ pub fn describe() -> Machine {
     }
 }
 
-/// What a program prints; nothing where it is not there.
+/// What a program prints, or nothing if it is not installed.
 fn said(program: &str, arguments: &[&str]) -> String {
     let out = Command::new(program).args(arguments).current_dir(repo::root()).output();
     out.map_or_else(|_| String::new(), |out| String::from_utf8_lossy(&out.stdout).trim().to_owned())
@@ -62,7 +62,7 @@ fn cpu() -> String {
     model.map_or_else(|| said("sysctl", &["-n", "machdep.cpu.brand_string"]), |(_, model)| model.to_owned())
 }
 
-/// Without what a distribution or a machine's owner adds to the release.
+/// The system and its release, without what a distribution or the machine's owner appended.
 fn kernel() -> String {
     let (system, release) = (said("uname", &["-s"]), said("uname", &["-r"]));
     format!("{system} {}", release.split(['-', '+']).next().unwrap_or_default())

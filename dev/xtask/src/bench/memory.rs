@@ -1,18 +1,18 @@
-//! Memory: of connections that wait, and over many requests.
+//! Measures memory: of connections that wait, and over many requests.
 
 use kqnet_hosts::Result;
 
-use super::figures::{Better, Comparison};
 use super::load;
+use super::measurements::{Better, Comparison};
 use super::server::Program;
+use super::setup::{Bench, progress};
 use super::wrk::{self, Requests};
-use super::{Bench, progress};
 use crate::tools;
 
 const IDLE: [usize; 2] = [1000, 10_000];
-/// A connection here and there, and what a process opens for itself.
+/// Descriptors beside those of the held connections: what a process opens for itself, and a few connections.
 const SPARE: u64 = 100;
-/// After so many requests a server's memory is taken as what it settled at, and so many more are made.
+/// The memory of a server is measured after so many requests, and after so many more.
 const WARM: f64 = 100_000.0;
 const MORE: f64 = 1_000_000.0;
 

@@ -1,4 +1,4 @@
-//! The servers under test: how each is started, and its end.
+//! Starts and ends the servers that are measured.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -14,15 +14,15 @@ use super::load::local;
 use super::usage::{self, Usage};
 use crate::process::Group;
 
-/// How long a server may take to listen: under valgrind, seconds.
+/// How long a server may take to listen. Under valgrind it takes seconds.
 const START: Duration = Duration::from_secs(40);
 /// How long it may take to end after its input has.
 const END: Duration = Duration::from_secs(20);
 
-/// A program that serves on the ports that are its last arguments, and ends with its input.
+/// A program that serves on the ports that are its last arguments, and ends when its input does.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// What it is called in results.
+    /// Its name in results.
     pub name: String,
     program: PathBuf,
     arguments: Vec<OsString>,
@@ -35,13 +35,13 @@ impl Program {
         Program { name: name.to_owned(), program: program.to_owned(), arguments: Vec::new(), environment: Vec::new() }
     }
 
-    /// The same with one more argument.
+    /// Adds an argument.
     pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
         self
     }
 
-    /// The same with a variable in its environment.
+    /// Adds a variable to its environment.
     pub fn env(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
         self.environment.push((name, value.into()));
         self
@@ -52,7 +52,7 @@ impl Program {
         self.start_under(&[], 1)
     }
 
-    /// Starts it as the last arguments of another program, with so many ports.
+    /// Starts it with so many ports, as an argument of another program that watches it.
     pub fn start_under(&self, wrapper: &[OsString], ports: usize) -> Result<Server> {
         let ports = free_ports(ports)?;
         let mut words = wrapper.iter().cloned().chain([self.program.clone().into_os_string()]);
@@ -76,11 +76,11 @@ impl Program {
     }
 }
 
-/// A server that runs. It is killed when dropped.
+/// A running server. It is killed when it is dropped.
 pub struct Server {
     name: String,
     group: Group,
-    /// Where it listens.
+    /// The ports that it listens on.
     pub ports: Vec<u16>,
 }
 
@@ -90,13 +90,13 @@ impl Server {
         self.ports[0]
     }
 
-    /// What it has used, unless it was started under another program.
+    /// What it has used so far. Under another program, this would be that program's usage.
     pub fn usage(&mut self) -> Result<Usage> {
         let pid = self.group.child().id();
         usage::of(pid).map_err(|e| format!("{}: {e}; see target/bench/server.log", self.name))
     }
 
-    /// Stops it while `act` runs, and lets it go on.
+    /// Stops it, calls `act`, and continues it.
     pub fn stopped<T>(&mut self, act: impl FnOnce() -> Result<T>) -> Result<T> {
         self.signal(libc::SIGSTOP)?;
         let done = act();
@@ -105,14 +105,14 @@ impl Server {
     }
 
     fn signal(&mut self, signal: i32) -> Result<()> {
-        // SAFETY: kill has no memory preconditions, and the child is not waited for yet, so its number is its own.
+        // SAFETY: kill has no memory preconditions. The child has not been waited for, so the number is still its own.
         if unsafe { libc::kill(self.group.child().id() as i32, signal) } == 0 {
             return Ok(());
         }
         Err(format!("cannot signal {}: {}", self.name, std::io::Error::last_os_error()))
     }
 
-    /// Waits until it has nothing to do, and tells what it has used by then.
+    /// Waits until it has nothing to do, and returns what it has used by then.
     pub fn settle(&mut self) -> Result<Usage> {
         let end = Instant::now() + Duration::from_secs(10);
         let mut before = self.usage()?;
@@ -126,7 +126,7 @@ impl Server {
         }
     }
 
-    /// Ends its input, and waits for it to end itself, so that what counts its doings can report.
+    /// Ends its input and waits for its end, so that a program that counts what it does can report.
     pub fn finish(mut self) -> Result<()> {
         drop(self.group.child().stdin.take());
         match self.group.wait(END) {

@@ -1,4 +1,4 @@
-//! What a process has used: processor time and memory.
+//! How much processor time and memory a process has used.
 
 use std::fs;
 use std::process::Command;
@@ -14,12 +14,12 @@ pub struct Usage {
     pub resident: f64,
 }
 
-/// Asks the system.
+/// Asks the system about a process.
 pub fn of(pid: u32) -> Result<Usage> {
     linux(pid).or_else(|| portable(pid)).ok_or_else(|| format!("the system does not say what process {pid} uses"))
 }
 
-/// From /proc, where processor time is in nanoseconds.
+/// Reads /proc, which has processor time in nanoseconds.
 fn linux(pid: u32) -> Option<Usage> {
     let mut nanoseconds = 0;
     for task in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
@@ -33,7 +33,7 @@ fn linux(pid: u32) -> Option<Usage> {
     Some(Usage { cpu: nanoseconds as f64 / 1e9, resident: pages * page })
 }
 
-/// From ps, whose processor time is in hundredths of a second on macOS and the BSDs.
+/// Asks ps, which has processor time in hundredths of a second on macOS and the BSDs.
 fn portable(pid: u32) -> Option<Usage> {
     let out = Command::new("ps").args(["-o", "time=,rss=", "-p", &pid.to_string()]).output().ok()?;
     parse_ps(&String::from_utf8_lossy(&out.stdout))

@@ -1,4 +1,4 @@
-//! Load by wrk.
+//! Runs wrk, which makes HTTP requests.
 
 use std::process::{Command, Stdio};
 
@@ -11,20 +11,20 @@ use crate::repo;
 pub enum Requests {
     /// One after the other on kept connections.
     Kept,
-    /// So many at once on kept connections.
+    /// So many at a time on kept connections.
     Pipelined(u32),
-    /// Each on a connection of its own, which it says.
+    /// Each on a connection of its own, with `Connection: close`.
     Close,
-    /// With a body of so many bytes.
+    /// One after the other on kept connections, each with a body of so many bytes.
     Post(u32),
 }
 
-/// What came of it.
+/// The result of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Done {
-    /// Answers.
+    /// The number of answers.
     pub requests: f64,
-    /// How long it took, in seconds.
+    /// The duration in seconds.
     pub seconds: f64,
     /// Answers with a status from 400 up, and requests without one for 2 s.
     pub errors: f64,

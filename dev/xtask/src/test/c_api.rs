@@ -1,7 +1,7 @@
-//! Which of Janet's functions the Rust code calls, and whether one of them can raise an error: a longjmp must not cross a
-//! frame of Rust.
+//! Checks that the Rust code calls no function of Janet that can raise an error: a longjmp must not cross a frame of
+//! Rust.
 //!
-//! Janet's own source says so: a function can raise if `janet_signalv` or `longjmp` is among what it calls, at any depth.
+//! This is read in Janet's source. A function can raise if it calls `janet_signalv` or `longjmp`, at any depth.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -10,14 +10,14 @@ use std::process::Command;
 
 use kqnet_hosts::{Result, VERSIONS};
 
-use super::Plan;
-use super::count::Count;
+use super::plan::Plan;
+use super::tally::Tally;
 use crate::repo;
 
-/// Where an error leaves.
+/// The functions with which an error leaves.
 const EXITS: [&str; 2] = ["janet_signalv", "longjmp"];
 
-/// Functions that can raise, but not as they are called here, and why.
+/// Functions that can raise, but not as they are called here, each with the reason.
 const EXCEPTIONS: [(&str, &str); 4] = [
     ("janet_array_push", "only beyond 2^31 values, which no head of a request has"),
     ("janet_buffer_extra", "only beyond 2 GiB and for memory that is not Janet's: src/buffer.rs looks first"),
@@ -25,30 +25,32 @@ const EXCEPTIONS: [(&str, &str); 4] = [
     ("janet_resolve_core", "as janet_core_env"),
 ];
 
-/// What `janetrs` calls for the types that are used here.
+/// The functions that `janetrs` calls for the types that are used here.
 const BY_JANETRS: [&str; 5] = ["janet_string", "janet_csymbol", "janet_symbol", "janet_cstring", "janet_type"];
 
-/// The check, on every version of Janet.
-pub fn tests(plan: &Plan) -> Result<Count> {
-    if !plan.wants("c-api") {
-        return Ok(Count::default());
+/// Checks every version of Janet.
+pub fn tests(plan: &Plan) -> Result<Tally> {
+    if !plan.includes("c-api") {
+        return Ok(Tally::default());
     }
     let called = called()?;
-    let mut total = Count::default();
+    let mut total = Tally::default();
     for version in VERSIONS {
         let name = format!("c-api {version}");
         match calls(version)? {
             None => {
                 eprintln!("skip  {name}: clang is not installed");
-                total += Count::SKIP;
+                total += Tally::SKIP;
             }
             Some(calls) => {
                 let wrong: Vec<String> = called.iter().filter_map(|function| path_out(function, &calls)).collect();
                 for path in &wrong {
-                    eprintln!("      Rust calls what can raise an error: {path}; wrap it in src/trampoline.c");
+                    eprintln!(
+                        "      Rust calls a function that can raise an error: {path}; call it from src/trampoline.c"
+                    );
                 }
                 eprintln!("{}  {name}: {} functions", if wrong.is_empty() { "ok  " } else { "FAIL" }, called.len());
-                total += if wrong.is_empty() { Count::PASS } else { Count::FAIL };
+                total += if wrong.is_empty() { Tally::PASS } else { Tally::FAIL };
             }
         }
     }
@@ -73,7 +75,7 @@ fn called() -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// The names behind `c::` in a source text.
+/// The names of the functions that follow `c::` in a source text.
 fn called_in(text: &str) -> impl Iterator<Item = String> {
     text.split("c::janet_").skip(1).filter_map(|rest| {
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
@@ -81,7 +83,7 @@ fn called_in(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// From each function of a Janet to those that it calls by name, or nothing without a compiler that can tell.
+/// The functions of a Janet, each with those that it calls by name. `None` without clang.
 fn calls(version: &str) -> Result<Option<BTreeMap<String, BTreeSet<String>>>> {
     let source = kqnet_hosts::source(version)?;
     let folder = repo::target().join("c-api").join(version);
@@ -103,7 +105,7 @@ fn calls(version: &str) -> Result<Option<BTreeMap<String, BTreeSet<String>>>> {
     }
 }
 
-/// Reads LLVM's text: the functions that are defined in it, and what each calls.
+/// Reads LLVM's text form: the functions that it defines, and what each of them calls.
 fn parse(text: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut calls: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut current = None;
@@ -115,10 +117,10 @@ fn parse(text: &str) -> BTreeMap<String, BTreeSet<String>> {
             }
         } else if line == "}" {
             current = None;
-        } else if let (Some(name), Some((_, call))) = (&current, line.split_once("call "))
-            && let Some(callee) = name_in(call)
-        {
-            calls.entry(name.clone()).or_default().insert(callee.to_owned());
+        } else if let (Some(name), Some((_, call))) = (&current, line.split_once("call ")) {
+            if let Some(callee) = name_in(call) {
+                calls.entry(name.clone()).or_default().insert(callee.to_owned());
+            }
         }
     }
     calls
@@ -131,7 +133,7 @@ fn name_in(text: &str) -> Option<&str> {
     rest[end..].starts_with('(').then(|| &rest[..end])
 }
 
-/// By which calls a function can raise an error.
+/// The chain of calls by which a function can raise an error.
 fn path_out(function: &str, calls: &BTreeMap<String, BTreeSet<String>>) -> Option<String> {
     if EXCEPTIONS.iter().any(|(name, _)| *name == function) {
         return None;

@@ -1,4 +1,4 @@
-//! The tests written in Janet, on every host.
+//! The step that runs the tests in test/, on every host.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use kqnet_hosts::Result;
 
-use super::count::Count;
 use super::matrix::Files;
-use super::{Plan, in_parallel};
+use super::parallel::in_parallel;
+use super::plan::Plan;
+use super::tally::Tally;
 use crate::{process, repo, spork};
 
 /// One test file on one host.
@@ -21,20 +22,20 @@ struct Case {
     janet_path: PathBuf,
     /// The name of the file in test/, without its suffix.
     file: String,
-    /// Whether files that would take minutes are to be shorter.
+    /// Whether files that would take minutes run for a shorter time.
     quick: bool,
 }
 
-/// Every file under test/ that was asked for, on every host that is to run it.
-pub fn tests(plan: &Plan) -> Result<Count> {
+/// Runs every file under test/ that the plan includes, on every host that is to run it.
+pub fn tests(plan: &Plan) -> Result<Tally> {
     let files = files(plan)?;
-    let mut total = Count::default();
+    let mut total = Tally::default();
     let hosts: Vec<_> = plan.hosts.iter().filter(|(_, which)| files.iter().any(|file| which.include(file))).collect();
-    let mut workshop = plan.workshop.borrow_mut();
-    workshop.build(hosts.iter().map(|(host, _)| host));
+    let mut builds = plan.builds.borrow_mut();
+    builds.build(hosts.iter().map(|(host, _)| host));
     let mut cases = VecDeque::new();
     for (host, which) in hosts {
-        match workshop.get(host).and_then(|ready| Ok((ready.janet, spork::beside(&ready.module)?))) {
+        match builds.get(host).and_then(|ready| Ok((ready.janet, spork::beside(&ready.module)?))) {
             Ok((janet, janet_path)) => cases.extend(files.iter().filter(|file| which.include(file)).map(|file| Case {
                 host: host.to_string(),
                 janet: janet.clone(),
@@ -44,7 +45,7 @@ pub fn tests(plan: &Plan) -> Result<Count> {
             })),
             Err(message) => {
                 eprintln!("FAIL  {host}: {message}");
-                total += Count::FAIL;
+                total += Tally::FAIL;
             }
         }
     }
@@ -62,7 +63,7 @@ fn files(plan: &Plan) -> Result<Vec<String>> {
             .file_name()
             .to_string_lossy()
             .into_owned();
-        if let Some(stem) = name.strip_suffix(".janet").filter(|stem| plan.wants(stem)) {
+        if let Some(stem) = name.strip_suffix(".janet").filter(|stem| plan.includes(stem)) {
             files.push(stem.to_owned());
         }
     }
@@ -77,11 +78,11 @@ impl fmt::Display for Case {
 }
 
 impl Case {
-    fn run(&self, deadline: Duration) -> Count {
+    fn run(&self, deadline: Duration) -> Tally {
         let start = Instant::now();
         let (count, why) = match self.output(deadline) {
-            Ok((output, ended)) => judge(&output, &ended),
-            Err(message) => (Count::FAIL, Some(message)),
+            Ok((output, ended)) => result(&output, &ended),
+            Err(message) => (Tally::FAIL, Some(message)),
         };
         let seconds = start.elapsed().as_secs_f64();
         let Case { host, file, .. } = self;
@@ -95,13 +96,13 @@ impl Case {
         count
     }
 
-    /// What the file printed, and how it ended when that was not a success.
+    /// Runs the file. Returns what it printed, and how it ended.
     fn output(&self, deadline: Duration) -> Result<(String, Ended)> {
         let folder = repo::target().join("test-output").join(&self.host);
         let log = folder.join(format!("{}.log", self.file));
         let cannot = |e: std::io::Error| format!("cannot write {}: {e}", log.display());
         fs::create_dir_all(&folder).map_err(cannot)?;
-        // To a file, not a pipe: a process that a test leaves behind must not hold up its end.
+        // Written to a file and not to a pipe: a process that a test leaves behind would keep a pipe open.
         let out = File::create(&log).map_err(cannot)?;
         let err = out.try_clone().map_err(cannot)?;
         let mut command = Command::new(&self.janet);
@@ -110,7 +111,7 @@ impl Case {
             .current_dir(repo::root())
             .env("JANET_PATH", &self.janet_path)
             .env_remove("JANET_PROFILE")
-            // For tests that measure: a sanitizer changes memory, time and system calls.
+            // For tests that measure, since a sanitizer changes memory, time and system calls.
             .env("KQNET_HOST", &self.host)
             .stdin(Stdio::null())
             .stdout(out)
@@ -123,7 +124,7 @@ impl Case {
         let ended = match status {
             Some(status) if status.success() => Ended::Well,
             Some(status) => Ended::Badly(status.to_string()),
-            None => Ended::Badly(format!("killed: not done after {} s", deadline.as_secs())),
+            None => Ended::Badly(format!("killed: it had not ended after {} s", deadline.as_secs())),
         };
         let bytes = fs::read(&log).map_err(|e| format!("cannot read {}: {e}", log.display()))?;
         Ok((String::from_utf8_lossy(&bytes).into_owned(), ended))
@@ -135,9 +136,9 @@ enum Ended {
     Badly(String),
 }
 
-/// What a file's run counts as, and what to print when it is a failure.
-fn judge(output: &str, ended: &Ended) -> (Count, Option<String>) {
-    let closing = Count::closing(output);
+/// How the run of a file counts, and what to print if it is a failure.
+fn result(output: &str, ended: &Ended) -> (Tally, Option<String>) {
+    let closing = Tally::closing(output);
     let mut count = closing.unwrap_or_default();
     let why = match (ended, closing) {
         (Ended::Well, Some(count)) if count.failed == 0 => return (count, None),
@@ -157,14 +158,14 @@ mod tests {
 
     #[test]
     fn a_file_that_ends_well_with_its_closing_line_passes() {
-        assert_eq!(judge(GOOD, &Ended::Well), (Count { passed: 2, failed: 0, skipped: 1 }, None));
+        assert_eq!(result(GOOD, &Ended::Well), (Tally { passed: 2, failed: 0, skipped: 1 }, None));
     }
 
     #[test]
     fn a_file_that_ends_otherwise_is_a_failure() {
         let badly = Ended::Badly("exit status: 1".to_owned());
         for (output, ended, passed) in [(GOOD, &badly, 2), ("", &Ended::Well, 0), ("", &badly, 0)] {
-            let (count, why) = judge(output, ended);
+            let (count, why) = result(output, ended);
             assert_eq!((count.passed, count.failed), (passed, 1));
             assert!(why.is_some());
         }

@@ -1,31 +1,31 @@
-//! What runs where: the hosts of a full run, and what of test/ each of them runs.
+//! The hosts of a run, and which files of test/ each of them runs.
 
 use kqnet_hosts::{Host, Result};
 
 /// Which files of test/ a host runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Files {
-    /// Every one, at its full length.
+    /// Every file, at its full length.
     Long,
-    /// Every one; those that would take minutes are shorter.
+    /// Every file. Those that would take minutes run for a shorter time.
     All,
-    /// Every one but those that take a minute at any length.
+    /// Every file except those that take a minute even then.
     Quick,
-    /// Those whose results depend most on the version of Janet and on the kernel.
+    /// The files whose results depend most on the version of Janet and on the kernel.
     Main,
-    /// None of them: the host is there for the bursts of `cargo xtask burst` only.
+    /// None: the host is only for the bursts of `cargo xtask burst`.
     Bursts,
-    /// Those that go through every kind of value and structure that is shared with Janet, and depend on no speed.
+    /// The files that use every kind of value and structure shared with Janet, and do not depend on speed.
     Arm64,
-    /// The same without those that start many programs, for which an emulator takes long.
+    /// The same without those that start many programs, which is slow on an emulator.
     Arm64Short,
-    /// Those in which memory is handed back and forth most, for a sanitizer.
+    /// The files in which memory changes hands most often, for a sanitizer.
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     Memory,
 }
 
 impl Files {
-    /// Whether a file, named without its suffix, is one of these.
+    /// Whether a file, named without its suffix, is one of them.
     pub fn include(self, stem: &str) -> bool {
         match self {
             Files::Long | Files::All => true,
@@ -45,7 +45,7 @@ impl Files {
 
 use Files::{All, Long, Main};
 
-/// On macOS's kernel servers of 1.36.0 and 1.37.1 stall; 1.41.2 and 1.42.0 have another loop.
+/// On macOS's kernel, servers of Janet 1.36.0 and 1.37.1 stall; 1.41.2 and 1.42.0 have another event loop.
 #[cfg(target_os = "linux")]
 const TABLE: &[(&str, Files)] = &[
     ("1.42.0-epoll", Long),
@@ -80,8 +80,8 @@ const TABLE: &[(&str, Files)] = &[
     ("1.42.0-epoll-asan", Files::Memory),
 ];
 
-/// Elsewhere the kernel is the system's own. (With a sanitizer, the compiler there would give the module one of its
-/// own beside the host's.)
+/// Elsewhere the kernel is the system's own. There is no host with a sanitizer: the compiler there would give the
+/// module a sanitizer of its own beside the host's.
 #[cfg(not(target_os = "linux"))]
 const TABLE: &[(&str, Files)] = &[
     ("1.42.0-kqueue", Long),
@@ -94,7 +94,7 @@ const TABLE: &[(&str, Files)] = &[
     ("1.36.0-poll", Main),
 ];
 
-/// A host whose own servers stall, on macOS and on its kernel's emulation.
+/// A host on which core's servers stall, on macOS and on the emulation of its kernel.
 const STALLING: &str = if cfg!(target_os = "linux") { "1.37.1-kqueue-xnu" } else { "1.37.1-kqueue" };
 
 /// The hosts of a full run.
@@ -102,12 +102,12 @@ pub fn full() -> Result<Vec<(Host, Files)>> {
     TABLE.iter().map(|&(name, files)| Ok((Host::named(name)?, files))).collect()
 }
 
-/// Those of a quick one: the newest, and one that a stalled server can be seen on.
+/// The hosts of a quick run: the newest, and one that shows a stalled server.
 pub fn quick() -> Result<Vec<(Host, Files)>> {
     Ok(vec![(Host::default(), Files::Quick), (Host::named(STALLING)?, Files::Bursts)])
 }
 
-/// Those for arm64: the last version whose values have 16 bytes there, and the newest.
+/// The hosts for arm64: the last version whose values have 16 bytes there, and the newest.
 pub fn arm64() -> Result<Vec<(Host, Files)>> {
     [("1.41.2-epoll-arm64", Files::Arm64), ("1.42.0-epoll-arm64", Files::Arm64Short)]
         .into_iter()
@@ -115,7 +115,7 @@ pub fn arm64() -> Result<Vec<(Host, Files)>> {
         .collect()
 }
 
-/// A host of the table by its name, with every file.
+/// The host of that name, with every file.
 pub fn alone(name: &str) -> Result<(Host, Files)> {
     let host = Host::named(name)?;
     let is_long = TABLE.contains(&(name, Long));

@@ -1,25 +1,22 @@
-//! The tests that need no Janet, and the checks of the source.
+//! The steps that need no Janet: the checks of the source, and the tests of the crates.
 
 use std::process::Command;
 
 use kqnet_hosts::{Host, KERNELS, Result};
 
-use super::count::Count;
-use super::{Plan, Step};
+use super::plan::Plan;
+use super::tally::Tally;
 use crate::repo;
 
-/// All of them, in the order in which they are run.
-pub const STEPS: [Step; 6] = [fmt, clippy, clippy_kqueue, tests, kernels, agreement];
-
-/// What cargo tests: not the module and the bindings, which have no tests and need a header.
+/// The packages that cargo tests: all but the module and the bindings, which have no tests and need a header.
 const TESTED: &[&str] = &["--workspace", "--exclude", "kqnet", "--exclude", "evil-janet"];
 
-/// The emulation of kqueue is for Linux.
+/// Whether kqueue is emulated, which it is on Linux only.
 const EMULATED: bool = cfg!(target_os = "linux");
 const NOT_EMULATED: &[&str] = if EMULATED { &[] } else { &["--exclude", "kqueue-emu"] };
 
-/// The source is as `cargo fmt` leaves it.
-fn fmt(plan: &Plan) -> Result<Count> {
+/// Checks that `cargo fmt` would change nothing.
+pub fn format(plan: &Plan) -> Result<Tally> {
     check(plan, "fmt", || {
         let mut cargo = repo::cargo();
         cargo.args(["fmt", "--all", "--check"]);
@@ -27,16 +24,16 @@ fn fmt(plan: &Plan) -> Result<Count> {
     })
 }
 
-/// No lint of any crate says anything.
-fn clippy(plan: &Plan) -> Result<Count> {
+/// Checks that clippy has no complaint about any crate.
+pub fn clippy(plan: &Plan) -> Result<Tally> {
     let packages = [&["--workspace"], NOT_EMULATED].concat();
     check(plan, "clippy", || clippy_command(&packages, &["--all-targets", "--", "-D", "warnings"]))
 }
 
-/// Nor of the code that is compiled on systems with kqueue.
-fn clippy_kqueue(plan: &Plan) -> Result<Count> {
+/// Checks the same for the code that is compiled on systems with kqueue.
+pub fn clippy_kqueue(plan: &Plan) -> Result<Tally> {
     if !EMULATED {
-        return Ok(Count::default());
+        return Ok(Tally::default());
     }
     let packages = ["--package", "kqnet", "--package", "kqnet-accept", "--features", "kqnet/emulated-kqueue"];
     check(plan, "clippy-kqueue", || clippy_command(&packages, &["--", "-D", "warnings"]))
@@ -52,33 +49,33 @@ fn clippy_command(packages: &[&str], lints: &[&str]) -> Result<Command> {
     Ok(cargo)
 }
 
-/// A command that says nothing when all is well.
-fn check(plan: &Plan, name: &str, command: impl FnOnce() -> Result<Command>) -> Result<Count> {
-    if !plan.wants(name) {
-        return Ok(Count::default());
+/// Runs a command of cargo, and shows its output if it fails.
+fn check(plan: &Plan, name: &str, command: impl FnOnce() -> Result<Command>) -> Result<Tally> {
+    if !plan.includes(name) {
+        return Ok(Tally::default());
     }
     let out = command()?.output().map_err(|e| format!("cannot run cargo {name}: {e}"))?;
     if out.status.success() {
         eprintln!("ok    {name}");
-        return Ok(Count::PASS);
+        return Ok(Tally::PASS);
     }
     eprint!("{}", String::from_utf8_lossy(&out.stdout));
     eprint!("{}", String::from_utf8_lossy(&out.stderr));
     eprintln!("FAIL  {name}; to run it again: cargo xtask test {name}");
-    Ok(Count::FAIL)
+    Ok(Tally::FAIL)
 }
 
-/// Every test of every crate.
-fn tests(plan: &Plan) -> Result<Count> {
+/// Runs every test of every crate.
+pub fn tests(plan: &Plan) -> Result<Tally> {
     cargo_test(plan, "rust", &[TESTED, NOT_EMULATED].concat(), &[], &[])
 }
 
-/// The accept policy on the semantics of every kernel: simulated, with 100,000 histories, and on real sockets, with few
-/// descriptors too.
-fn kernels(plan: &Plan) -> Result<Count> {
+/// Runs the accept policy with the semantics of every kernel: on the simulated kernels with many random histories, and
+/// on real sockets, also with few descriptors.
+pub fn kernels(plan: &Plan) -> Result<Tally> {
     const PACKAGE: [&str; 4] = ["--package", "kqnet-accept", "--features", "emulated-kqueue"];
     if !EMULATED {
-        return Ok(Count::default());
+        return Ok(Tally::default());
     }
     let cases = if plan.quick { "2000" } else { "20000" };
     let simulated = [&PACKAGE[..], &["--test", "kernels"]].concat();
@@ -91,34 +88,34 @@ fn kernels(plan: &Plan) -> Result<Count> {
     Ok(total)
 }
 
-/// The HTTP parsers against the reference ones, for as many requests as 20 seconds allow.
-fn agreement(plan: &Plan) -> Result<Count> {
+/// Compares the HTTP parser with reference parsers, on as many requests as 20 seconds allow (2 in a quick run).
+pub fn agreement(plan: &Plan) -> Result<Tally> {
     let seconds = if plan.quick { "2" } else { "20" };
     let test = ["--release", "--package", "kqnet-http1", "--test", "agreement"];
     cargo_test(plan, "agreement", &test, &["--ignored"], &[("SECONDS", seconds)])
 }
 
-/// `cargo test`, which is run with these arguments, those for the tests themselves, and these variables.
+/// Runs `cargo test` for these packages, with these arguments for the tests themselves and these environment variables.
 fn cargo_test(
     plan: &Plan,
     name: &str,
     packages: &[&str],
     arguments: &[&str],
     variables: &[(&str, &str)],
-) -> Result<Count> {
-    if !plan.wants(name) {
-        return Ok(Count::default());
+) -> Result<Tally> {
+    if !plan.includes(name) {
+        return Ok(Tally::default());
     }
     let mut cargo = repo::cargo();
     cargo.arg("test").args(packages).arg("--no-fail-fast").arg("--").args(arguments).envs(variables.iter().copied());
     let out = cargo.output().map_err(|e| format!("cannot run cargo test: {e}"))?;
     let stdout = String::from_utf8_lossy(&out.stdout);
-    let mut count = Count::cargo(&stdout);
+    let mut count = Tally::cargo(&stdout);
     if out.status.success() {
         eprintln!("ok    {name}: {count}");
         return Ok(count);
     }
-    // It did not compile, or a test took the process with it.
+    // It counts as a failure too if it did not compile, or if a test ended the process.
     count.failed = count.failed.max(1);
     eprint!("{stdout}{}", String::from_utf8_lossy(&out.stderr));
     eprintln!("FAIL  {name}: {count}; to run it again: cargo xtask test {name}");
@@ -129,7 +126,7 @@ fn cargo_test(
     Ok(count)
 }
 
-/// The test's name in `test NAME ... FAILED`.
+/// The name of the test in a line `test NAME ... FAILED`.
 fn failed_test(line: &str) -> Option<&str> {
     line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
 }

@@ -1,6 +1,6 @@
-//! What is measured: comparisons of rows in groups, a sample of each for every round.
+//! Measurements: comparisons of subjects, which have one sample for each round.
 
-/// Which way a figure is good.
+/// Whether more or less of something is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
     /// The larger one.
@@ -9,31 +9,31 @@ pub enum Better {
     Less,
 }
 
-/// One question, and the figures that answer it.
+/// One question, and the measurements that answer it.
 #[derive(Clone, Debug)]
 pub struct Comparison {
-    /// What names it in files.
+    /// Its name in files.
     pub name: &'static str,
-    /// What it is called by people.
+    /// Its heading.
     pub title: &'static str,
     /// How it was measured, in a sentence or two.
     pub about: &'static str,
-    /// Of the figures.
+    /// The unit of the samples.
     pub unit: &'static str,
-    /// Which way they are good.
+    /// Whether large or small samples are good.
     pub better: Better,
-    /// In their order.
+    /// The conditions under which it was measured, in the order in which they are shown.
     pub groups: Vec<Group>,
-    /// What a reader must know of missing or odd figures.
+    /// What a reader must know about missing or odd samples.
     pub notes: Vec<String>,
 }
 
-/// Rows that were measured under one condition.
+/// The rows that were measured under one condition.
 #[derive(Clone, Debug)]
 pub struct Group {
     /// The condition.
     pub label: String,
-    /// In their order.
+    /// The subjects, in the order in which they are shown.
     pub rows: Vec<Row>,
 }
 
@@ -46,10 +46,10 @@ pub struct Row {
     pub samples: Vec<f64>,
 }
 
-/// A median, and how far the samples are apart.
+/// The median of samples, and their range.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
-    /// Half of the samples are not above it.
+    /// The middle sample, or the mean of the two in the middle.
     pub median: f64,
     /// The least sample.
     pub least: f64,
@@ -58,7 +58,7 @@ pub struct Spread {
 }
 
 impl Comparison {
-    /// One without figures.
+    /// A comparison without samples.
     pub fn new(
         name: &'static str,
         title: &'static str,
@@ -69,7 +69,7 @@ impl Comparison {
         Comparison { name, title, about, unit, better, groups: Vec::new(), notes: Vec::new() }
     }
 
-    /// Adds the sample of a round.
+    /// Adds a sample, in the next round of its row.
     pub fn add(&mut self, group: &str, row: &str, sample: f64) {
         let index = self.groups.iter().position(|g| g.label == group).unwrap_or_else(|| {
             self.groups.push(Group { label: group.to_owned(), rows: Vec::new() });
@@ -82,7 +82,7 @@ impl Comparison {
         }
     }
 
-    /// Says something once.
+    /// Adds a note, unless it is there already.
     pub fn note(&mut self, text: String) {
         if !self.notes.contains(&text) {
             self.notes.push(text);
@@ -100,7 +100,8 @@ impl Comparison {
     }
 }
 
-/// The ratios of the samples of each round: what disturbs a machine for a while disturbs both.
+/// The ratio of two rows: the median and range of the ratios of each round, since what disturbs the machine for a while
+/// disturbs both.
 pub fn ratio(row: &Row, to: &Row) -> Option<Spread> {
     let ratios: Vec<f64> =
         row.samples.iter().zip(&to.samples).filter(|(_, to)| **to > 0.0).map(|(row, to)| row / to).collect();
@@ -117,7 +118,7 @@ pub fn spread(samples: &[f64]) -> Option<Spread> {
     Some(Spread { median, least, most })
 }
 
-/// The sample below which so large a share of them is.
+/// The smallest sample that at least so large a share of the samples does not exceed.
 pub fn percentile(samples: &[f64], share: f64) -> Option<f64> {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -125,7 +126,7 @@ pub fn percentile(samples: &[f64], share: f64) -> Option<f64> {
     sorted.get(rank.saturating_sub(1).min(sorted.len().saturating_sub(1))).copied()
 }
 
-/// A figure for people: three digits at least, and thousands set apart.
+/// A number for people: with at least three digits, and with its thousands separated.
 pub fn human(value: f64) -> String {
     let decimals = match value.abs() {
         v if v >= 99.95 || v == 0.0 => 0,
@@ -137,7 +138,7 @@ pub fn human(value: f64) -> String {
     let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
     let mut out = sign.to_owned();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
             out.push(',');
         }
         out.push(digit);
@@ -147,6 +148,11 @@ pub fn human(value: f64) -> String {
         out += rest;
     }
     out
+}
+
+/// Whether a row is kqnet's: the row that the others are compared with.
+pub fn is_ours(row: &str) -> bool {
+    row.starts_with("kqnet")
 }
 
 #[cfg(test)]
@@ -180,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_short_and_grouped() {
+    fn numbers_are_short_and_grouped() {
         for (value, text) in
             [(0.0, "0"), (0.847, "0.85"), (12.34, "12.3"), (999.6, "1,000"), (1234567.0, "1,234,567"), (-5.0, "-5.00")]
         {

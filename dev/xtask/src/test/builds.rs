@@ -1,4 +1,4 @@
-//! Hosts and the module for each, built once for all steps.
+//! The interpreters and the module for each of them, built once for all steps.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -9,23 +9,24 @@ use kqnet_hosts::{Built, Host, Result};
 
 use crate::{module, repo};
 
-/// A host with the module built for it.
+/// An interpreter, and the module that was built for it.
 #[derive(Clone, Debug)]
 pub struct Ready {
     /// The interpreter.
     pub janet: PathBuf,
-    /// The folder for JANET_PATH.
+    /// The folder of the module, for JANET_PATH.
     pub module: PathBuf,
 }
 
-/// What has been built, or has failed to be. Hosts that differ only in what is chosen at their start are one here.
+/// What was built, or the error with which it failed. Hosts that differ only in what is chosen at their start share a
+/// build.
 #[derive(Default)]
-pub struct Workshop {
+pub struct Builds {
     done: HashMap<String, Result<(Built, PathBuf)>>,
 }
 
-impl Workshop {
-    /// Builds what these hosts need. A failure is reported once, and comes back from each [`Workshop::get`].
+impl Builds {
+    /// Builds what these hosts need. A failure is reported once, and is returned by each [`Builds::get`].
     pub fn build<'a>(&mut self, hosts: impl IntoIterator<Item = &'a Host>) {
         let mut needed: Vec<&Host> = Vec::new();
         for host in hosts {
@@ -47,7 +48,7 @@ impl Workshop {
         }
     }
 
-    /// What has been built for a host.
+    /// Returns what was built for a host.
     pub fn get(&self, host: &Host) -> Result<Ready> {
         let name = host.build_name();
         match self.done.get(&name) {
@@ -60,7 +61,7 @@ impl Workshop {
     }
 }
 
-/// Interpreters are compiled two at a time; modules one by one, since cargo uses all processors itself.
+/// Builds interpreters, two at a time. Modules are built one by one, since cargo uses all processors itself.
 fn interpreters(hosts: &[&Host]) -> Vec<Result<Built>> {
     let next = Mutex::new(0);
     let built: Mutex<Vec<Option<Result<Built>>>> = Mutex::new(hosts.iter().map(|_| None).collect());
