@@ -6,7 +6,7 @@
 ### path that follows :unix. A client sends lines:
 ###
 ### * hold: the server answers "held", and the handler goes on until the client closes.
-### * figures: it answers a struct of kqnet/stats, processor time, the clock, and the calls of :on-error.
+### * statistics: it answers a struct of kqnet/stats, processor time, the clock, and the calls of :on-error.
 ### * fill: it opens files until it has no descriptor left, and then closes the first two.
 ### * free: it closes all those files.
 ###

@@ -28,16 +28,16 @@ fn rates(bench: &Bench) -> Result<(Comparison, Comparison)> {
     let mut rate = Comparison::new(
         "accept-rate",
         "Connections accepted in a second",
-        "Each client connects, sends a byte, waits for the answer and the end, and connects again. The clients run on \
-         one thread beside the server, and where it is fast they set the pace.",
+        "Each client connects, sends a byte, waits for the answer and the end, and connects again. The clients \
+         run on one thread beside the server, and if the server is fast, they set the pace.",
         "connections/s",
         Better::More,
     );
     let mut cpu = Comparison::new(
         "accept-cpu",
         "Processor time of the server for each connection",
-        "The server's own processor time in the same runs, in user space and in the kernel, divided by connections. And \
-         with 1000 clients that have connected and asked while the server was stopped: then they do not set the pace.",
+        "The server's own processor time in the same runs, in user space and in the kernel, divided by the connections. It was also measured with 1000 clients that had connected and asked while \
+         the server was stopped, so that they do not set the pace.",
         "µs",
         Better::Less,
     );
@@ -79,8 +79,8 @@ fn system_calls(bench: &Bench) -> Result<Comparison> {
     let mut comparison = Comparison::new(
         "accept-calls",
         "System calls for each connection",
-        "Counted by strace, as the difference of two runs, from accepting to closing: receiving a byte, sending one and \
-         closing are three of them.",
+        "Counted by strace, as the difference between two runs, from accepting to closing: receiving a byte, \
+         sending one and closing are three of these calls.",
         "system calls",
         Better::Less,
     );
@@ -104,7 +104,7 @@ fn instructions(bench: &Bench) -> Result<Comparison> {
     let mut comparison = Comparison::new(
         "accept-instructions",
         "Instructions for each connection, in user space",
-        "Counted by callgrind, as the difference of two runs; what the kernel does is not in it.",
+        "Counted by callgrind, as the difference between two runs; the kernel's work is not included.",
         "instructions",
         Better::Less,
     );
@@ -124,8 +124,8 @@ fn bursts(bench: &Bench) -> Result<Comparison> {
     let mut comparison = Comparison::new(
         "accept-burst",
         "Time until the last of a burst of 1000 is answered",
-        "1000 clients connect at once, and each sends a byte and waits for one. The time is from the first connect to the \
-         last answer: the median and the 99th percentile of the bursts of a round.",
+        "1000 clients connect at once, and each sends a byte and waits for one. The time is measured from the \
+         first connect to the last answer; the rows are the median and the 99th percentile of a round's bursts.",
         "ms",
         Better::Less,
     );

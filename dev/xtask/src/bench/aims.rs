@@ -48,27 +48,27 @@ pub fn aims(comparisons: &[Comparison]) -> Vec<Aim> {
     vec![
         aim("System calls for each accepted connection, 64 clients: at most 5.2", Better::Less, 5.2, calls),
         aim(
-            "Processor time for each connection, to core's net/server (1.42.0), 64 clients: at most 0.85",
+            "Processor time for each connection, relative to core's net/server (1.42.0), 64 clients: at most 0.85",
             Better::Less,
             0.85,
             ratio("accept-cpu", "64 clients", "kqnet", "core 1.42.0"),
         ),
         aim(
-            "Requests on 64 kept connections, to the bare Janet loop: at least 0.7",
+            "Requests on 64 kept connections, relative to the bare Janet loop: at least 0.7",
             Better::More,
             0.7,
             kept("bare Janet loop"),
         ),
-        aim("The same, to spork/http: at least 2.5", Better::More, 2.5, kept("spork/http")),
-        aim("The same, to halo2: at least 1.8", Better::More, 1.8, kept("halo2")),
+        aim("The same, relative to spork/http: at least 2.5", Better::More, 2.5, kept("spork/http")),
+        aim("The same, relative to halo2: at least 1.8", Better::More, 1.8, kept("halo2")),
         aim(
-            "Requests with a connection for each, to spork/http: at least 1.0",
+            "Requests with a connection for each, relative to spork/http: at least 1.0",
             Better::More,
             1.0,
             ratio("http-rate", "64, a connection each", "kqnet/http", "spork/http"),
         ),
         aim(
-            "Processor time for each request with 10,000 idle connections, to that with 10: at most 1.1",
+            "Processor time for each request with 10,000 idle connections, relative to 10: at most 1.1",
             Better::Less,
             1.1,
             flat,

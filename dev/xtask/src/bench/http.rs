@@ -74,17 +74,17 @@ pub fn measure(bench: &Bench) -> Result<Vec<Comparison>> {
     let mut rate = Comparison::new(
         "http-rate",
         "HTTP requests in a second",
-        "wrk on one thread, beside the server. \"hello, world\", 64 kept connections with bodies up and down, or a \
-         connection for each request. spork/http and circlet close after every response, so their clients connect again, \
-         whatever was asked for. The bare Janet loop sends the same bytes for whatever it reads, and is the ceiling for \
-         a server on Janet's streams; the C loop is the same without Janet.",
+        "wrk runs on one thread beside the server. The answer is \"hello, world\", unless bodies go up or down on 64 kept \
+         connections. spork/http and circlet close after every response, so their clients connect again for each request. \
+         The bare Janet loop sends the same bytes for whatever it reads, and is the ceiling for a server on Janet's \
+         streams; the C loop does the same without Janet.",
         "requests/s",
         Better::More,
     );
     let mut cpu = Comparison::new(
         "http-cpu",
         "Processor time of the server for each request",
-        "The server's own processor time in the same runs, in user space and in the kernel, divided by requests.",
+        "The server's own processor time in the same runs, in user space and in the kernel, divided by the requests.",
         "µs",
         Better::Less,
     );
@@ -92,8 +92,8 @@ pub fn measure(bench: &Bench) -> Result<Vec<Comparison>> {
         Comparison::new(
             name,
             title,
-            "In the same runs, as wrk saw them: with 64 and more connections the server is always busy, so that most of \
-             the time is waiting for its turn.",
+            "Measured by wrk in the same runs. With 64 or more connections the server is always busy, so most of \
+             the time is spent waiting for a turn.",
             "µs",
             Better::Less,
         )
@@ -105,7 +105,9 @@ pub fn measure(bench: &Bench) -> Result<Vec<Comparison>> {
     ];
     let (_, missing) = bench.peers();
     missing.into_iter().for_each(|why| rate.note(why));
-    rate.note("halo2 and spork/http answer every other pipelined request only, and were left out there.".to_owned());
+    rate.note(
+        "halo2 and spork/http only answer every other pipelined request, so they were left out there.".to_owned(),
+    );
 
     for scenario in &SCENARIOS {
         for round in 1..=bench.settings.rounds {
@@ -172,8 +174,8 @@ fn system_calls(bench: &Bench) -> Result<Comparison> {
     let mut comparison = Comparison::new(
         "http-calls",
         "System calls for each request",
-        "Counted by strace, as the difference of two runs. In step: nobody asks again before all 64 are answered, so that \
-         the server waits for each request.",
+        "Counted by strace, as the difference between two runs. The clients run in step: none asks again before \
+         all 64 are answered, so the server waits for each request.",
         "system calls",
         Better::Less,
     );
@@ -195,8 +197,9 @@ fn instructions(bench: &Bench) -> Result<Comparison> {
     let mut comparison = Comparison::new(
         "http-instructions",
         "Instructions for each request, in user space",
-        "Counted by callgrind, as the difference of two runs; what the kernel does is not in it. In step with 8 clients: \
-         with many, Janet's own search of its waits costs more or less, by the order in which requests come.",
+        "Counted by callgrind, as the difference between two runs; the kernel's work is not included. 8 clients \
+         run in step: with more clients, the cost of Janet's own search through its waits depends on the order \
+         in which requests come.",
         "instructions",
         Better::Less,
     );

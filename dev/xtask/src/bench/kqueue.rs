@@ -31,7 +31,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Comparison>> {
     let mut queue = Comparison::new(
         "kqueue-kevent",
         "Calls of the event queue for each connection",
-        "Of the calls above, those of kevent; on epoll, those of epoll_wait and epoll_ctl.",
+        "How many of the calls above are kevent or, on epoll, epoll_wait and epoll_ctl.",
         "system calls",
         Better::Less,
     );

@@ -33,7 +33,8 @@ fn idle(bench: &Bench) -> Result<Comparison> {
     let mut comparison = Comparison::new(
         "memory-idle",
         "Resident memory for each connection that waits",
-        "What the server's resident memory grew by, divided by connections. They have sent nothing, or half a head.",
+        "How much the server's resident memory grew, divided by the connections. The clients have sent nothing, \
+         or half a head.",
         "KiB",
         Better::Less,
     );
@@ -63,7 +64,7 @@ fn growth(bench: &Bench) -> Result<Comparison> {
     let mut comparison = Comparison::new(
         "memory-growth",
         "Resident memory over a million requests",
-        "After 100,000 requests on 64 connections (kept, where the server keeps them), and after a million more.",
+        "After 100,000 requests on 64 connections (kept, if the server keeps them), and after a million more.",
         "MiB",
         Better::Less,
     );
