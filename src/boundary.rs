@@ -1,5 +1,6 @@
 //! What crosses from C to Rust and back: arguments in, an outcome out, and no panic.
 
+use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use janetrs::Janet;
@@ -7,7 +8,7 @@ use janetrs::Janet;
 use crate::message::say;
 use crate::value::string;
 
-/// What an entry point asks its trampoline (src/trampoline.c) to do.
+/// What a native function asks its trampoline (src/trampoline.c) to do.
 pub enum Outcome {
     /// Return this.
     Value(Janet),
@@ -15,31 +16,82 @@ pub enum Outcome {
     Await,
 }
 
-/// An entry point: its arguments, to an outcome or the text of an error to raise.
-pub type Entry = fn(&[Janet]) -> Result<Outcome, String>;
+/// A function that Janet code calls: takes its arguments, and returns an outcome or the text of an error to raise.
+type Entry = fn(&[Janet]) -> Result<Outcome, String>;
 
-/// Runs an entry point for its trampoline.
-///
-/// # Safety
-/// `argv` holds `argc` values, and `out` has room for one.
-pub unsafe fn enter(entry: Entry, argc: i32, argv: *const Janet, out: *mut Janet) -> i32 {
-    let args = match usize::try_from(argc) {
-        Ok(count) if count > 0 => {
-            // SAFETY: as the caller promises; Janet's stack does not move before the trampoline returns, since no
-            // Janet code runs until then.
-            unsafe { std::slice::from_raw_parts(argv, count) }
+/// A native function, as the lists of `FUNCTIONS` in each file describe it. Made by [`native!`].
+#[derive(Clone, Copy)]
+pub struct Function {
+    /// The name that Janet code calls it by.
+    pub name: &'static CStr,
+    /// The call with the names of its arguments, which is its docstring.
+    pub usage: &'static CStr,
+    /// The capability that `sandbox` can take away (`JANET_SANDBOX_*`), or 0. The trampoline raises an error then.
+    pub guard: u32,
+    /// What it does.
+    pub entry: Entry,
+}
+
+impl Function {
+    /// Makes a function of two texts that end with a NUL, as [`native!`] does.
+    pub const fn new(name: &'static str, usage: &'static str, guard: u32, entry: Entry) -> Self {
+        let (Ok(name), Ok(usage)) =
+            (CStr::from_bytes_with_nul(name.as_bytes()), CStr::from_bytes_with_nul(usage.as_bytes()))
+        else {
+            panic!("a name and a usage end with their only NUL")
+        };
+        Self { name, usage, guard, entry }
+    }
+
+    /// Runs the function for its trampoline, and returns the code of its outcome (src/trampoline.c).
+    ///
+    /// # Safety
+    /// `argv` holds `argc` values, and `out` has room for one.
+    pub unsafe fn call(&self, argc: i32, argv: *const Janet, out: *mut Janet) -> i32 {
+        let args = match usize::try_from(argc) {
+            Ok(count) if count > 0 => {
+                // SAFETY: the caller promises that there are so many. Janet's stack does not move before the trampoline
+                // returns, since no Janet code runs until then.
+                unsafe { std::slice::from_raw_parts(argv, count) }
+            }
+            _ => &[],
+        };
+        let (code, value) = match catch_unwind(AssertUnwindSafe(|| (self.entry)(args))) {
+            Ok(Ok(Outcome::Value(value))) => (0, value),
+            Ok(Ok(Outcome::Await)) => (2, Janet::nil()),
+            Ok(Err(text)) => (1, string(&text)),
+            Err(panic) => (1, string(&format!("kqnet: internal error: {}", panic_text(&*panic)))),
+        };
+        // SAFETY: the caller promises that there is room for a value.
+        unsafe { out.write(value) };
+        code
+    }
+}
+
+/// How many functions several lists have.
+pub const fn count(lists: &[&[Function]]) -> usize {
+    let (mut count, mut list) = (0, 0);
+    while list < lists.len() {
+        count += lists[list].len();
+        list += 1;
+    }
+    count
+}
+
+/// Joins lists that have so many functions.
+pub const fn join<const COUNT: usize>(lists: &[&[Function]]) -> [Function; COUNT] {
+    let mut all = [lists[0][0]; COUNT];
+    let (mut at, mut list) = (0, 0);
+    while list < lists.len() {
+        let mut index = 0;
+        while index < lists[list].len() {
+            all[at] = lists[list][index];
+            at += 1;
+            index += 1;
         }
-        _ => &[],
-    };
-    let (code, value) = match catch_unwind(AssertUnwindSafe(|| entry(args))) {
-        Ok(Ok(Outcome::Value(value))) => (0, value),
-        Ok(Ok(Outcome::Await)) => (2, Janet::nil()),
-        Ok(Err(text)) => (1, string(&text)),
-        Err(panic) => (1, string(&format!("kqnet: internal error: {}", panic_text(&*panic)))),
-    };
-    // SAFETY: as the caller promises.
-    unsafe { out.write(value) };
-    code
+        list += 1;
+    }
+    all
 }
 
 /// Runs a callback of Janet's event loop or collector, which have no way to take an error.
@@ -59,15 +111,22 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     }
 }
 
-/// Defines the C symbol `kqnet_…` that a trampoline calls.
-macro_rules! entry {
-    ($symbol:ident => $entry:path) => {
-        #[unsafe(no_mangle)]
-        unsafe extern "C-unwind" fn $symbol(argc: i32, argv: *const janetrs::Janet, out: *mut janetrs::Janet) -> i32 {
-            // SAFETY: the trampoline passes the arguments that Janet gave it, and a local.
-            unsafe { $crate::boundary::enter($entry, argc, argv, out) }
-        }
+/// Describes a native function: its name in Janet, the names of its arguments, the Rust function, and the guard, if any.
+macro_rules! native {
+    ($name:literal, $arguments:literal, $entry:expr) => {
+        $crate::boundary::native!($name, $arguments, $entry, 0)
+    };
+    ($name:literal, "", $entry:expr, $guard:expr) => {
+        $crate::boundary::Function::new(concat!($name, "\0"), concat!("(native/", $name, ")\0"), $guard, $entry)
+    };
+    ($name:literal, $arguments:literal, $entry:expr, $guard:expr) => {
+        $crate::boundary::Function::new(
+            concat!($name, "\0"),
+            concat!("(native/", $name, " ", $arguments, ")\0"),
+            $guard,
+            $entry,
+        )
     };
 }
 
-pub(crate) use entry;
+pub(crate) use native;

@@ -17,20 +17,27 @@ use kqnet_http1::path::RelativePath;
 use kqnet_http1::range::{Selection, select};
 
 use crate::abstract_type::{AbstractType, NOTHING};
-use crate::boundary::{Outcome, entry, guard};
+use crate::boundary::{Function, Outcome, guard, native};
 use crate::buffer;
 use crate::http;
 use crate::value::{arg, bytes, describe, integer, is_true, string, tuple};
 
-entry!(kqnet_file_path => path);
-entry!(kqnet_file_codings => codings);
-entry!(kqnet_folder => folder);
-entry!(kqnet_folder_open => open);
-entry!(kqnet_file_answer => answer);
-entry!(kqnet_file_body => body);
-entry!(kqnet_file_close => close);
-entry!(kqnet_file_take => take);
-entry!(kqnet_file_piece => piece);
+/// The functions of this file that Janet code calls.
+pub const FUNCTIONS: &[Function] = &[
+    native!("file-path", "path hidden", path),
+    native!("file-codings", "accept-encoding", codings),
+    native!("folder", "path symlinks", folder, c::JANET_SANDBOX_FS_READ),
+    native!("folder-open", "folder path &opt stream", open),
+    native!(
+        "file-answer",
+        "file folder coding is-read if-match if-unmodified-since if-none-match if-modified-since range if-range",
+        answer
+    ),
+    native!("file-body", "file first length", body),
+    native!("file-close", "file", close),
+    native!("file-take", "file most buffer", take),
+    native!("file-piece", "file index", piece),
+];
 
 /// Bodies up to this size are read at once, so that their descriptor is closed before they are sent.
 const SMALL: u64 = 32 * 1024;

@@ -21,7 +21,7 @@ use kqnet_http1::response::{self, Body, Delivery, Exchange, HeadWriter, plan, wr
 use kqnet_http1::{BodyReader, Framing, HeadParser, Limits, Reject, Status, Version, push_lower, target};
 
 use crate::abstract_type::{AbstractType, NOTHING};
-use crate::boundary::{Outcome, entry, guard};
+use crate::boundary::{self, Function, Outcome, guard, native};
 use crate::buffer;
 use crate::deadlines::{Place, Reason};
 use crate::files::Part;
@@ -29,21 +29,28 @@ use crate::stream;
 use crate::value::{arg, bytes, describe, integer, is_true, tuple};
 use crate::vm::{self, Vm};
 
-entry!(kqnet_http_config => config);
-entry!(kqnet_http_open => open);
-entry!(kqnet_http_limit_unsent => limit_unsent);
-entry!(kqnet_http_tracker => tracker);
-entry!(kqnet_http_close => close);
-entry!(kqnet_http_of => of);
-entry!(kqnet_http_parse => parse);
-entry!(kqnet_http_body => body);
-entry!(kqnet_http_continue => awaits_continue);
-entry!(kqnet_http_respond => respond);
-entry!(kqnet_http_refuse => refuse);
-entry!(kqnet_http_begun => begun);
-entry!(kqnet_http_phase => phase);
-entry!(kqnet_http_end_idle => end_idle);
-entry!(kqnet_http_is_invalid => is_invalid);
+/// The functions of this file and of those below that Janet code calls.
+pub const FUNCTIONS: &[Function] = &boundary::join::<{ boundary::count(LISTS) }>(LISTS);
+
+const LISTS: &[&[Function]] = &[OWN, file_body::FUNCTIONS, tally::FUNCTIONS, transfer::FUNCTIONS, watch::FUNCTIONS];
+
+const OWN: &[Function] = &[
+    native!("http-config", "max-head max-request-line max-headers max-body max-requests head body idle write", config),
+    native!("http-open", "stream config tracker", open),
+    native!("http-limit-unsent", "listener", limit_unsent),
+    native!("http-tracker", "http", tracker),
+    native!("http-close", "http", close),
+    native!("http-of", "stream", of),
+    native!("http-parse", "http buffer draining", parse),
+    native!("http-body", "http buffer out number", body),
+    native!("http-continue", "http number", awaits_continue),
+    native!("http-respond", "http response out buffer closing", respond),
+    native!("http-refuse", "http status reason out", refuse),
+    native!("http-begun", "http", begun),
+    native!("http-phase", "http", phase),
+    native!("http-end-idle", "http", end_idle),
+    native!("http-invalid?", "http", is_invalid),
+];
 
 /// The most of an unread body that is read and thrown away to keep a connection.
 const MAX_DISCARD: u64 = 64 * 1024;

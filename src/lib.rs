@@ -22,7 +22,6 @@ mod vm;
 use janetrs::lowlevel as c;
 
 unsafe extern "C-unwind" {
-    fn kqnet_register(env: *mut c::JanetTable);
     fn kqnet_build_config() -> c::JanetBuildConfig;
 }
 
@@ -40,7 +39,7 @@ pub extern "C-unwind" fn _janet_mod_config() -> c::JanetBuildConfig {
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn _janet_init(env: *mut c::JanetTable) {
     fork::watch();
-    stream::resolve_methods();
-    // SAFETY: `env` is what Janet gave us. It may raise, and no frame above has anything to drop.
-    unsafe { kqnet_register(env) }
+    stream::resolve_methods(&functions::stream_methods());
+    // SAFETY: Janet gives a live table.
+    unsafe { functions::register(env) };
 }

@@ -41,9 +41,6 @@ unsafe impl Sync for Methods {}
 static TABLES: OnceCell<Methods> = OnceCell::new();
 
 unsafe extern "C-unwind" {
-    static kqnet_cfun_accept: c::JanetCFunction;
-    static kqnet_cfun_accept_loop: c::JanetCFunction;
-    static kqnet_cfun_close: c::JanetCFunction;
     static kqnet_stays_registered: u32;
     fn kqnet_unregister(stream: *mut c::JanetStream);
     fn kqnet_close_stream(stream: *mut c::JanetStream);
@@ -55,13 +52,21 @@ unsafe extern "C-unwind" {
     ) -> *mut c::JanetStream;
 }
 
-/// Looks the methods up when the module is loaded, before kqnet/install replaces any of these functions.
-pub fn resolve_methods() {
+/// The methods that are kqnet's instead of core's.
+pub struct OwnMethods {
+    /// `accept`, of listeners.
+    pub accept: c::JanetCFunction,
+    /// `accept-loop`, of listeners.
+    pub accept_loop: c::JanetCFunction,
+    /// `close`, of all sockets.
+    pub close: c::JanetCFunction,
+}
+
+/// Looks the methods up when the module is loaded, before kqnet/install replaces any of core's functions.
+pub fn resolve_methods(own: &OwnMethods) {
     TABLES.get_or_init(|| {
         let row = |name: &std::ffi::CStr, cfun| c::JanetMethod { name: name.as_ptr(), cfun };
         let mut connection = Vec::new();
-        // SAFETY: a constant of the trampolines.
-        let close = unsafe { kqnet_cfun_close };
         for (name, function) in METHODS {
             // SAFETY: a look-up in the core environment, which never changes its C functions.
             let cfun = unsafe {
@@ -71,17 +76,15 @@ pub fn resolve_methods() {
                 }
                 c::janet_unwrap_cfunction(value)
             };
-            connection.push(row(name, if name == c"close" { close } else { cfun }));
+            connection.push(row(name, if name == c"close" { own.close } else { cfun }));
         }
         let mut listener = connection.clone();
         for method in &mut listener {
-            // SAFETY: names are the static strings above, and the functions constants of the trampolines.
-            unsafe {
-                match std::ffi::CStr::from_ptr(method.name).to_bytes() {
-                    b"accept" => method.cfun = kqnet_cfun_accept,
-                    b"accept-loop" => method.cfun = kqnet_cfun_accept_loop,
-                    _ => {}
-                }
+            // SAFETY: the names are the static strings above.
+            match unsafe { std::ffi::CStr::from_ptr(method.name) }.to_bytes() {
+                b"accept" => method.cfun = own.accept,
+                b"accept-loop" => method.cfun = own.accept_loop,
+                _ => {}
             }
         }
         let end = c::JanetMethod { name: std::ptr::null(), cfun: None };

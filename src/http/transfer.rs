@@ -17,16 +17,19 @@ use kqnet_accept::{Errno, socket};
 
 use super::wait::{self, Side};
 use super::{Conn, Phase, check_request, conn, watch};
-use crate::boundary::{Outcome, entry, guard};
+use crate::boundary::{Function, Outcome, guard, native};
 use crate::buffer;
 use crate::deadlines::{Place, Reason};
 use crate::stream;
 use crate::value::{arg, bytes, describe, integer, is_true, string};
 use crate::vm;
 
-entry!(kqnet_http_read => read);
-entry!(kqnet_http_write => write);
-entry!(kqnet_http_linger => linger);
+/// The functions of this file that Janet code calls.
+pub const FUNCTIONS: &[Function] = &[
+    native!("http-read", "http buffer most &opt number", read),
+    native!("http-write", "http bytes from", write),
+    native!("http-linger", "http draining", linger),
+];
 
 /// How long a client that still sends may take to let the last answer arrive, in all and without sending anything.
 const LINGER: Duration = Duration::from_secs(30);

@@ -1,0 +1,129 @@
+//! Accepting from a listener: one connection, or a loop that runs a handler for each.
+
+use janetrs::lowlevel as c;
+use janetrs::{Janet, TaggedJanet};
+use kqnet_accept::{Limits, socket};
+
+use super::callbacks::{handler, on_error};
+use crate::boundary::{Function, Outcome, native};
+use crate::listener::Listener;
+use crate::value::{arg, describe, is_true, optional_count, optional_rate};
+use crate::vm::Deliver;
+use crate::{stream, vm};
+
+/// The functions of this file that Janet code calls.
+pub const FUNCTIONS: &[Function] = &[
+    native!("accept", "listener &opt timeout", accept),
+    native!(
+        "accept-loop",
+        "listener handler &opt batch max-connections max-accept-rate on-error claimant",
+        accept_loop
+    ),
+    native!("claim", "listener", claim),
+];
+
+/// Who wants to accept from a listener.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    Anybody,
+    /// The fiber for which the listener was claimed.
+    Claimant,
+}
+
+/// The listener that a function is to accept from, if no other fiber does.
+fn free_listener(vm: &mut vm::Vm, stream: *mut c::JanetStream, caller: Caller) -> Result<*mut Listener, String> {
+    let listener = vm.listener(stream).map_err(|why| format!("cannot accept: {why}"))?;
+    // SAFETY: the table of the VM has it.
+    let known = unsafe { &*listener };
+    // Core's functions take no notice of a claim, and the server that made it goes on beside them.
+    let is_taken = match caller {
+        Caller::Anybody => known.is_awaited(stream) || known.is_claimed.get(),
+        Caller::Claimant => !known.fiber.get().is_null(),
+    };
+    if is_taken {
+        let name = stream::descriptor(stream).map(socket::local_name).unwrap_or_default();
+        return Err(format!("cannot accept on {name}: another fiber is accepting on this listener"));
+    }
+    known.begin_statistics();
+    Ok(listener)
+}
+
+/// The longest time that is passed on to a clock: some 30 years, in seconds.
+const LONGEST: f64 = 1e9;
+
+/// The seconds of a timeout, or nothing for nil and infinity. A negative one is over at once, as in core.
+fn timeout(value: Janet) -> Result<Option<f64>, String> {
+    match value.unwrap() {
+        TaggedJanet::Nil => Ok(None),
+        TaggedJanet::Number(f64::INFINITY) => Ok(None),
+        TaggedJanet::Number(seconds) if seconds.is_finite() && seconds <= LONGEST => Ok(Some(seconds.max(0.0))),
+        TaggedJanet::Number(seconds) if !seconds.is_nan() => Err(format!(
+            "a timeout is a finite number of seconds, at most 1e9, or math/inf for none, got {}",
+            describe(value)
+        )),
+        _ => Err(format!("a timeout is a number of seconds, got {}", describe(value))),
+    }
+}
+
+/// `(native/accept listener &opt timeout)`
+fn accept(args: &[Janet]) -> Result<Outcome, String> {
+    let stream = stream::get(arg(args, 0))?;
+    let timeout = timeout(arg(args, 1))?;
+    vm::with(|vm| {
+        let listener = free_listener(vm, stream, Caller::Anybody)?;
+        // SAFETY: the table of the VM has it.
+        let token = unsafe { (*listener).token };
+        let failed = |errno| vm::cannot_accept(stream, errno);
+        vm.engine.limit(token, Limits { counted: false, ..Limits::default() });
+        if let Some(conn) = vm.engine.accept_now(token, &mut Deliver).map_err(failed)? {
+            let conn = stream::make(conn, stream::Kind::Connection)?;
+            // By way of the schedule, so that a loop over a full backlog lets other fibers run.
+            // SAFETY: called by Janet on a task's fiber, which the trampoline suspends.
+            unsafe { c::janet_schedule(c::janet_root_fiber(), stream::wrap(conn).into()) };
+            return Ok(Outcome::Await);
+        }
+        vm.engine.start(token).map_err(failed)?;
+        if let Some(seconds) = timeout {
+            // SAFETY: as above.
+            unsafe { c::janet_addtimeout(seconds) };
+        }
+        Listener::wait(listener, stream, std::ptr::null_mut(), std::ptr::null_mut());
+        Ok(Outcome::Await)
+    })
+}
+
+/// `(native/accept-loop listener handler &opt batch max-connections max-accept-rate on-error claimant)`
+fn accept_loop(args: &[Janet]) -> Result<Outcome, String> {
+    let stream = stream::get(arg(args, 0))?;
+    let handler = handler(arg(args, 1))?;
+    let mut limits = Limits {
+        max_connections: optional_count(":max-connections", arg(args, 3))?.map(i32::unsigned_abs),
+        max_rate: optional_rate(":max-accept-rate", arg(args, 4))?,
+        ..Limits::default()
+    };
+    if let Some(batch) = optional_count(":batch", arg(args, 2))? {
+        limits.batch = batch.unsigned_abs();
+    }
+    let on_error = on_error(arg(args, 5))?;
+    let caller = if is_true(arg(args, 6)) { Caller::Claimant } else { Caller::Anybody };
+    // Janet prints the errors of handlers to stderr, whose reader may be gone.
+    kqnet_accept::signals::survive_broken_pipes();
+    vm::with(|vm| {
+        let listener = free_listener(vm, stream, caller)?;
+        // SAFETY: the table of the VM has it.
+        let token = unsafe { (*listener).token };
+        vm.engine.limit(token, limits);
+        vm.engine.start(token).map_err(|errno| vm::cannot_accept(stream, errno))?;
+        Listener::wait(listener, stream, handler, on_error);
+        Ok(Outcome::Await)
+    })
+}
+
+/// `(native/claim listener)`: it has statistics from now on, and only the claimant may accept from it
+fn claim(args: &[Janet]) -> Result<Outcome, String> {
+    let stream = stream::get(arg(args, 0))?;
+    let listener = vm::with(|vm| free_listener(vm, stream, Caller::Anybody))?;
+    // SAFETY: the table of the VM has it.
+    unsafe { &*listener }.is_claimed.set(true);
+    Ok(Outcome::Value(arg(args, 0)))
+}
