@@ -18,7 +18,7 @@ use kqnet_http1::range::{Selection, select};
 
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Function, Outcome, guard, native};
-use crate::buffer;
+use crate::buffer::{self, Buffer};
 use crate::http;
 use crate::value::{arg, bytes, describe, integer, is_true, string, tuple};
 
@@ -145,7 +145,7 @@ impl Part {
     }
 
     /// Appends so many bytes of the file to a buffer.
-    fn read(&self, at: u64, count: usize, into: &mut c::JanetBuffer) -> Result<(), String> {
+    fn read(&self, at: u64, count: usize, into: &mut Buffer) -> Result<(), String> {
         let (file, _, _) = self.rest()?;
         let room = buffer::room(into, count)?;
         // SAFETY: zeros are written before it is read as bytes.
@@ -312,13 +312,11 @@ fn body(args: &[Janet]) -> Result<Outcome, String> {
         (part.first, part.length, part.sent) = (first, length, 0);
         return Ok(Outcome::Value(arg(args, 0)));
     }
-    // SAFETY: a new buffer, which nothing collects before it is returned.
-    let buffer = unsafe { &mut *c::janet_buffer(length as i32) };
+    let buffer = &mut buffer::new(length as usize)?;
     let result = part.read(first, length as usize, buffer);
     part.close();
     result?;
-    // SAFETY: as above.
-    Ok(Outcome::Value(unsafe { c::janet_wrap_buffer(buffer) }.into()))
+    Ok(Outcome::Value(buffer.value()))
 }
 
 /// `(native/file-close file)`
@@ -332,7 +330,7 @@ fn take(args: &[Janet]) -> Result<Outcome, String> {
     let part = file(args)?;
     let most = integer(arg(args, 1)).and_then(|most| u64::try_from(most).ok());
     let most = most.ok_or_else(|| format!("expected a number of bytes, got {}", describe(arg(args, 1))))?;
-    let buffer = buffer::get(arg(args, 2))?;
+    let buffer = &mut buffer::get(arg(args, 2))?;
     let (_, at, left) = part.rest()?;
     let count = left.min(most);
     part.read(at, count as usize, buffer)?;
@@ -351,9 +349,7 @@ fn piece(args: &[Janet]) -> Result<Outcome, String> {
         return Ok(Outcome::Value(Janet::nil()));
     }
     let count = PIECE.min(part.length - at);
-    // SAFETY: a new buffer, which nothing collects before it is returned.
-    let buffer = unsafe { &mut *c::janet_buffer(count as i32) };
+    let buffer = &mut buffer::new(count as usize)?;
     part.read(part.first + at, count as usize, buffer)?;
-    // SAFETY: as above.
-    Ok(Outcome::Value(unsafe { c::janet_wrap_buffer(buffer) }.into()))
+    Ok(Outcome::Value(buffer.value()))
 }

@@ -22,7 +22,7 @@ use kqnet_http1::{BodyReader, Framing, HeadParser, Limits, Reject, Status, Versi
 
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{self, Function, Outcome, guard, native};
-use crate::buffer;
+use crate::buffer::{self, Buffer};
 use crate::deadlines::{Place, Reason};
 use crate::files::Part;
 use crate::stream;
@@ -335,7 +335,7 @@ impl Conn {
     }
 
     /// Throws away what `buffer` has of an unread body.
-    fn discard(&mut self, buffer: &mut c::JanetBuffer) -> Result<(), Reject> {
+    fn discard(&mut self, buffer: &mut Buffer) -> Result<(), Reject> {
         let mut taken = 0;
         let mut received = 0;
         while !self.body.is_done() && taken < buffer::contents(buffer).len() {
@@ -484,7 +484,7 @@ fn tracker(args: &[Janet]) -> Result<Outcome, String> {
 /// `native/http-answered`, where somebody wants to hear how the last request was answered.
 fn parse(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
-    let buffer = buffer::get(arg(args, 1))?;
+    let buffer = &mut buffer::get(arg(args, 1))?;
     if conn.request != 0 {
         end_request(conn);
         set_env(conn.config().env);
@@ -654,11 +654,11 @@ fn request(vm: &Vm, conn: &Conn, head: &kqnet_http1::Head<'_>, buffer: Janet) ->
 fn body(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     check_request(conn, arg(args, 3))?;
-    let from = buffer::get(arg(args, 1))?;
+    let from = &mut buffer::get(arg(args, 1))?;
     if arg(args, 1) == arg(args, 2) {
         return Err("a body cannot be read into the buffer that it comes from".into());
     }
-    let to = buffer::get(arg(args, 2))?;
+    let to = &mut buffer::get(arg(args, 2))?;
     let mut taken = 0;
     while !conn.body.is_done() && taken < buffer::contents(from).len() {
         let rest = &buffer::contents(from)[taken..];
@@ -739,11 +739,11 @@ fn is_invalid(args: &[Janet]) -> Result<Outcome, String> {
 fn write_response(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     let answer = arg(args, 1);
-    let out = buffer::get(arg(args, 2))?;
+    let out = &mut buffer::get(arg(args, 2))?;
     if arg(args, 2) == arg(args, 3) {
         return Err("a response cannot be written to the buffer that its request comes from".into());
     }
-    let from = buffer::get(arg(args, 3))?;
+    let from = &mut buffer::get(arg(args, 3))?;
     vm::with(|vm| {
         let keys = vm.keys;
         let status = match get(answer, keys.status)? {
@@ -916,7 +916,7 @@ fn refuse(args: &[Janet]) -> Result<Outcome, String> {
         Some(text) => String::from_utf8_lossy(text).into_owned(),
         None => response::reason(status).to_owned(),
     };
-    let out = buffer::get(arg(args, 3))?;
+    let out = &mut buffer::get(arg(args, 3))?;
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.clear();
         write_failure(scratch, &conn.exchange, status, &reason, unix_time());
