@@ -1,7 +1,7 @@
-//! Deadlines of waiting fibers, all on the one timer of the VM's queue.
+//! The deadlines of waiting fibers, which all use the one timer of the VM's queue.
 //!
-//! Janet's own timeouts would do, but each stays in its heap until it expires, and keeps its fiber alive: a server
-//! that gives every request a minute would hold a minute's worth of requests in memory. Here setting one is a store.
+//! Janet's own timeouts would work, but each stays in its heap until it expires, and keeps its fiber alive: a server that gives
+//! every request a minute would hold a minute's worth of requests in memory. Here, setting a deadline is one store.
 
 use std::ffi::c_void;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use janetrs::lowlevel as c;
 
 use crate::value::{string, tuple};
 
-/// The least time between two looks at the deadlines. A wait ends at the second look after its deadline.
+/// The least time between two checks of the deadlines. A wait ends at the second check after its deadline.
 const TICK: Duration = Duration::from_millis(20);
 
 /// A place for one deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place(usize);
 
-/// The error that a wait ends with when its time is up.
+/// The error with which a wait ends when its time is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// A keyword of that name.
+    /// The keyword of that name.
     Keyword(&'static str),
     /// The tuple that refuses a request with this status and text (`reject` in janet/kqnet/http/body.janet).
     Reject(u16, &'static str),
@@ -41,15 +41,15 @@ impl Reason {
     }
 }
 
-/// A last look at what a fiber waits for, called when its deadline has come. Returns another deadline, or `None` if its
-/// time is really up.
+/// A last look at what a fiber waits for, called when its deadline has passed. Returns a later deadline, or `None` if the time
+/// is really up.
 pub type Look = (fn(*mut c_void, Duration) -> Option<Duration>, *mut c_void);
 
 struct Entry {
     fiber: *mut c::JanetFiber,
     at: Option<Duration>,
     reason: Reason,
-    /// It was up at the last look.
+    /// The deadline had passed at the last check.
     is_up: bool,
     look: Option<Look>,
 }
@@ -59,12 +59,12 @@ struct Entry {
 pub struct Deadlines {
     entries: Vec<Option<Entry>>,
     free: Vec<usize>,
-    /// When they are looked at next.
+    /// When the deadlines are checked next.
     look_at: Option<Duration>,
 }
 
 impl Deadlines {
-    /// A place for a fiber, which must be a task, and be taken out before it ends.
+    /// Makes a place for the deadline of a fiber, which must be a task. The place must be removed before the task ends.
     pub fn add(&mut self, fiber: *mut c::JanetFiber, look: Option<Look>) -> Place {
         let index = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
@@ -74,7 +74,7 @@ impl Deadlines {
         Place(index)
     }
 
-    /// Takes a place out.
+    /// Removes a place.
     pub fn remove(&mut self, place: Place) {
         if self.entries[place.0].take().is_some() {
             self.free.push(place.0);
@@ -87,7 +87,7 @@ impl Deadlines {
         self.look_at = None;
     }
 
-    /// Sets or clears a deadline. Returns when the queue must wake, if sooner than it would.
+    /// Sets or clears a deadline. Returns when the queue must wake, if that is sooner than it would.
     pub fn set(&mut self, place: Place, at: Option<Duration>, reason: Reason) -> Option<Duration> {
         let entry = self.entries[place.0].as_mut()?;
         (entry.at, entry.reason, entry.is_up) = (at, reason, false);
@@ -108,8 +108,8 @@ impl Deadlines {
         for entry in self.entries.iter_mut().flatten() {
             match entry.at {
                 Some(at) if at <= now => {
-                    // What the fiber waits for may have come in time, though nobody has read it yet. It will be read by
-                    // the next look.
+                    // What the fiber waits for may have arrived in time, even if nothing has read it yet. It will have been
+                    // read by the next check.
                     if entry.is_up {
                         (entry.at, entry.is_up) = (entry.look.and_then(|(look, of)| look(of, now)), false);
                         match entry.at {
@@ -131,6 +131,6 @@ impl Deadlines {
 }
 
 fn cancel(fiber: *mut c::JanetFiber, reason: Reason) {
-    // SAFETY: a task that has not ended, so it is live; a signal of that kind is what janet_cancel sends.
+    // SAFETY: the fiber is a task that has not ended, so it is live. A signal of this kind is what janet_cancel sends.
     unsafe { c::janet_schedule_signal(fiber, reason.value().into(), c::JanetSignal_JANET_SIGNAL_ERROR) };
 }

@@ -5,12 +5,12 @@ use janetrs::{Janet, TaggedJanet};
 
 use crate::value::{describe, integer};
 
-/// The options that were passed. An option that is absent is nil.
+/// The options that were passed. An absent option is nil.
 #[derive(Clone, Copy)]
 pub struct Options(Janet);
 
 impl Options {
-    /// The options in an argument. Nil has none of them.
+    /// The options in an argument. Nil stands for no options.
     ///
     /// # Errors
     /// Returns an error for a value that is neither a table nor a struct.
@@ -26,7 +26,7 @@ impl Options {
         self.at(Janet::keyword(name.into()))
     }
 
-    /// The option under a keyword. Making the keyword once costs less than [`Options::get`] for each call.
+    /// The option under a keyword. To make the keyword once and use it often costs less than [`Options::get`].
     pub fn at(self, name: Janet) -> Janet {
         // SAFETY: the type is checked, and looking up a key has no other precondition.
         unsafe {

@@ -1,7 +1,7 @@
-/* The only frames that raise or await: a longjmp must not cross a frame of Rust. */
+/* The C functions between Janet and Rust. Only they raise errors and await, since a longjmp must not cross a Rust frame. */
 #include <janet.h>
 
-/* What a native function asks for (src/boundary.rs). */
+/* The outcome of a native function (src/boundary.rs). */
 enum { KQNET_VALUE = 0, KQNET_ERROR = 1, KQNET_AWAIT = 2 };
 
 static Janet finish(int outcome, Janet out) {
@@ -47,7 +47,7 @@ ALL(TRAMPOLINE)
 
 const JanetCFunction kqnet_trampolines[70] = {ALL(ADDRESS)};
 
-/* A file value under a key: its methods, and its pieces, which `each` asks for by number. */
+/* Returns what a file value has under a key: a method, or, for a number, a piece of the file, as `each` asks for it. */
 FROM_RUST const uint32_t kqnet_file_close, kqnet_file_piece;
 int kqnet_file_get(void *file, Janet key, Janet *out) {
     if (janet_checktype(key, JANET_KEYWORD)) {
@@ -63,10 +63,10 @@ JanetBuildConfig kqnet_build_config(void) {
     return janet_config_current();
 }
 
-/* Functions of Janet's that may raise, for Rust to call. cargo xtask test c-api finds others that it calls. */
+/* Functions of Janet's that may raise, wrapped so that Rust can call them. `cargo xtask test c-api` reports any others. */
 
-/* Like JanetTryState, for what is tried inside a C function: Janet marks the running fiber as one that a longjmp left,
- * though it goes on here. */
+/* Like JanetTryState, but for use within a C function: when an error is raised, Janet marks the running fiber as one that a
+ * longjmp has left, although it goes on here. */
 typedef struct {
     JanetTryState state;
     JanetFiber *fiber;
@@ -86,10 +86,10 @@ static void end(Attempt *attempt) {
 
 #define ATTEMPT(attempt) (janet_try(&begin(&(attempt))->state) == JANET_SIGNAL_OK)
 
-/* Makes a stream, or gives NULL and the error that janet_stream raised (epoll_ctl may fail). */
+/* Makes a stream, or returns NULL and the error that janet_stream raised, as epoll_ctl may fail. */
 JanetStream *kqnet_stream(JanetHandle handle, uint32_t flags, const JanetMethod *methods, Janet *error) {
     Attempt attempt;
-    /* volatile: written between setjmp and longjmp. */
+    /* It is volatile because it is written between setjmp and longjmp. */
     JanetStream *volatile stream = NULL;
     if (ATTEMPT(attempt)) {
         stream = janet_stream(handle, flags, methods);
@@ -100,7 +100,7 @@ JanetStream *kqnet_stream(JanetHandle handle, uint32_t flags, const JanetMethod 
     return stream;
 }
 
-/* The flag by which Janet 1.42 leaves a stream registered when it is closed; 0 in older versions, which always do. */
+/* The flag that makes Janet 1.42 leave a stream registered when it is closed. It is 0 for older versions, which always do. */
 const uint32_t kqnet_stays_registered =
 #ifdef JANET_STREAM_NODUPS
     JANET_STREAM_NODUPS;
@@ -111,9 +111,9 @@ const uint32_t kqnet_stays_registered =
 /* A stream that no fiber waits for. */
 static JANET_THREAD_LOCAL JanetStream nobody;
 
-/* Has Janet's loop forget a stream that is about to be closed. As long as another process has the socket, an epoll
- * instance keeps what was registered for it, which is the address of a stream that may be freed. Janet before 1.42
- * offers no way to remove it, but it can be pointed elsewhere. */
+/* Makes Janet's loop forget a stream that is about to be closed. As long as another process has the socket, an epoll instance
+ * keeps what was registered for it, which is the address of a stream that may be freed. Janet before 1.42 offers no way to
+ * remove the registration, but it can be changed to another stream. */
 void kqnet_unregister(JanetStream *stream) {
     Attempt attempt;
     nobody.handle = stream->handle;
@@ -121,7 +121,7 @@ void kqnet_unregister(JanetStream *stream) {
     end(&attempt);
 }
 
-/* Closes a stream. Janet 1.42 raises an error where epoll does not know the descriptor, before it closes it. */
+/* Closes a stream. If epoll does not know the descriptor, Janet 1.42 raises an error before it closes it. */
 void kqnet_close_stream(JanetStream *stream) {
     Attempt attempt;
     if (ATTEMPT(attempt)) {
@@ -133,8 +133,8 @@ void kqnet_close_stream(JanetStream *stream) {
     end(&attempt);
 }
 
-/* How Janet would print a value, or NULL where that raises: a type of another module may, and so does a text that
- * would have more than 2 GiB. */
+/* Returns how Janet would print a value, or NULL if that raises: a type of another module may, and so does a text that would
+ * have more than 2 GiB. */
 const uint8_t *kqnet_description(Janet value) {
     Attempt attempt;
     const uint8_t *volatile text = NULL;
