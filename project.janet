@@ -11,7 +11,7 @@
 
 (task "build" [] (module/build))
 
-# jpm removes the installed folder first, so a library that a program has loaded is not written over.
+# jpm removes the installed folder first, so a library that a program has loaded is not overwritten.
 (install-rule module/folder (dyn :modpath))
 
 (declare-binscript

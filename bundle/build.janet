@@ -5,11 +5,11 @@
 ###
 
 (def folder
-  "Where a build leaves the whole module, as it is installed."
+  "The folder in which a build lays out the whole module as it will be installed."
   "build/kqnet")
 
 (defn- header-version
-  "The version that a janet.h is of, or nil when there is none."
+  "The version of Janet that a janet.h belongs to, or nil if there is no janet.h."
   [headerpath]
   (when-let [file (file/open (string headerpath "/janet.h") :r)]
     (def text (with [_ file] (file/read file :all)))
@@ -18,10 +18,10 @@
 (defn- parent [path] (string/join (slice (string/split "/" path) 0 -2) "/"))
 
 (defn- candidates
-  "Where the janet.h of the running Janet may be, nearest first."
+  "The folders in which the running Janet's janet.h may be, in the order in which to look."
   []
   (def executable (dyn :executable ""))
-  # It is what was typed: a shell has looked for a bare name.
+  # This is what was typed. If it is a bare name, the shell found it on the PATH.
   (def found
     (if (string/find "/" executable)
       executable
@@ -33,10 +33,10 @@
            (if resolved (string (parent (parent resolved)) "/include/janet"))]))
 
 (defn headerpath
-  ``Returns the folder that has the janet.h of the Janet that runs this: JANET_HEADERPATH if it is
-  set, else the first of the usual places with a header of the same version. Raises an error
-  that says what was found where when there is none: a module built with another one would be
-  refused when it is loaded, or worse.``
+  ``Returns the folder that has the janet.h of the running Janet: JANET_HEADERPATH if it is
+  set, else the first of the usual places that has a header of the same version. If there is none,
+  raises an error that says what was found and where. A module that is built with another header
+  would be refused when it is loaded, or worse.``
   []
   (def named (os/getenv "JANET_HEADERPATH"))
   (def places (if named [named] (candidates)))
@@ -55,7 +55,7 @@
     (error (string (string/join args " ") " failed with status " status))))
 
 (defn- place
-  "Copies a file in one step. A library that a program has loaded must not be written over."
+  "Copies a file and puts it in place in one step, because a library that a program has loaded must not be overwritten."
   [from to]
   (def fresh (string to ".new"))
   (spit fresh (slurp from))
@@ -69,7 +69,7 @@
     (os/mkdir so-far)))
 
 (defn tree
-  "Returns the paths below a folder, those of folders before what is in them, as pairs of path and whether it is a folder."
+  "Returns the paths below a folder as pairs of path and whether it is a folder. A folder comes before its contents."
   [folder &opt below]
   (default below "")
   (def found @[])
@@ -81,12 +81,12 @@
   found)
 
 (defn lay-out
-  ``Makes `folder` hold a library and the files below `sources`, and nothing else: a file of an earlier version
-  that was left there would be installed too, and kqnet/http.janet be loaded instead of kqnet/http/init.janet.``
+  ``Makes `folder` hold a library and the files below `sources`, and nothing else. A file left from an earlier version
+  would be installed too, and kqnet/http.janet would be loaded instead of kqnet/http/init.janet.``
   [folder library sources]
   (make-folder folder)
   (def wanted (from-pairs [["_native.so" false] ;(tree sources)]))
-  # What is in a folder comes before the folder.
+  # The contents of a folder must be removed before the folder.
   (each [path directory?] (reverse (tree folder))
     (unless (= directory? (in wanted path))
       ((if directory? os/rmdir os/rm) (string folder "/" path))))

@@ -1,7 +1,7 @@
 ###
 ### init.janet
 ###
-### The hooks of Janet's own bundles: janet --install . and janet-pm install.
+### The hooks that Janet's own bundles need: janet --install . and janet-pm install.
 ###
 
 (import ./build :as module)

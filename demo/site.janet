@@ -8,18 +8,18 @@
 (import kqnet/http)
 
 (def folder
-  "Where the files are."
+  "The folder of the files."
   (string (string/join (slice (string/split "/" (dyn :current-file)) 0 -2) "/") "/public"))
 
 (defn- uncached
-  "A middleware that has browsers ask for everything again, so that a reload is a load."
+  "A middleware that forbids caching, so that each reload fetches everything again."
   [nextmw]
   (fn uncached-mw [req]
     (def response (nextmw req))
     (merge response {:headers (merge (get response :headers {}) {"Cache-Control" "no-store"})})))
 
 (def site
-  "The handler."
+  "The handler of the demo."
   (uncached (http/static folder)))
 
 (defn main

@@ -1,7 +1,7 @@
 ###
 ### events.janet
 ###
-### Server-sent events: a page that shows the time, and how many look at it, once a second.
+### Server-sent events: a page that shows the time and the number of its viewers, once a second.
 ### Usage: janet examples/events.janet [port]
 ###
 
@@ -29,8 +29,8 @@
   [req]
   {:status 200
    :headers {"Content-Type" "text/event-stream" "Cache-Control" "no-store"}
-   # Each piece that the fiber yields is sent at once. When the client is gone, the fiber is
-   # cancelled, so that what `defer` holds is done. When the server is to stop, it ends by itself.
+   # Each piece that the fiber yields is sent at once. When the client is gone, the fiber is cancelled,
+   # which runs the `defer`. When the server drains, the fiber ends by itself.
    :body (coro
            (++ watching)
            (defer (-- watching)

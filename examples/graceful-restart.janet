@@ -1,10 +1,10 @@
 ###
 ### graceful-restart.janet
 ###
-### A new version of a program without a refused connection or a request that is cut off: a
-### supervisor holds the listener, and a worker serves it. On SIGHUP, the supervisor starts a
-### second worker, which runs the program as it is now, and then has the first one drain. On
-### SIGTERM or SIGINT the worker drains, and all ends.
+### Replaces a program with its new version without refusing a connection or cutting off a request.
+### A supervisor holds the listener, and a worker serves it. On SIGHUP, the supervisor starts a
+### second worker, which runs the new version of the program, and then has the first one drain. On
+### SIGTERM or SIGINT the worker drains, and then both processes end.
 ### Usage: janet examples/graceful-restart.janet [port or path of a unix socket]
 ###
 
@@ -14,7 +14,7 @@
 (def- program (dyn *current-file*))
 
 ###
-### The worker: serves the listener that is its standard input
+### The worker serves the listener that is its standard input
 ###
 
 (defn- work
@@ -28,11 +28,11 @@
 ###
 
 (defn- start
-  "Starts a worker, and returns when it serves. Its end is an event."
+  "Starts a worker, and returns it once it serves, or nil. When the worker ends, that is an event."
   [listener generation events]
   (def worker
     (os/spawn [(dyn *executable*) program "worker" (string generation)] :p {:in listener :out :pipe}))
-  # Its first output is the address, once it serves.
+  # The worker prints its address once it serves.
   (def first-output (ev/read (worker :out) 4096))
   (ev/go (fn []
            (var output first-output)
@@ -76,7 +76,7 @@
 
       [:ended ended status]
       (cond
-        # It was told to, or failed to start.
+        # It was told to end, or failed to start.
         (not= ended worker) (print "another worker ended with status " status)
         stopping (do (print "the worker ended with status " status) (set worker nil))
         (do

@@ -23,7 +23,7 @@
 
 (defn- add-note
   [req]
-  # Not within the try: what read-body raises is the server's to answer, with 413 or 408.
+  # Not inside the try: the server answers the errors of read-body itself, with 413 or 408.
   (def body (http/read-body req))
   (def note (try (json/decode (or body "") true) ([_] nil)))
   (match note
@@ -34,7 +34,7 @@
     (reply 400 {:error `expected an object like {"text": "buy milk"}`})))
 
 (defn- by-method
-  "Makes a handler that leaves each method to one of its own."
+  "Makes a handler from a table of handlers, one for each method."
   [handlers]
   (fn [req]
     (def method (if (= "HEAD" (req :method)) "GET" (req :method)))

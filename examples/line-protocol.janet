@@ -1,7 +1,7 @@
 ###
 ### line-protocol.janet
 ###
-### A protocol of one's own on kqnet/server: a table that all clients share, one command a line.
+### A custom protocol on kqnet/server: clients share a table, and send one command per line.
 ### Usage: janet examples/line-protocol.janet [port]
 ###
 ###   $ nc 127.0.0.1 8000
@@ -19,7 +19,7 @@
 (def- values @{})
 
 (defn- obey
-  "What to answer to a command, or nil to end the connection."
+  "Carries out a command. Returns the answer, or nil to end the connection."
   [line]
   (match (string/split " " line 0 3)
     ["put" name value] (do (put values name value) "ok")
@@ -28,7 +28,7 @@
     _ "error: expected put NAME VALUE, get NAME, or quit"))
 
 (defn- serve
-  "Answers each line as it comes: several may come in one read, and one in several reads."
+  "Answers each line as it comes. One read may give several lines, and one line may take several reads."
   [conn]
   (def input @"")
   (var from 0)
@@ -51,7 +51,7 @@
   [_ &opt port]
   (def listener
     (kqnet/server "127.0.0.1" (scan-number (or port "8000"))
-                  # An error ends one connection only. A client that goes away is no reason for a trace.
+                  # An error ends only one connection. When a client goes away, no stack trace is needed.
                   (fn [conn] (defer (:close conn) (try (serve conn) ([_] nil))))
                   :max-connections 1000 :nodelay true))
   (def ended (ev/chan 1))

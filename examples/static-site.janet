@@ -1,8 +1,8 @@
 ###
 ### static-site.janet
 ###
-### Serves a folder: content types, index files, caching by ETag and Last-Modified, ranges, a page
-### for what is not there, and a log line for each request.
+### Serves a folder with content types, index files, caching by ETag and Last-Modified, ranges, a page
+### for paths that do not exist, and a log line for each request.
 ### Usage: janet examples/static-site.janet FOLDER [port]
 ###
 

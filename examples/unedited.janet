@@ -1,7 +1,7 @@
 ###
 ### unedited.janet
 ###
-### A program that knows nothing of kqnet, an echo server on net/server, and can run on it:
+### An echo server on net/server. It does not mention kqnet, but can run on it:
 ###   janet -l kqnet/install examples/unedited.janet [port]
 ###
 

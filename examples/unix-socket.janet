@@ -1,17 +1,17 @@
 ###
 ### unix-socket.janet
 ###
-### A server on a unix socket, for a reverse proxy on the same machine: docs/deployment.md has the
-### configuration of nginx and haproxy that goes with it.
+### A server on a unix socket, behind a reverse proxy on the same machine. docs/deployment.md has the
+### configurations of nginx and HAProxy for it.
 ### Usage: janet examples/unix-socket.janet [path]
 ###
 
 (import kqnet/http)
 
 (defn- who
-  "The client, as the proxy tells it: the connection itself is always the proxy's."
+  "The client's address, from the proxy's header: the connection itself always comes from the proxy."
   [req]
-  (get-in req [:headers "x-forwarded-for"] "nobody that a proxy names"))
+  (get-in req [:headers "x-forwarded-for"] "unknown client"))
 
 (defn- handler
   [req]

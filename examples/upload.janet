@@ -1,7 +1,7 @@
 ###
 ### upload.janet
 ###
-### Takes files of any size up to 1 GiB, written as they come, and serves them.
+### Takes files of up to 1 GiB, writes them to a folder as they arrive, and serves them.
 ### Usage: janet examples/upload.janet FOLDER [port]
 ###
 ###   curl -T picture.png http://127.0.0.1:8000/picture.png
@@ -11,11 +11,11 @@
 (import kqnet/http)
 
 (def- name-peg
-  "A path with one name, of harmless characters, that does not begin with a dot."
+  "A path with a single name, which has only harmless characters and does not begin with a dot."
   (peg/compile '(* "/" '(* (range "AZ" "az" "09") (any (+ (range "AZ" "az" "09") (set "._-")))) -1)))
 
 (defn- receive
-  "Writes the body of a request to a file, which is there only when all of it has come."
+  "Writes the body of a request to a file. The file appears only when the whole body has arrived."
   [req path]
   (def partial (string path "." (string/format "%j" (math/floor (* 1e9 (math/random)))) ".partial"))
   (var size 0)
@@ -28,18 +28,18 @@
       (os/rename partial path))
     ([err fib]
       (os/rm partial)
-      # The server answers what body-chunks raises: 413, 408, or nothing to a client that is gone.
+      # The server answers the errors of body-chunks: with 413 or 408, or not at all if the client is gone.
       (propagate err fib)))
   size)
 
 (defn- uploads
-  "A handler that stores what is PUT in a folder, and leaves the rest to `nextmw`."
+  "A handler that stores PUT requests in a folder, and leaves other requests to `nextmw`."
   [folder nextmw]
   (fn [req]
     (if (= "PUT" (req :method))
       (if-let [[name] (peg/match name-peg (req :route))]
         {:status 201 :body (string (receive req (string folder "/" name)) " bytes\n")}
-        {:status 400 :body "a name is of letters, digits, dots, underscores and hyphens\n"})
+        {:status 400 :body "a name may have letters, digits, dots, underscores and hyphens\n"})
       (nextmw req))))
 
 (defn main

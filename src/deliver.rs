@@ -64,7 +64,7 @@ impl Sink<OwnedFd, ListenerRef> for Deliver {
         }
     }
 
-    fn starved(&mut self, listener: &ListenerRef, errno: Errno) {
+    fn shortage(&mut self, listener: &ListenerRef, errno: Errno) {
         let text = format!("accepting on {} pauses: {errno}", listener.name);
         let on_error = listener.on_error.get();
         if on_error.is_null() {

@@ -19,6 +19,7 @@ use janetrs::lowlevel as c;
 
 use crate::boundary::{self, Entry, Function};
 use crate::stream::methods;
+use crate::value::string;
 use crate::{files, http};
 
 /// The lists of all files.
@@ -48,7 +49,7 @@ unsafe extern "C-unwind" {
     static kqnet_trampolines: [c::JanetCFunction; TRAMPOLINES];
 }
 
-/// Puts the functions into a module's environment.
+/// Puts the functions and the version into a module's environment.
 ///
 /// # Safety
 /// `env` is a live table, and the VM of this thread is initialized.
@@ -64,7 +65,11 @@ pub unsafe fn register(env: *mut c::JanetTable) {
     }
     // SAFETY: the caller promises that the table is live; the rows end with one of nulls. Janet keeps the names, which are
     // static.
-    unsafe { c::janet_cfuns(env, c"kqnet/_native".as_ptr(), rows.as_ptr()) };
+    unsafe {
+        c::janet_cfuns(env, c"kqnet/_native".as_ptr(), rows.as_ptr());
+        let version = string(env!("CARGO_PKG_VERSION")).into();
+        c::janet_def(env, c"version".as_ptr(), version, c"The version of the module.".as_ptr());
+    }
 }
 
 /// The C function that calls the native function at an index.

@@ -12,7 +12,7 @@ use std::ptr::NonNull;
 use std::time::SystemTime;
 
 use janetrs::lowlevel as c;
-use kqnet_accept::unix_socket::SocketFile;
+use kqnet_accept::socket::SocketFile;
 use kqnet_accept::{Errno, Token, socket};
 
 use crate::stream;

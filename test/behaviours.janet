@@ -1,8 +1,8 @@
 ###
 ### behaviours.janet
 ###
-### What net/… and kqnet/… do alike, and where they differ, by name and with the reason. Each
-### behaviour runs twice: once with core's functions and once with kqnet's.
+### What net/… and kqnet/… do alike, and where they differ and why. Each behaviour runs twice: once
+### with core's functions and once with kqnet's.
 ###
 
 (import ./support :as t)
@@ -46,33 +46,23 @@
     "core leaves connections in the backlog here (janet#1560)"))
 
 (defmacro- alike
-  "A behaviour that both have: its name, what it gives, options of `row`, and the code that gives it."
+  "A behaviour that core and kqnet share: its name, the expected result, options of `row`, and the code that gives the result."
   [name expected & body]
   (def options (if (struct? (first body)) (first body) {}))
   (def code (if (struct? (first body)) (drop 1 body) body))
   ~(,row ,name (merge {:core ,expected :kqnet ,expected} ,options) (fn [net] ,;code)))
 
 (defmacro- differs
-  "A behaviour that differs."
+  "A behaviour in which core and kqnet differ."
   [name how & body]
   ~(,row ,name ,how (fn [net] ,;body)))
 
 (def- host "127.0.0.1")
 
 (defn- raises?
-  "Whether a call raises anything. The exact texts of kqnet are in errors.janet."
+  "Whether a call raises an error. errors.janet checks the exact texts of kqnet."
   [thunk]
   (not= :nothing (t/raised thunk)))
-
-(defn- echo
-  [conn]
-  (defer (:close conn)
-    (:write conn (:read conn 1024))))
-
-(defn- free-port
-  []
-  (with [l (net/listen host 0)]
-    (t/port l)))
 
 # Where to listen.
 
@@ -84,23 +74,23 @@
 
 (alike "a port is an integer"
        true
-       (def port (free-port))
+       (def port (t/free-port))
        (with [l (:listen net host port)]
          (= [host port] (net/localname l))))
 
 (alike "a port is a numeric string"
        true
-       (def port (free-port))
+       (def port (t/free-port))
        (with [l (:listen net host (string port))]
          (= [host port] (net/localname l))))
 
-(alike "no port is any port"
+(alike "without a port, any free port is taken"
        true
        (with [l (:listen net host nil)]
          (pos? (t/port l))))
 
 (defn- known-service
-  "A service of this system above the reserved ports that can be listened on."
+  "The name of a service of this system with a port above the reserved ones that is free."
   []
   (def line '(* '(some (range "az" "AZ" "09" "--")) (some (set " \t")) (number :d+) "/tcp"))
   (def names (try (string/split "\n" (slurp "/etc/services")) ([_] [])))
@@ -119,25 +109,25 @@
          (with [l (:listen net host name)]
            (t/port l)))
   (t/test "a port is the name of a service"
-    (t/skip "this system knows no service that can be listened on")))
+    (t/skip "this system names no service whose port is free")))
 
 (alike "a host is a name"
        "hello\n"
-       (with [l (:server net "localhost" 0 echo)]
+       (with [l (:server net "localhost" 0 t/echo)]
          (t/ask l)))
 
 (alike "an unknown service is an error"
        true
        (raises? |(:listen net host "no-such-service")))
 
-(alike "a host that is no string is an error"
+(alike "a host that is not a string is an error"
        [true true true]
        (map |(raises? (fn [] (:listen net $ 0))) [nil 127 :localhost]))
 
 (if (first (protect (:close (net/listen "::1" 0))))
   (alike "IPv6"
          ["::1" "hello\n"]
-         (with [l (:server net "::1" 0 echo)]
+         (with [l (:server net "::1" 0 t/echo)]
            [(first (net/localname l)) (t/ask l)]))
   (t/test "IPv6" (t/skip "this system has no IPv6 loopback address")))
 
@@ -156,23 +146,23 @@
        {:core-cannot no-unix}
        (with-path
          (fn [path]
-           (with [l (:server net :unix path echo)]
+           (with [l (:server net :unix path t/echo)]
              [(t/ask l) (= [path] (net/localname l)) (truthy? (os/stat path))]))))
 
-(differs "the path of a unix socket when it is closed"
+(differs "what happens to a unix socket's path when it is closed"
          {:core true
           :kqnet false
-          :because "kqnet removes what it made; core leaves it in the way of the next server"
+          :because "kqnet removes the file that it made; core leaves it, and the next server cannot listen there"
           :core-cannot no-unix}
          (with-path
            (fn [path]
              (:close (:listen net :unix path))
              (truthy? (os/stat path)))))
 
-(differs "the path that a dead server left"
+(differs "a path that a dead server left behind"
          {:core "could not bind socket: Address already in use"
           :kqnet "hello\n"
-          :because "kqnet looks whether a server lives there, and takes the path when none does"
+          :because "kqnet checks whether a server listens there, and takes the path if none does"
           :core-cannot no-unix}
          (with-path
            (fn [path]
@@ -183,11 +173,11 @@
                                          '(kqnet/accept l)]))
              (:line server)
              (:close server)
-             (match (protect (:server net :unix path echo))
+             (match (protect (:server net :unix path t/echo))
                [true l] (with [l l] (t/ask l))
                [false err] err))))
 
-(alike "a path at which a server lives is an error"
+(alike "listening on the path of a living server is an error"
        true
        {:core-cannot no-unix}
        (with-path
@@ -196,7 +186,7 @@
              (raises? |(:listen net :unix path))))))
 
 (if t/linux?
-  (alike "an abstract name: it leaves nothing, and is free again once closed"
+  (alike "an abstract name leaves no file, and is free again once closed"
          ["hello\n" "@" "hello\n"]
          {:core-cannot no-unix
           :kqnet-cannot
@@ -204,7 +194,7 @@
             "net/connect of older Janet fills such a name up with NUL, and so finds only its own kind")}
          (def name (string "@" (last (string/split "/" (t/scratch "abstract")))))
          (defn once []
-           (with [l (:server net :unix name echo)]
+           (with [l (:server net :unix name t/echo)]
              [(t/ask l) (first (net/localname l))]))
          (def [answer local] (once))
          [answer (string/slice local 0 1) (first (once))])
@@ -213,18 +203,18 @@
 (alike "type nil and :stream are the same"
        ["hello\n" "hello\n"]
        (seq [kind :in [nil :stream]]
-         (with [l (:server net host 0 echo kind)]
+         (with [l (:server net host 0 t/echo kind)]
            (t/ask l))))
 
 (alike "another type is an error"
        "expected socket type as :stream or :datagram, got :raw"
        (t/raised |(:listen net host 0 :raw)))
 
-(alike "a type that is no keyword is an error"
+(alike "a type that is not a keyword is an error"
        true
        (raises? |(:listen net host 0 "stream")))
 
-(alike "datagrams: receives, and answers"
+(alike "a datagram socket receives and answers"
        ["ping" "pong"]
        (with [l (:listen net host 0 :datagram)]
          (with [client (net/connect host (string (t/port l)) :datagram)]
@@ -234,7 +224,7 @@
            (:send-to l from "pong")
            [(string buf) (string (:read client 100))])))
 
-(alike "datagrams: server without a handler"
+(alike "a datagram server needs no handler"
        "ping"
        (with [l (:server net host 0 nil :datagram)]
          (with [client (net/connect host (string (t/port l)) :datagram)]
@@ -243,19 +233,19 @@
            (:recv-from l 100 buf)
            (string buf))))
 
-(alike "datagrams: a handler is an error"
+(alike "a datagram server with a handler is an error"
        "handler not supported for :datagram servers"
        {:core-cannot before-1.38}
-       (t/raised |(:server net host 0 echo :datagram)))
+       (t/raised |(:server net host 0 t/echo :datagram)))
 
-(alike "datagrams: such a socket accepts nothing"
+(alike "accepting on a datagram socket is an error"
        [true true]
        (with [l (:listen net host 0 :datagram)]
          [(raises? |(:accept net l))
-          (raises? |(:accept-loop net l echo))]))
+          (raises? |(:accept-loop net l t/echo))]))
 
 (defn- with-held-port
-  "Calls a function with a port whose listener is closed, and that a connection still holds."
+  "Calls a function with a port whose listener is closed, but on which an old connection is still open."
   [f]
   (def l (net/listen host 0))
   (def port (t/port l))
@@ -265,22 +255,22 @@
       (:close l)
       (f port))))
 
-(alike "a port that old connections hold is free"
+(alike "a port is free although an old connection still uses it"
        true
        (with-held-port
          (fn [port]
            (with [l (:listen net host port)]
              (= port (t/port l))))))
 
-(alike "no-reuse: a port that old connections hold is taken"
+(alike "with no-reuse, a port that an old connection still uses is taken"
        [true true]
        {:core-cannot before-1.38}
        (with-held-port
          (fn [port]
            [(raises? |(:listen net host port :stream true))
-            (raises? |(:server net host port echo :stream true))])))
+            (raises? |(:server net host port t/echo :stream true))])))
 
-(differs "a taken port"
+(differs "a port that is taken"
          {:core :nothing
           :kqnet "cannot listen on 127.0.0.1:PORT: address already in use"
           :because "core lets two servers share a port, silently; kqnet when :reuse-port asks for it"}
@@ -314,7 +304,7 @@
        (with [l (:listen net host 0)]
          (def conn (t/background |(:accept net l)))
          (def answer (t/background |(t/ask l)))
-         (echo (last (ev/take conn)))
+         (t/echo (last (ev/take conn)))
          (last (ev/take answer))))
 
 (alike "accept gives waiting connections in order"
@@ -338,23 +328,23 @@
                  (:write client "ping")
                  [(string (:read conn 10)) (= [path] (net/localname conn))]))))))
 
-(alike "accept: without a connection in time, an error"
+(alike "accept without a connection in time is an error"
        ["timeout" "timeout" "timeout"]
        (with [l (:listen net host 0)]
          (map |(t/raised (fn [] (:accept net l $))) [0.01 0 -1])))
 
-(alike "accept: in time, no error, now or later"
+(alike "accept with a connection in time is no error, then or later"
        [:core/stream "ping"]
        (with [l (:listen net host 0)]
          (with [client (t/connect l)]
            (with [conn (:accept net l 0.02)]
              (def kind (type conn))
-             # The time that was allowed for the connection passes while it is in use.
+             # The timeout of accept passes while the connection is in use.
              (ev/sleep 0.05)
              (:write client "ping")
              [kind (string (:read conn 10))]))))
 
-(alike "accept: no timeout, spelled out"
+(alike "accept with no timeout, given explicitly"
        [:core/stream :core/stream]
        (with [l (:listen net host 0)]
          (seq [timeout :in [nil math/inf]]
@@ -364,12 +354,12 @@
              (:close stream)
              (type stream)))))
 
-(alike "accept: a timeout that is no number is an error"
+(alike "accept with a timeout that is not a number is an error"
        true
        (with [l (:listen net host 0)]
          (raises? |(:accept net l :soon))))
 
-(alike "accept gives nil when the listener is closed meanwhile"
+(alike "accept returns nil when the listener is closed meanwhile"
        [[true nil] [true nil] [true nil]]
        (seq [close :in [:close ev/close net/close]]
          (def l (:listen net host 0))
@@ -378,7 +368,7 @@
          (if (keyword? close) (:close l) (close l))
          (ev/take result)))
 
-(alike "accept raises what it is cancelled with, and the listener goes on"
+(alike "a cancelled accept raises the error that it was cancelled with, and the listener still works"
        ["stop" "hello\n"]
        (with [l (:listen net host 0)]
          (def result (ev/chan 1))
@@ -387,7 +377,7 @@
          (ev/cancel fiber "stop")
          (def [_ err] (ev/take result))
          (def answer (t/background |(t/ask l)))
-         (echo (:accept net l))
+         (t/echo (:accept net l))
          [err (last (ev/take answer))]))
 
 (alike "accept within a deadline"
@@ -395,24 +385,24 @@
        (with [l (:listen net host 0)]
          (def err (t/raised |(ev/with-deadline 0.01 (:accept net l))))
          (def answer (t/background |(t/ask l)))
-         (echo (ev/with-deadline 10 (:accept net l)))
+         (t/echo (ev/with-deadline 10 (:accept net l)))
          [err (last (ev/take answer))]))
 
-(alike "accept in a fiber inside the task's"
+(alike "accept in a fiber inside the task's main fiber"
        "hello\n"
        (with [l (:listen net host 0)]
          (def answer (t/background |(t/ask l)))
-         (resume (coro (resume (coro (echo (:accept net l))))))
+         (resume (coro (resume (coro (t/echo (:accept net l))))))
          (last (ev/take answer))))
 
-(alike "accept of a client that is gone already"
+(alike "accept returns a connection whose client is already gone"
        nil
        (with [l (:listen net host 0)]
          (:close (t/connect l))
          (with [conn (:accept net l)]
            (:read conn 10))))
 
-(alike "accept refuses what is no listener"
+(alike "accept refuses what is not a listener"
        [true true true true true]
        (accepted net
                  (fn [conn client]
@@ -427,7 +417,7 @@
          (with [l (:listen net host 0)]
            (def got @{})
            (defn start [name]
-             (ev/go (fn [] (put got name (protect (with [conn (:accept net l)] (echo conn) name))))))
+             (ev/go (fn [] (put got name (protect (with [conn (:accept net l)] (t/echo conn) name))))))
            (start :first)
            (ev/sleep 0)
            (start :second)
@@ -443,33 +433,33 @@
 # Accepting in a loop.
 
 (defn- looping
-  "Calls `body` with a listener on which a loop accepts."
+  "Calls `body` with a listener on which an accept-loop runs."
   [net handler body]
   (with [l (:listen net host 0)]
     (ev/go (fn [] (:accept-loop net l handler)))
     (body l)))
 
-(alike "accept-loop gives each connection to the handler, once"
+(alike "accept-loop gives each connection to the handler exactly once"
        (seq [i :range [0 100]] (string i))
        {:core-cannot stalls}
        (var calls 0)
-       (looping net (fn [conn] (++ calls) (echo conn))
+       (looping net (fn [conn] (++ calls) (t/echo conn))
                 (fn [l]
                   (def answers (t/together 100 |(t/ask l (string $))))
                   (t/same 100 calls)
                   answers)))
 
-(alike "accept-loop takes the connections that came before it"
+(alike "accept-loop takes the connections that came before it started"
        ["0" "1" "2"]
        {:core-cannot stalls}
        (with [l (:listen net host 0)]
          (def clients (seq [i :range [0 3]]
                         (t/send l (string i))))
-         (ev/go (fn [] (:accept-loop net l echo)))
+         (ev/go (fn [] (:accept-loop net l t/echo)))
          (seq [client :in clients]
            (with [client client] (t/receive client)))))
 
-(alike "a handler that waits does not hold up the others"
+(alike "a handler that waits does not block the others"
        ["second" "first"]
        (def gate (ev/chan))
        (looping net
@@ -489,18 +479,18 @@
           :kqnet [true :listener]
           :because "the docstring of core's loop promises the stream"}
          (def l (:listen net host 0))
-         (def result (t/background |(let [value (:accept-loop net l echo)]
+         (def result (t/background |(let [value (:accept-loop net l t/echo)]
                                       (if (= value l) :listener value))))
          (ev/sleep 0)
          (:close l)
          (ev/take result))
 
-(alike "connections go on when the listener is closed"
+(alike "connections stay open when the listener is closed"
        "hello\n"
        (def accepted (ev/chan 1))
        (def gate (ev/chan))
        (looping net
-                (fn [conn] (ev/give accepted true) (ev/take gate) (echo conn))
+                (fn [conn] (ev/give accepted true) (ev/take gate) (t/echo conn))
                 (fn [l]
                   (def answer (t/background |(t/ask l)))
                   (ev/take accepted)
@@ -510,41 +500,41 @@
 
 (alike "a closed listener refuses clients"
        true
-       (def l (:server net host 0 echo))
+       (def l (:server net host 0 t/echo))
        (def port (t/port l))
        (:close l)
        (raises? |(t/connect port)))
 
-(alike "a handler may take more, when it need not be given"
+(alike "a handler may have more parameters if they are optional"
        ["hello\n" nil]
        (var rest :unset)
        (looping net
-                (fn [conn &opt more] (set rest more) (echo conn))
+                (fn [conn &opt more] (set rest more) (t/echo conn))
                 (fn [l] [(t/ask l) rest])))
 
 (differs "a handler that takes any number of arguments"
          {:core "handler function must take at least 1 argument"
           :kqnet "hello\n"
-          :because "it can take the connection; core asks for one that must be given"}
+          :because "such a handler can take the connection, but core requires a mandatory parameter"}
          (with [l (:listen net host 0)]
-           (def result (t/background |(:accept-loop net l (fn [& args] (echo ;args)))))
+           (def result (t/background |(:accept-loop net l (fn [& args] (t/echo ;args)))))
            (ev/sleep 0)
            (if (pos? (ev/count result)) (last (ev/take result)) (t/ask l))))
 
-(alike "a handler that takes nothing is an error"
+(alike "a handler without parameters is an error"
        true
        (with [l (:listen net host 0)]
          (raises? |(:accept-loop net l (fn [] nil)))))
 
-(alike "a handler that is no function is an error"
+(alike "a handler that is not a function is an error"
        [true true true]
        (with [l (:listen net host 0)]
          (map |(raises? (fn [] (:accept-loop net l $))) [nil :handler print])))
 
-(differs "a handler and the dynamic bindings of whoever called the loop"
+(differs "dynamic bindings of the fiber that called the loop, seen by a handler"
        {:core [nil nil]
         :kqnet [nil "kept"]
-        :because "an environment, of its own for each connection, is what core's functions look into"}
+        :because "core's own functions look into an environment, and kqnet gives each connection its own"}
        (with-dyns [:secret "kept"]
          (var seen :unset)
          (looping net
@@ -552,7 +542,7 @@
                   (fn [l] [(t/ask l "") seen]))
          [nil seen]))
 
-(alike "each handler is in a task of its own"
+(alike "each handler runs in its own task"
        3
        (def tasks @{})
        (looping net
@@ -562,7 +552,7 @@
                   (put tasks (fiber/root) true)))
        (length tasks))
 
-(alike "handlers tell the supervisor of the loop that they returned, not that they raised"
+(alike "the supervisor of the loop learns that handlers returned, but not that they raised"
        [[:ok true "first\n"] [:ok true "third\n"] 0]
        (def supervisor (ev/chan 10))
        (with [l (:listen net host 0)]
@@ -580,29 +570,29 @@
          (t/ask l "third\n")
          [first (event) (ev/count supervisor)]))
 
-(alike "server: handlers tell the supervisor of who started it"
+(alike "the supervisor of the fiber that started a server learns about its handlers"
        [:ok "fine"]
        (def supervisor (ev/chan 10))
        (def listener (ev/chan 1))
        (ev/go (fn [] (ev/give listener (:server net host 0 (fn [conn] (:close conn) "fine"))))
               nil supervisor)
        (with [l (ev/take listener)]
-         # Of the fiber that started it.
+         # The supervisor of the fiber that started it.
          (ev/take supervisor)
          (t/ask l "")
          (def [signal fiber] (ev/take supervisor))
          [signal (fiber/last-value fiber)]))
 
-(alike "server returns the listener, which accepts already"
+(alike "server returns the listener, which accepts at once"
        [:core/stream "hello\n"]
-       (with [l (:server net host 0 echo)]
+       (with [l (:server net host 0 t/echo)]
          [(type l) (t/ask l)]))
 
 (alike "server without a handler only listens"
        "hello\n"
        (with [l (:server net host 0)]
          (def answer (t/background |(t/ask l)))
-         (echo (:accept net l))
+         (t/echo (:accept net l))
          (last (ev/take answer))))
 
 (alike "too few arguments are an error"
@@ -631,15 +621,15 @@
          (def l (:listen net host 0))
          (= l (close l))))
 
-(alike "a listener's methods accept"
+(alike "a listener's methods accept connections"
        ["hello\n" "hello\n"]
        (with [l (:listen net host 0)]
          (def answer (t/background |(t/ask l)))
-         (echo (:accept l))
-         (ev/go (fn [] (:accept-loop l echo)))
+         (t/echo (:accept l))
+         (ev/go (fn [] (:accept-loop l t/echo)))
          [(last (ev/take answer)) (t/ask l)]))
 
-(alike ":chunk waits for all of it"
+(alike ":chunk waits for all bytes"
        "123456"
        (accepted net
                  (fn [conn client]
@@ -649,7 +639,7 @@
                    (:write client "456")
                    (string (last (ev/take got))))))
 
-(alike ":read appends to a buffer, and gives nil at the end"
+(alike ":read appends to a buffer, and returns nil at the end"
        ["got: ping" nil]
        (accepted net
                  (fn [conn client]
@@ -685,7 +675,7 @@
                    (net/flush conn)
                    [got (string (net/chunk client 4))])))
 
-(alike "more than the system buffers"
+(alike "writing more than the system buffers"
        true
        (def much (string/repeat "0123456789abcdef" 0x20000))
        (looping net
@@ -712,7 +702,7 @@
        nil
        (accepted net (fn [conn client] (net/setsockopt conn :so-keepalive true))))
 
-(alike "closing twice, and using it afterwards"
+(alike "closing a stream twice, and using it afterwards"
        [:core/stream true true]
        (accepted net
                  (fn [conn client]
@@ -722,7 +712,7 @@
 # Sandboxed.
 
 (defn- forms-for
-  "A program written for core, with the functions of an implementation."
+  "A program written for core, as forms, with the functions of one implementation."
   [net & forms]
   (def ours? (= "kqnet" (net :name)))
   (def replaced '[net/listen net/accept net/accept-loop net/server])
@@ -730,7 +720,7 @@
     (if (and ours? (has-value? replaced form)) (symbol "kq" form) form))
   ['(import kqnet) ;(postwalk translate forms)])
 
-(alike "sandboxed: listening is an error, accepting on what listens already is not"
+(alike "in a sandbox, listening is an error, but accepting on an existing listener is not"
        [0 "operation forbidden by sandbox\noperation forbidden by sandbox\nhello\n" ""]
        (def [status out err]
          (t/run-forms
@@ -761,7 +751,7 @@
 # Mixed.
 
 (defn- answers
-  "What two clients of a listener get, the first of whom comes before anybody accepts."
+  "The answers that two clients of a listener get. The first client comes before anything accepts."
   [l accept-both]
   (def early (t/send l "early"))
   (def late (t/background accept-both))
@@ -774,30 +764,30 @@
   (t/test (string name ": accept")
     (with [l (listen host 0)]
       (t/same ["early" "late"]
-              (answers l |(repeat 2 (echo (:accept net l)))))))
+              (answers l |(repeat 2 (t/echo (:accept net l)))))))
   (t/test (string name ": accept-loop")
     (with [l (listen host 0)]
       (t/same ["early" "late"]
-              (answers l |(:accept-loop net l echo))))))
+              (answers l |(:accept-loop net l t/echo))))))
 
-(t/test "one listener, accepted from by core and kqnet in turn"
+(t/test "core and kqnet accept from one listener in turn"
   (with [l (net/listen host 0)]
     (t/same (map string (range 10))
             (seq [i :range [0 10]]
               (def answer (t/background |(t/ask l (string i))))
-              (echo (if (even? i) (net/accept l) (kqnet/accept l)))
+              (t/echo (if (even? i) (net/accept l) (kqnet/accept l)))
               (last (ev/take answer))))))
 
-(t/test "two listeners of kqnet share a port when both say so"
+(t/test "two listeners of kqnet share a port when both ask for it"
   (with [one (kqnet/listen host 0 :reuse-port true)]
     (with [two (kqnet/listen host (t/port one) :reuse-port true)]
       (t/same (net/localname one) (net/localname two)))))
 
-(t/test "kqnet's options may follow the optional arguments, or come in their place"
-  (each args [[echo :batch 1]
-              [echo nil :backlog 5 :nodelay true]
-              [echo :stream :reuse-port false]
-              [echo :stream true :batch 100 :backlog nil]]
+(t/test "kqnet's options may follow the optional arguments, or take their place"
+  (each args [[t/echo :batch 1]
+              [t/echo nil :backlog 5 :nodelay true]
+              [t/echo :stream :reuse-port false]
+              [t/echo :stream true :batch 100 :backlog nil]]
     (with [l (kqnet/server host 0 ;args)]
       (t/same "hello\n" (t/ask l)))))
 

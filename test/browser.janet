@@ -1,8 +1,8 @@
 ###
 ### browser.janet
 ###
-### What was reported: a page with a stylesheet, a module script and six images, reloaded in a real
-### browser. On core's net/server of an affected Janet it stalls; on kqnet each load completes.
+### The bug as it was reported: a page with a stylesheet, a module script and six images, reloaded in a
+### real browser. It stalls on core's net/server of an affected Janet; on kqnet each load completes.
 ###
 
 (import ./support :as t)
@@ -13,7 +13,7 @@
 
 (def- host programs/host)
 
-# A browser takes a fifth of a second for each load, so not each host has one.
+# A browser takes a fifth of a second for each load, so this runs on few hosts.
 (def- reloads
   (case host
     "native" 200
@@ -24,11 +24,11 @@
 (def- affected? (= host "1.37.1-kqueue-xnu"))
 
 (def- patience
-  "Seconds for one load to complete in. A stalled one never does."
+  "How many seconds one load may take. A stalled one never completes."
   30)
 
 (def- patience-for-a-stall
-  "The same where one is expected."
+  "How many seconds one load may take if it is expected to stall."
   5)
 
 (defn- path [& parts] (string t/project "/" ;parts))
@@ -36,7 +36,7 @@
 (def- pictures (path "target/browser"))
 
 (defn- reload
-  "Reloads a page in a browser so many times. Returns what came of it."
+  "Reloads a page in a browser so many times. Returns what the browser's script printed."
   [url times patience name]
   (each folder [(path "target") pictures] (os/mkdir folder))
   (def [status output]
@@ -48,9 +48,9 @@
 (defn- url [port] (string "http://127.0.0.1:" port "/"))
 
 (defn- backlog
-  "How many connections wait to be accepted on a port of 127.0.0.1, as /proc/net/tcp tells."
+  "How many connections wait to be accepted on a port of 127.0.0.1, from /proc/net/tcp."
   [port]
-  # sl local_address rem_address st tx_queue:rx_queue …, in hexadecimal; a listener's state is 0A.
+  # Columns: sl local_address rem_address st tx_queue:rx_queue …, in hexadecimal. The state of a listener is 0A.
   (def line (string/format ": 0100007F:%04X 00000000:0000 0A 00000000:" port))
   (def table (slurp "/proc/net/tcp"))
   (def at (+ (length line) (string/find line table)))
@@ -64,7 +64,7 @@
 
 (unless reloads
   (t/test "a page is reloaded in a browser"
-    (t/skip (string "takes long, and is done on few hosts: not on " host)))
+    (t/skip (string "takes long, so it runs on few hosts, not on " host)))
   (t/finish))
 
 (browser-test "each reload of the demo completes"
@@ -84,7 +84,7 @@
       (print "      " outcome "; " left " connections left waiting")
       (t/check (string/has-prefix? "stalled at load" outcome) outcome)
       (t/check (pos? left) "connections in the backlog")))
-  # The same server: it is Janet that stalls above.
+  # The same server again: it is Janet's loop that stalls above, not the server.
   (browser-test "each reload completes on core's net/server of another Janet"
     (with [server (t/start-janet (path "test/browser/server.janet") "core")]
       (t/same "loaded 31" (reload (url (:port server)) 30 patience (string host "-core"))))))

@@ -1,26 +1,20 @@
 ###
 ### bundle.janet
 ###
-### What a build lays out, for jpm and for Janet's bundles to install.
+### How a build lays out the module, for jpm and for Janet's bundles to install.
 ###
 
 (import ./support :as t)
 (import ../bundle/build :as module)
 
 (defn- make
-  "Makes a folder with files, given as path and text, in the order of their folders."
+  "Makes a folder with files, given as pairs of path and text; a folder comes before its files."
   [folder & files]
   (os/mkdir folder)
   (each [path text] (partition 2 files)
     (def parts (string/split "/" path))
     (when (next (slice parts 0 -2)) (os/mkdir (string folder "/" (first parts))))
     (spit (string folder "/" path) text)))
-
-(defn- remove
-  [folder]
-  (each [path directory?] (reverse (module/tree folder))
-    ((if directory? os/rmdir os/rm) (string folder "/" path)))
-  (os/rmdir folder))
 
 (defn- paths [folder] (map first (module/tree folder)))
 
@@ -30,18 +24,18 @@
   (make out "init.janet" "" "http.janet" "old" "gone/init.janet" "" "_native.so" "old")
   (def library (t/scratch "library"))
   (spit library "new")
-  (defer (do (os/rm library) (each folder [sources out] (remove folder)))
+  (defer (do (os/rm library) (each folder [sources out] (t/remove folder)))
     (module/lay-out out library sources)
     (t/same ["_native.so" "http" "http/init.janet" "http/types.janet" "init.janet"] (tuple ;(paths out)))
     (t/same "new" (string (slurp (string out "/_native.so"))))))
 
-(t/test "a folder may become a file, and a file a folder"
+(t/test "a folder may become a file, and a file may become a folder"
   (def [sources out] (map t/scratch ["sources" "out"]))
   (make sources "a/b.janet" "new" "c" "new")
   (make out "a" "old" "c/d.janet" "old")
   (def library (t/scratch "library"))
   (spit library "")
-  (defer (do (os/rm library) (each folder [sources out] (remove folder)))
+  (defer (do (os/rm library) (each folder [sources out] (t/remove folder)))
     (module/lay-out out library sources)
     (t/same ["_native.so" "a" "a/b.janet" "c"] (tuple ;(paths out)))))
 

@@ -1,7 +1,7 @@
 ###
 ### bursts.janet
 ###
-### Many clients at once while the server is stopped, and then let go: each of them is answered.
+### Many clients connect at once while the server is stopped. When it continues, it answers all of them.
 ###
 
 (import ./support :as t)
@@ -9,24 +9,24 @@
 (def- rounds 20)
 
 (defn- system-backlog
-  "As many connections as may wait for a listener."
+  "How many connections may wait for a listener."
   []
   (def file "/proc/sys/net/core/somaxconn")
   (def text
     (if (os/stat file)
       (slurp file)
-      # macOS and FreeBSD, and NetBSD and OpenBSD.
+      # The first is of macOS and FreeBSD, the second of NetBSD and OpenBSD.
       (t/shell-says "sysctl -n kern.ipc.somaxconn 2>/dev/null || sysctl -n kern.somaxconn 2>/dev/null")))
   (or (scan-number (string/trim text)) 128))
 
-# Clients that the system turns away, or has no descriptor for, prove nothing. Connections that are still being made
-# take places too.
+# Clients that the system refuses, or for which it has no descriptor, prove nothing. Connections whose handshake is not
+# over yet take places in the backlog too.
 (def- clients (min 400 (div (* 3 (system-backlog)) 4) (- (t/descriptor-limit) (t/descriptors) 20)))
 (print rounds " rounds of " clients " clients"
        (if (< clients 400) ", since this system does not let more wait" ""))
 
 (defn- stop
-  "Stops a process, and waits until it has."
+  "Stops a process, and waits until it is stopped."
   [process]
   (:signal process :stop)
   (t/wait-until "the server stopped" |(t/stopped? process)))
@@ -56,7 +56,7 @@
       (t/same (seq [_ :range [0 rounds]] 0)
               (seq [_ :range [0 rounds]] (burst server port))
               "unanswered clients by round")
-      # And the next one that comes alone.
+      # A single client that comes afterwards is answered, too.
       (t/check (string/has-suffix? "hello" (t/ask port)) "an answer after the bursts"))))
 
 (t/finish)

@@ -1,15 +1,15 @@
 ###
 ### churn.janet
 ###
-### Many connections one after another: the server's memory and descriptors end where they were
-### after the first tenth. 200,000 of them for kqnet/server, about 20 s, and 20,000 for the other
-### ways. Where KQNET_TEST_QUICK is 1, 20,000 for each; where KQNET_TEST_LONG is 1, 200,000.
+### Many connections, one after another, leave the server's memory and descriptors as they were after
+### the first tenth. kqnet/server gets 200,000 of them, which takes about 20 s, and the other ways get
+### 20,000. With KQNET_TEST_QUICK=1 each way gets 20,000; with KQNET_TEST_LONG=1, 200,000.
 ###
 
 (import ./support :as t)
 
 (defn- total
-  "How many connections for a way of accepting."
+  "How many connections a way of accepting gets."
   [way]
   (cond
     (= "1" (os/getenv "KQNET_TEST_QUICK")) 20_000
@@ -17,15 +17,15 @@
     (= way "server") 200_000
     20_000))
 
-# Each of these makes one connection after another.
+# How many clients run at once. Each makes one connection after another.
 (def- clients 8)
 
-# So that the C library gives no memory back between two collections by chance, and the figure is
-# the most that the server ever needed.
+# So that the C library does not happen to give memory back between two collections, and what is measured is
+# the most memory that the server ever needed.
 (os/setenv "MALLOC_TRIM_THRESHOLD_" "4000000000")
 
 # A leak of one allocation per connection would be several times this, at 200,000 connections. Other
-# C libraries cannot be told to keep what was freed, so that what is resident goes up and down.
+# C libraries cannot be told to keep what was freed, so resident memory goes up and down.
 (def- slack (* (if t/linux? 1 16) 1024 1024))
 
 (defn- connections
@@ -37,12 +37,12 @@
                 (repeat (/ count clients)
                   (with [conn (net/connect "127.0.0.1" port)]
                     (:write conn "x")
-                    # To its end: whoever closes first has to remember the connection for a while, and a client would
-                    # run out of ports.
+                    # Reads to the end: the side that closes first has to remember the connection for a while, and a client
+                    # would run out of ports.
                     (:read conn :all (buffer/clear buf))
                     (unless (string/has-suffix? "hello" buf) (t/fail "hello" buf)))))))
 
-(defn- figures
+(defn- measured
   "The server's descriptors and resident memory, once it has closed the last connection."
   [server port]
   (defn ask [] (scan-number (t/ask port "descriptors")))
@@ -56,16 +56,16 @@
 
 (each way ["server" "accept-loop" "accept"]
   (def many (total way))
-  # Enough for memory to reach its height between two collections.
+  # Enough connections for memory to reach its height between two collections.
   (def first-part (max 8_000 (/ many 10)))
-  (t/test (string "kqnet/" way " keeps nothing of " many " connections")
+  (t/test (string "kqnet/" way " leaves no trace of " many " connections")
     (with [server (t/start-janet (t/program "server") "kqnet" way)]
       (def port (string (:port server)))
       (def start (os/clock :monotonic))
       (connections port first-part)
-      (def [descriptors memory] (figures server (scan-number port)))
+      (def [descriptors memory] (measured server (scan-number port)))
       (connections port (- many first-part))
-      (def [descriptors-then memory-then] (figures server (scan-number port)))
+      (def [descriptors-then memory-then] (measured server (scan-number port)))
       (printf "      %d connections in %.1f s; memory %d KiB, then %d KiB; descriptors %d, then %d"
               many (- (os/clock :monotonic) start) (/ memory 1024) (/ memory-then 1024)
               descriptors descriptors-then)

@@ -1,8 +1,8 @@
 ###
 ### docs.janet
 ###
-### What is written is so: every public function is documented, every snippet of the README and of
-### docs/ runs or is accepted by the program that it is for, and every link leads somewhere.
+### The docs are true: every public function is documented, every snippet of the README and of docs/
+### runs or is accepted by the program that it is for, and every link leads somewhere.
 ###
 
 (import ./support :as t)
@@ -22,7 +22,7 @@
 (def- snippets (mapcat markdown/snippets files))
 
 (defn- none
-  "Fails unless there is nothing in a list of what is wrong."
+  "Fails unless a list of mistakes is empty."
   [what wrong]
   (t/same [] wrong what))
 
@@ -33,7 +33,7 @@
 ###
 
 (defn- public
-  "The public bindings of a module: names and entries."
+  "The public bindings of a module, as pairs of name and entry."
   [module]
   (sort-by first
            (seq [[name entry] :pairs (require module)
@@ -41,7 +41,7 @@
              [name entry])))
 
 (def- ours
-  "Public names, as programs write them, and their entries: all of kqnet, and what kqnet/http adds to spork/http."
+  "Public names as programs write them, with their entries: all of kqnet, and what kqnet/http adds to spork/http."
   (let [sporks (require "spork/http")
         value (fn [entry] (if-let [ref (entry :ref)] (in ref 0) (entry :value)))]
     [;(map (fn [[name entry]] [(string "kqnet/" name) entry]) (public "kqnet"))
@@ -53,13 +53,13 @@
 (def- docs (tabseq [[name entry] :in ours] name (or (entry :doc) "")))
 
 (defn- signature
-  "The parameters of a function that its docstring begins with, and the text after them; none for what is no function."
+  "The parameters that a function's docstring begins with, and the text after them. What is not a function has no parameters."
   [docstring]
   (def [parameters text]
     (or (peg/match '(* "(" '(to ")\n\n") ")\n\n" '(any 1)) docstring) ["" docstring]))
   [(tuple/slice (string/split " " parameters) 1) text])
 
-(t/test "the public names are known here"
+(t/test "this test finds the public names"
   (t/check (> (length ours) 15) (map first ours))
   (each name ["kqnet/server" "kqnet/drain" "http/server" "http/serve-forever" "http/static"]
     (t/check (docs name) name)))
@@ -77,7 +77,7 @@
               :when (empty? (string/trim text))]
           (string module " " name))))
 
-(t/test "each docstring tells of each parameter"
+(t/test "each docstring mentions each parameter"
   (none "not mentioned"
         (seq [[name docstring] :in (sort (pairs docs))
               :let [[parameters text] (signature docstring)
@@ -90,13 +90,13 @@
           [name parameter])))
 
 (defn- mentioned
-  "A docstring, with those of the functions that it names after it."
+  "A docstring, followed by the docstrings of the functions that it names."
   [docstring]
   (def names (peg/match ~(any (+ (* "`" '(some (+ :w (set "-/"))) "`") 1)) docstring))
   (string/join [docstring ;(seq [name :in names prefix :in ["" "kqnet/" "http/"]] (get docs (string prefix name) ""))] "\n"))
 
 (defn- options-of
-  "The options of a function, as the error for one that it does not have says."
+  "The options of a function, taken from its error for an unknown option."
   [f & args]
   (def err (t/raised |(f ;args :no-such-option 1)))
   (def [names] (t/check (peg/match '(* (thru "the options are ") '(any 1)) err) err))
@@ -113,7 +113,7 @@
    "http/serve-forever" (options-of http/serve-forever nil)
    "http/static" (options-of http/static t/project)})
 
-(t/test "each option of each function is told of in its docstring, or in one that it names"
+(t/test "each option of each function is in its docstring, or in one that its docstring names"
   (none "not mentioned"
         (seq [[name options] :in (sort (pairs with-options))
               :let [text (mentioned (docs name))]
@@ -121,7 +121,7 @@
               :unless (string/find option text)]
           [name option])))
 
-(t/test "what can raise an error says so, and what takes seconds too"
+(t/test "docstrings say what raises an error, and what is in seconds"
   (each name ["kqnet/listen" "kqnet/accept" "kqnet/accept-loop" "kqnet/from-fd" "kqnet/activated" "http/server"
               "http/static"]
     (t/check (or (string/find "Raises" (docs name)) (string/find "raises" (docs name))) name))
@@ -141,14 +141,14 @@
           option)))
 
 (def- table-rows
-  "The README's table of options: for each row its options, whose they are, and their defaults."
+  "The rows of the README's table of options: for each row its options, the functions that have them, and their defaults."
   (peg/match ~{:name (* "`" (<- (* ":" (some (+ :w "-")))) "`" (any " "))
                :cell (* "| " (<- (to " |")) " ")
                :row (group (* "| " (group (some :name)) :cell (drop :cell) :cell "|"))
                :main (any (+ :row (* (to "\n") "\n")))}
              (texts "README.md")))
 
-(t/test "the README's table tells of each option at the functions that have it"
+(t/test "the README's table gives each option for exactly the functions that have it"
   (def functions
     {"listen" "kqnet/listen" "accept-loop" "kqnet/accept-loop" "server" "kqnet/server" "drain" "kqnet/drain"
      "http" "http/server" "serve-forever" "http/serve-forever" "static" "http/static"
@@ -158,18 +158,18 @@
       [(functions owner) option]))
   (def had
     (seq [[name options] :in (pairs with-options) option :in options
-          # serve-forever has all of server's.
+          # serve-forever has all options of server.
           :unless (and (= name "http/serve-forever") (has-value? (with-options "http/server") option))]
       [name option]))
   (t/same (sort had) (sort told)))
 
 (defn- amount
-  "A number of the docs: 10, 16 KiB, 1 MiB."
+  "A number as the docs write it: 10, 16 KiB, 1 MiB."
   [text]
   (def [number unit] (string/split " " text))
   (* (scan-number number) (case unit nil 1 "KiB" 1024 "MiB" 1048576)))
 
-(t/test "the README and docstrings tell the defaults of the HTTP server that it has"
+(t/test "the README and the docstrings give the actual defaults of the HTTP server"
   (def defaults (in (in (require "kqnet/http/server") 'defaults) :value))
   (def told
     (tabseq [[options owners text] :in table-rows
@@ -188,7 +188,7 @@
 ### Snippets
 ###
 
-(t/test "each block of code is of a language that is checked here, and each is found"
+(t/test "each block of code is found, and is in a language that is tested here"
   (each file files
     (def fences (length (string/find-all "\n```" (string "\n" (texts file)))))
     (t/same fences (* 2 (length (markdown/snippets file))) (string "fences in " file)))
@@ -200,26 +200,26 @@
 (defn- of [language] (filter |(= language ($ :language)) snippets))
 
 (defn- run-snippet
-  "Runs a snippet of Janet in a process of its own, on a free port."
+  "Runs a Janet snippet in its own process, on a free port."
   [snippet]
   (def file (t/scratch "snippet.janet"))
   (spit file (string (if (= "setup" (snippet :kind)) (snippet :value) "") "\n"
                      (string/replace-all ` "127.0.0.1" 8000` ` "127.0.0.1" 0` (snippet :text))))
   (defer (os/rm file)
     (with [process (t/start-janet (t/program "snippet") file)]
-      # It may print lines of its own.
+      # The snippet may print its own lines.
       (var line nil)
       (while (not (has-value? ["serving" "evaluated"] line))
         (set line (:line process)))
       (when (= line "serving")
-        # It goes on for ever, until it is told to end.
+        # It serves until it is told to end.
         (:signal process :term)
         (t/same 0 (:wait process) (process :err)))
       (t/same "" (string (process :err)) "what it says on stderr"))))
 
 (each snippet (of "janet")
   (if (= "not run" (snippet :kind))
-    (t/test (string "the Janet of " (where snippet) " can be read; not run: " (snippet :value))
+    (t/test (string "the Janet of " (where snippet) " can be parsed; it is not run: " (snippet :value))
       (t/check (not (empty? (parse-all (snippet :text)))) "forms"))
     (t/test (string "the Janet of " (where snippet) " runs")
       (run-snippet snippet))))
@@ -250,17 +250,17 @@
 ###
 
 (defn- with-file
-  "Calls a function with the path of a file of this name and content."
+  "Calls a function with the path of a file that has this name and content."
   [name content f]
   (def folder (t/scratch "config"))
   (def file (string folder "/" name))
   (os/mkdir folder)
   (spit file content)
-  (defer (do (os/rm file) (os/rmdir folder))
+  (defer (t/remove folder)
     (f file)))
 
 (defn- accepted
-  "Fails unless a program accepts a file: the path is the last of its arguments."
+  "Fails unless a program accepts a file, whose path is the last of its arguments."
   [name content & command]
   (with-file name content
              (fn [file]
@@ -279,7 +279,7 @@
   (t/test (string "HAProxy accepts " (where snippet))
     (def [haproxy] (programs/need "haproxy"))
     (def text (snippet :text))
-    # What the whole configuration has besides.
+    # The other parts that a whole configuration needs.
     (def defaults
       (string "defaults\n    mode http\n    timeout connect 5s\n    timeout client 5s\n    timeout server 5s\n"
               "frontend web\n    bind 127.0.0.1:8080\n    default_backend janet\n"))
@@ -287,7 +287,7 @@
               (cond
                 (string/has-prefix? "defaults" text) text
                 (string/has-prefix? "backend" text) (string defaults text)
-                # Lines of a section.
+                # These are lines of a section.
                 (string defaults "backend janet\n" text))
               haproxy "-c" "-f")))
 
@@ -299,10 +299,7 @@
                                   "User=app" "User=root"))
   (spit (string folder "/app.service") service)
   (spit (string folder "/app.socket") (markdown/named "app.socket"))
-  (defer (do
-           (os/rm (string folder "/app.service"))
-           (os/rm (string folder "/app.socket"))
-           (os/rmdir folder))
+  (defer (t/remove folder)
     (def [status output]
       (programs/run systemd-analyze "verify" (string folder "/app.socket") (string folder "/app.service")))
     (t/same 0 status output)
@@ -314,7 +311,7 @@
   (with-file "app.janet" (markdown/named "app.janet")
              (fn [file]
                (def process
-                 # It gives the program no other variables than these.
+                 # The program gets only these variables.
                  (t/start activate "-l" path "--fdname=app.socket" "-E" (string "JANET_PATH=" (os/getenv "JANET_PATH"))
                           (dyn *executable*) file))
                (defer (os/rm path)
@@ -326,7 +323,7 @@
                  (:signal process :term)
                  (t/same 0 (:wait process) (process :err))))))
 
-(t/test "the property list for launchd is well-formed, and asks for what the docs say"
+(t/test "the property list for launchd is well-formed, and has the name that the docs ask for"
   (def [python] (programs/need "python3"))
   (def program "import plistlib, sys; print(sorted(plistlib.load(open(sys.argv[1], 'rb'))['Sockets']))")
   (with-file "app.plist" (markdown/named "org.example.app.plist")
@@ -335,7 +332,7 @@
                (t/same [0 "['Listeners']\n"] [status output]))))
 
 ###
-### Links, and comments
+### Links and first lines
 ###
 
 (defn- anchor
@@ -358,6 +355,16 @@
               :unless (and (os/stat to)
                            (or (nil? at) (has-value? (anchors (slurp to)) at)))]
           [file target])))
+
+(t/test "each file and folder that the docs name exists"
+  (def named
+    ~(any (+ (* "`" '(* (+ "bin/" "bundle/" "crates/" "demo/" "dev/" "docs/" "examples/" "janet/" "src/" "test/")
+                        (any (+ :w (set "./_-"))))
+                "`")
+             1)))
+  (def found (seq [file :in files name :in (peg/match named (texts file))] [file name]))
+  (t/check (> (length found) 30) "names of files")
+  (none "missing" (filter (fn [[_ name]] (not (os/stat (path name)))) found)))
 
 (defn- rust-files
   [folder]

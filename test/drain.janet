@@ -1,8 +1,8 @@
 ###
 ### drain.janet
 ###
-### Stopping gracefully: who is let in, who is waited for, and what a signal does to a server that
-### follows the recipe of kqnet/drain.
+### Stopping gracefully: which clients are let in, which handlers are waited for, and what a signal does
+### to a server that follows the recipe in the docstring of kqnet/drain.
 ###
 
 (import ./support :as t)
@@ -11,7 +11,7 @@
 (def- host "127.0.0.1")
 
 (defn- holding
-  "A handler that echoes what it was sent once `gate` gives it a value."
+  "A handler that echoes what it was sent, once `gate` gives it a value."
   [gate]
   (fn holding [conn]
     (defer (:close conn)
@@ -20,7 +20,7 @@
       (:write conn text))))
 
 (defn- clients
-  "Clients that have sent their numbers. Each is a channel for what it got."
+  "Clients that have sent their numbers. Each is a channel for the answer."
   [l numbers]
   (seq [i :in numbers]
     (def conn (t/send l (string i)))
@@ -29,7 +29,7 @@
 (defn- results [channels] (map |(last (ev/take $)) channels))
 
 (defn- running
-  "Waits until so many handlers run."
+  "Waits until so many handlers are running."
   [l count]
   (t/wait-until (string count " handlers") |(= count (get (kqnet/stats l) :active))))
 
@@ -38,12 +38,12 @@
   [port]
   (not= :nothing (t/raised |(:close (t/connect port)))))
 
-# The queue is made when it is first needed, and stays.
+# The queue is made when it is first needed, and stays open.
 (:close (kqnet/server host 0 (fn [conn] conn)))
 
-# Who is let in.
+# Which clients are let in.
 
-(t/test "the listener is closed at once, and its loop ends, while handlers run"
+(t/test "the listener is closed at once and its loop ends, while handlers still run"
   (def gate (ev/chan 10))
   (def l (kqnet/listen host 0))
   (def looped (t/background |(kqnet/accept-loop l (holding gate))))
@@ -59,7 +59,7 @@
   (t/same [true 0] (ev/take drained))
   (t/same ["0" "1" "2"] (results waiting)))
 
-(t/test "the file of a unix socket is removed at once, while a handler runs"
+(t/test "a unix socket's file is removed at once, while a handler still runs"
   (def path (t/scratch "socket"))
   (def gate (ev/chan 10))
   (def l (kqnet/server :unix path (holding gate)))
@@ -72,7 +72,7 @@
   (t/same [true 0] (ev/take drained))
   (t/same ["1"] (results waiting)))
 
-(t/test "clients that wait to be accepted are let in before the listener closes"
+(t/test "clients in the backlog are let in before the listener closes"
   (def l (kqnet/listen host 0))
   (def waiting (clients l (range 100)))
   (def drained (ev/chan 1))
@@ -82,7 +82,7 @@
              (fn [conn]
                (defer (:close conn)
                  (def text (:read conn 100))
-                 # By a handler of the first batch, so the rest is still waiting.
+                 # The drain is called by a handler of the first batch, so the others are still waiting.
                  (when (= "0" (string text)) (ev/give drained (kqnet/drain l)))
                  (:write conn text)))
              :batch 3)))
@@ -90,7 +90,7 @@
   (t/same 0 (ev/take drained))
   (t/same 100 ((kqnet/stats l) :accepted)))
 
-(t/test "limits hold for them: the rest is broken off"
+(t/test "limits hold for clients in the backlog: those beyond them are reset"
   (each [options count] [[[:max-connections 5] 5] [[:max-accept-rate 0.001] 1]]
     (def gate (ev/chan 100))
     (def l (kqnet/listen host 0))
@@ -104,16 +104,16 @@
     (t/same (seq [i :range [0 10]] (if (< i count) (string i) :reset)) (results waiting))
     (t/same count ((kqnet/stats l) :accepted))))
 
-(t/test "a fiber that waits in accept learns that the listener is closed"
+(t/test "a fiber that waits in accept learns that the listener was closed"
   (def l (kqnet/listen host 0))
   (def accepted (t/background |(kqnet/accept l)))
   (ev/sleep 0)
   (t/same 0 (kqnet/drain l))
   (t/same [true nil] (ev/take accepted)))
 
-# Who is waited for.
+# Which handlers are waited for.
 
-(t/test "it returns how many were still running at the deadline, and they go on"
+(t/test "drain returns how many handlers were still running at the deadline, and they go on"
   (def gate (ev/chan 10))
   (def l (kqnet/server host 0 (holding gate)))
   (def waiting (clients l (range 3)))
@@ -128,7 +128,7 @@
   (t/same 0 (kqnet/drain l))
   (t/same ["0" "1" "2"] (results waiting)))
 
-(t/test "handlers that were accepted and have not begun are waited for"
+(t/test "handlers that have not begun yet are waited for"
   (def l (kqnet/listen host 0))
   (def waiting (clients l (range 10)))
   (def counted @[])
@@ -137,7 +137,7 @@
              l
              (fn [conn]
                (defer (:close conn)
-                 # The first one runs before any other has.
+                 # The first handler runs before any other has begun.
                  (when (empty? counted)
                    (array/push counted (kqnet/drain l 0))
                    (array/push counted (kqnet/drain l)))
@@ -145,7 +145,7 @@
   (t/same (map string (range 10)) (results waiting))
   (t/same [9 0] counted))
 
-(t/test "a handler that drains is not waited for, but others are"
+(t/test "a handler that drains does not wait for itself, but for the others"
   (def gate (ev/chan 10))
   (def l (kqnet/listen host 0))
   (def counted (ev/chan 2))
@@ -157,7 +157,7 @@
                                   (if (= "drain" text)
                                     (do
                                       (ev/give counted (kqnet/drain l 0))
-                                      # From a fiber inside the handler's too.
+                                      # It may also drain from a fiber inside the handler.
                                       (ev/give counted (resume (coro (kqnet/drain l)))))
                                     (ev/take gate))
                                   (:write conn text))))))
@@ -169,7 +169,7 @@
   (t/same 0 (ev/take counted))
   (t/same ["other" "drain"] (results [;other ;drainer])))
 
-(t/test "two that drain one listener"
+(t/test "two fibers may drain one listener"
   (def gate (ev/chan 10))
   (def l (kqnet/server host 0 (holding gate)))
   (def waiting (clients l [1]))
@@ -180,7 +180,7 @@
   (t/same [[true 0] [true 0]] [(ev/take (drains 0)) (ev/take (drains 1))])
   (t/same ["1"] (results waiting)))
 
-(t/test "handlers that raise or are cancelled have ended"
+(t/test "handlers that raised an error or were cancelled count as ended"
   (def tasks @[])
   (def l (kqnet/listen host 0))
   (ev/go (fn []
@@ -200,7 +200,7 @@
   (t/same [true 0] (ev/take drained))
   (t/same "" (t/receive silent)))
 
-(t/test "many that end at once leave no fiber waiting"
+(t/test "many handlers that end at once leave no fiber waiting"
   (def before (t/tasks))
   (def gate (ev/chan 300))
   (def l (kqnet/server host 0 (holding gate)))
@@ -214,7 +214,7 @@
   (t/same (map string (range 200)) (results waiting))
   (t/settles before t/tasks "fibers"))
 
-(t/test ":cancel ends those that are left, and they can put things in order"
+(t/test ":cancel ends the handlers that are left, and they can clean up"
   (def cleaned @[])
   (def l (kqnet/listen host 0))
   (ev/go (fn []
@@ -233,7 +233,7 @@
   (t/same 0 (kqnet/drain l))
   (t/same 0 ((kqnet/stats l) :active)))
 
-(t/test ":cancel ends also those that have not begun, but not the one that asks"
+(t/test ":cancel also ends handlers that have not begun, but not the one that drains"
   (def l (kqnet/listen host 0))
   (def waiting (clients l (range 5)))
   (def counted (ev/chan 1))
@@ -249,9 +249,9 @@
   (each answer (drop 1 waiting)
     (t/wait-until "its end" |(do (gccollect) (pos? (ev/count answer))))))
 
-# Which listeners.
+# Which listeners can be drained.
 
-(t/test "a listener that nobody accepts from, and one that is closed"
+(t/test "draining a listener that nobody accepts from, and one that is closed"
   (def l (kqnet/listen host 0))
   (def port (t/port l))
   (t/same 0 (kqnet/drain l))
@@ -259,7 +259,7 @@
   (t/same 0 (kqnet/drain l))
   (t/same 0 (kqnet/drain l 1 :cancel true)))
 
-(t/test "a listener of core"
+(t/test "draining a listener of core"
   (def gate (ev/chan 1))
   (def l (net/listen host 0))
   (ev/go (fn [] (kqnet/accept-loop l (holding gate))))
@@ -270,7 +270,7 @@
   (t/same 0 (kqnet/drain l))
   (t/same ["1"] (results waiting)))
 
-(t/test "a loop by the listener's own method, and one that came before"
+(t/test "draining a loop that was started by the listener's own method, after an earlier loop"
   (def gate (ev/chan 10))
   (def supervisor (ev/chan 10))
   (def l (kqnet/listen host 0))
@@ -288,7 +288,7 @@
   (t/same ["0" "1" "2"] (results [;waiting ;more]))
   (t/same [3 0 3] (map (kqnet/stats l) [:accepted :active :peak])))
 
-(t/test "other servers go on"
+(t/test "draining one server leaves the others running"
   (with [other (kqnet/server host 0 (fn [conn] (defer (:close conn) (:write conn (:read conn 100)))))]
     (def l (kqnet/server host 0 (fn [conn] (:close conn))))
     (t/same "" (t/receive (t/connect l)))
@@ -296,9 +296,9 @@
     (t/same "hello\n" (t/ask other))
     (t/same 1 ((kqnet/stats other) :accepted))))
 
-# Bad input.
+# Wrong arguments.
 
-(t/test "wrong arguments are named, and the listener goes on"
+(t/test "wrong arguments are named, and the listener keeps accepting"
   (with [l (kqnet/server host 0 (fn [conn] (defer (:close conn) (:write conn (:read conn 100)))))]
     (each value [-1 "5" :soon math/nan]
       (t/same (string/format "kqnet/drain: :seconds must be a number of seconds from 0 to 1e9, or math/inf, got %q" value)
@@ -311,7 +311,7 @@
     (t/same "kqnet/drain: :cancel has no value" (t/raised |(kqnet/drain l 1 :cancel)))
     (t/same "hello\n" (t/ask l))))
 
-(t/test "what is no listener is shown, and left as it is"
+(t/test "what is not a listener is shown, and left unchanged"
   (each value [nil 5 "listener"]
     (t/same (string/format "expected a core/stream, got %q" value) (t/raised |(kqnet/drain value))))
   (with [l (kqnet/listen host 0)]
@@ -322,10 +322,10 @@
         (:write client "ping")
         (t/same "ping" (string (:read conn 10)))))))
 
-# The recipe, with a real signal.
+# The recipe in the docstring, with a real signal.
 
 (defn- recipe
-  "A program that follows the docstring of kqnet/drain, and prints its figures at its end."
+  "A program that follows the docstring of kqnet/drain, and prints its statistics when it ends."
   [handler & options]
   ~[(import kqnet)
     (def listener (kqnet/server "127.0.0.1" 0 ,handler ,;options))
@@ -340,7 +340,7 @@
     (flush)])
 
 (defn- visits
-  "Clients one after another, until there is no server. Counts whole answers, and gathers what else they got."
+  "Runs clients one after another until there is no server. Counts whole answers, and collects other outcomes."
   [port seen]
   (var there true)
   (while there
@@ -352,7 +352,7 @@
       _ (set there false))))
 
 (each signal [:term :int]
-  (t/test (string "the recipe: at SIG" (string/ascii-upper signal) " whoever was accepted gets a whole answer")
+  (t/test (string "the recipe: at SIG" (string/ascii-upper signal) " every accepted client gets a whole answer")
     (with [server (t/start-forms
                     (recipe '(fn [conn]
                                (defer (:close conn)
@@ -369,13 +369,13 @@
       (t/same true (first (ev/take end)))
       (def [left accepted] (map scan-number (string/split " " (:line server))))
       (t/same 0 left)
-      # One who came between the last look at who waits and the end of the listener was not accepted.
+      # A client that came between the last look at the backlog and the closing of the listener was not accepted.
       (t/same accepted (seen :whole) (string/format "whole answers; besides %q" (seen :other)))
-      (unless (empty? (seen :other)) (printf "      broken off before they were accepted: %d" (length (seen :other))))
+      (unless (empty? (seen :other)) (printf "      reset before they were accepted: %d" (length (seen :other))))
       (t/same 0 (:wait server))
       (t/same "" (string (server :err))))))
 
-(t/test "the recipe: a long answer to a slow client is sent to its end"
+(t/test "the recipe: a long answer to a slow client is sent completely"
   (def size 5000000)
   (with [server (t/start-forms
                   (recipe ~(fn [conn]
@@ -389,23 +389,23 @@
       (t/wait-until "a closed port" |(refuses? port))
       (while (def part (:read conn 100000)) (+= got (length part)))
       (t/same size got)
-      (t/check (string/has-prefix? "0 " (:line server)) "nobody left")
+      (t/check (string/has-prefix? "0 " (:line server)) "no handler is left")
       (t/same 0 (:wait server)))))
 
-(t/test "the recipe: signals after the first change nothing"
+(t/test "the recipe: signals after the first one change nothing"
   (with [server (t/start-forms (recipe '(fn [conn]
                                           (defer (:close conn)
                                             (while (def text (:read conn 100)) (:write conn text))))))]
     (with [conn (t/connect (:port server))]
       (each signal [:term :int :term :int :term]
         (:signal server signal)
-        # An answer shows that this one was taken, so that the system does not make one of two.
+        # An answer shows that this signal was taken, so the system does not merge two of them.
         (:write conn "still there?")
         (t/same "still there?" (string (:read conn 100)))))
     (t/same "0 1" (:line server))
     (t/same 0 (:wait server))))
 
-(t/test "the recipe: a server that nobody visits ends at once, not at its deadline"
+(t/test "the recipe: a server without clients ends at once, not at its deadline"
   (with [server (t/start-forms (recipe '(fn [conn] (:close conn))))]
     (:port server)
     (:signal server :term)

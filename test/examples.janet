@@ -1,7 +1,7 @@
 ###
 ### examples.janet
 ###
-### Each program under examples/ does what its comment says.
+### Each program in examples/ does what its first comment says.
 ###
 
 (import ./support :as t)
@@ -12,17 +12,12 @@
 (defn- example [name] (string t/project "/examples/" name ".janet"))
 
 (defn- scratch-folder
-  "A new folder, with these files: names and contents in turn."
+  "Makes a new folder with files, given as names and contents in turn."
   [& files]
   (def folder (t/scratch "folder"))
   (os/mkdir folder)
   (each [name content] (partition 2 files) (spit (string folder "/" name) content))
   folder)
-
-(defn- remove
-  [folder]
-  (each name (os/dir folder) (os/rm (string folder "/" name)))
-  (os/rmdir folder))
 
 (defn- start
   "Starts an example. Returns its process and the port in the address that it prints."
@@ -31,7 +26,7 @@
   [process (scan-number (first (peg/match '(* (? "http://") "127.0.0.1:" ':d+ (? "/") -1) (:line process))))])
 
 (defn- ends
-  "Fails unless a process ends well on SIGTERM."
+  "Fails unless a process ends with status 0 on SIGTERM, and says nothing on stderr."
   [process]
   (:signal process :term)
   (t/same 0 (:wait process) (process :err))
@@ -49,7 +44,7 @@
   [(scan-number (string/slice answer 9 12)) (string/slice answer 0 end) (string/slice answer (+ end 4))])
 
 (defn- has
-  "Fails unless a text has a part."
+  "Fails unless a text contains a part."
   [part text]
   (t/check (string/find part text) (string/format "%q in %q" part text)))
 
@@ -82,7 +77,7 @@
 
 (t/test "static-site serves a folder, and logs"
   (def folder (scratch-folder "index.html" "<p>start" "a.css" "p {}"))
-  (defer (remove folder)
+  (defer (t/remove folder)
     (def [process port] (start "static-site" folder "0"))
     (t/same [200 "<p>start"] (let [[status _ body] (request port "GET" "/")] [status body]))
     (def [status headers body] (request port "GET" "/a.css"))
@@ -99,7 +94,7 @@
     (has `"GET /a.css HTTP/1.1" 206` (process :out))
     (ends process)))
 
-(t/test "events come as they happen, and end with the client"
+(t/test "events: pieces arrive as they happen, and end with the client"
   (def [process port] (start "events" "0"))
   (has "new EventSource" (last (request port "GET" "/")))
   (defn watch []
@@ -117,13 +112,13 @@
   (:close (first second-one))
   (buffer/clear (first-one 1))
   (event first-one ", 1 watching\n\n")
-  # It has one client for ever.
+  # This server never has another client.
   (:signal process :term)
   (t/same 0 (:wait process) (process :err)))
 
-(t/test "upload takes a file larger than a body may be elsewhere, and gives it back"
+(t/test "upload takes a file larger than the default limit of a body, and serves it again"
   (def folder (scratch-folder))
-  (defer (remove folder)
+  (defer (t/remove folder)
     (def [process port] (start "upload" folder "0"))
     (def content (string/repeat "0123456789abcdef" (* 3 64 1024)))
     (t/same [201 "3145728 bytes\n"]
@@ -134,7 +129,7 @@
     (t/check (= content body) "the same content")
     (each name ["/" "/../x" "/.hidden" "/a%2fb" "/a/b"]
       (t/same 400 (first (request port "PUT" name "x")) name))
-    # One that breaks off leaves nothing.
+    # An upload that breaks off leaves no file.
     (:close (t/send port "PUT /part.txt HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nsome"))
     (t/same 201 (first (request port "PUT" "/after.txt" "x")))
     (t/wait-until "the partial file is gone" |(deep= @["after.txt" "big.txt"] (sort (os/dir folder))))
@@ -149,12 +144,12 @@
     (with [conn (net/connect :unix path)]
       (:write conn (string "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" headers "\r\n"))
       (t/receive conn)))
-  (has "Hello, nobody that a proxy names!" (ask ""))
+  (has "Hello, unknown client!" (ask ""))
   (has "Hello, 10.1.2.3!" (ask "X-Forwarded-For: 10.1.2.3\r\n"))
   (ends process)
   (t/same nil (os/stat path) "the socket's file"))
 
-(t/test "graceful-restart starts another worker when one dies, and ends with its worker"
+(t/test "graceful-restart starts another worker when one dies, and ends when its worker ends"
   (def [process port] (start "graceful-restart" "0"))
   (t/same "worker 1\n" (last (request port "GET" "/")))
   (:signal process :hup)
@@ -164,9 +159,9 @@
   (ends process)
   (has "the worker ended with status 0" (process :out)))
 
-(t/test "line-protocol keeps what its clients put"
+(t/test "line-protocol keeps the values that clients put"
   (def [process port] (start "line-protocol" "0"))
-  # Several lines in one piece, one line in several.
+  # Several lines come in one piece, and one line comes in several pieces.
   (def answers (t/ask port "put colour dark green\nget colour\nget shape\nsit\nquit\n"))
   (t/same "ok\ndark green\nnone\nerror: expected put NAME VALUE, get NAME, or quit\n" answers)
   (with [conn (t/connect port)]
@@ -175,7 +170,7 @@
       (:write conn piece)
       (when (string/find "\n" piece) (:read conn 100 seen)))
     (t/same "dark green\n" (string seen)))
-  # A line without an end is not kept for ever.
+  # A line that never ends is not kept for ever.
   (t/same "" (t/ask port (string/repeat "x" 5000)))
   (ends process))
 
@@ -191,7 +186,7 @@
     (t/wait-until "its address or its end" |(or (process :status) (not (empty? (process :out)))))
     process)
   (def [process port] (echoes "-l" "kqnet/install"))
-  # What shows which one it is: kqnet does not share a port that is taken.
+  # This shows which one it runs on: kqnet does not share a port that is taken.
   (def other (second-one port "-l" "kqnet/install"))
   (t/same 1 (:wait other))
   (has "address already in use" (other :err))

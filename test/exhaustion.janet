@@ -1,8 +1,8 @@
 ###
 ### exhaustion.janet
 ###
-### Servers that run out of descriptors: nobody is lost, the process rests, one warning says so, and
-### accepting goes on by itself.
+### Servers that run out of descriptors: no client is lost, the process uses no processor time, one
+### warning is printed, and accepting goes on by itself.
 ###
 
 (import ./support :as t)
@@ -13,7 +13,7 @@
 (def- many "So many clients, where this process may have as many descriptors." (min 300 (- (t/descriptor-limit) 50)))
 
 (def- idle
-  "The share of a processor that a starved process may use. A sanitizer multiplies it, and so does an emulator."
+  "The share of a processor that a process with a shortage may use. A sanitizer or an emulator multiplies it."
   (if t/slow? 0.1 0.02))
 
 (defn- start
@@ -22,7 +22,7 @@
   (t/start-limited limit (t/program "holding") ;words))
 
 (defn- control
-  "A connection to ask a server by, from before its descriptors run out."
+  "A connection through which to ask a server, made before its descriptors run out."
   [port]
   (def conn (t/connect port))
   (fn [line]
@@ -33,7 +33,7 @@
     (parse answer)))
 
 (defn- holders
-  "Clients that hold on: each a table whose :answer comes once it was accepted."
+  "Clients that stay connected: each is a table whose :answer comes once it was accepted."
   [port count]
   (seq [_ :range [0 count]]
     (def holder @{:conn (t/send port "hold\n")})
@@ -45,7 +45,7 @@
 (defn- release [clients] (each client clients (:close (client :conn))))
 
 (defn- hold-on
-  "A client that stays for a while. Returns what it was answered."
+  "A client that stays for a while. Returns its answer."
   [address]
   (def conn (if (number? address) (t/connect address) (net/connect :unix address)))
   (with [conn conn]
@@ -66,15 +66,15 @@
   (string/find-all "pauses: " (server :err)))
 
 (defn- starved
-  "Waits until a server lacks descriptors. Returns its figures."
+  "Waits until a server is out of descriptors. Returns its statistics."
   [ask]
   (t/wait-until "a server without descriptors"
                 (fn []
-                  (def figures (ask "figures"))
-                  (if (pos? (get-in figures [:stats :errors :EMFILE] 0)) figures))))
+                  (def statistics (ask "figures"))
+                  (if (pos? (get-in statistics [:stats :errors :EMFILE] 0)) statistics))))
 
 (each way ["server" "accept-loop" "accept"]
-  (t/test (string way ": " many " clients that hold on are all answered with 40 descriptors")
+  (t/test (string way ": " many " clients that stay connected are all answered with 40 descriptors")
     (with [server (start few way)]
       (def port (:port server))
       (def ask (control port))
@@ -82,10 +82,10 @@
       (def {:stats stats} (ask "figures"))
       (def {:accepted accepted :errors errors :pauses pauses :paused paused :peak peak} stats)
       (t/same (inc many) accepted)
-      (t/same [:EMFILE] (keys errors) "what was wanting")
+      (t/same [:EMFILE] (keys errors) "what the shortage was")
       (t/same (errors :EMFILE) (pauses :error) "pauses, one for each failure")
-      # A timer may be a little early by another clock.
-      (t/check (>= (paused :error) (* 0.95 back-off (pauses :error))) "a rest after each failure")
+      # By another clock, a timer may be a little early.
+      (t/check (>= (paused :error) (* 0.95 back-off (pauses :error))) "a pause after each failure")
       (unless (= way "accept")
         (t/check (< 1 peak few) "a peak below the limit of descriptors"))
       (t/same 1 (length (warnings server)) "warnings")
@@ -93,10 +93,10 @@
               (string (server :err)))
       (t/same nil (server :status)))))
 
-# Where no more of them may wait for a listener, a unix socket refuses the next client: 128 on macOS.
+# If a listener's backlog is full, a unix socket refuses the next client. On macOS it holds 128.
 (def- many-local (min many 100))
 
-(t/test (string "a unix socket's " many-local " clients that hold on are all answered with 40 descriptors")
+(t/test (string "a unix socket's " many-local " clients that stay connected are all answered with 40 descriptors")
   (def path (t/scratch "socket"))
   (with [server (start few "server" ":unix" (string/format "%j" path))]
     (t/same path (:line server))
@@ -107,7 +107,7 @@
   (os/rm path))
 
 (each way ["server" "accept"]
-  (t/test (string way ": a starved process rests, and goes on by itself when descriptors are free")
+  (t/test (string way ": during a shortage the process is idle, and it goes on by itself when descriptors are free")
     (with [server (start few way)]
       (def port (:port server))
       (def ask (control port))
@@ -122,21 +122,21 @@
                                      (* 100 share) (/ attempts seconds)))
       (t/check (< share idle) "an idle process")
       (t/check (<= 1 attempts (inc (/ seconds (* 0.95 back-off)))) "one attempt for each pause")
-      # Nobody new arrives: what goes on is for those who wait.
+      # No new client arrives: only those that wait are accepted.
       (def first-ones (answered clients))
       (t/check (< 0 (length first-ones) few) "clients with a descriptor")
       (def later (filter |(not (has-value? first-ones $)) clients))
       (release first-ones)
       (t/wait-until "answers for those who waited"
                     (fn []
-                      # They too are more than there are descriptors.
+                      # These, too, are more than there are descriptors.
                       (def held (answered later))
                       (release held)
                       (= (length held) (length later))))
       (t/same 61 (get-in (ask "figures") [:stats :accepted]))
       (t/same 1 (length (warnings server)) "warnings"))))
 
-(t/test ":on-error is called once for an episode, with the listener and the message"
+(t/test ":on-error is called once per episode, with the listener and the message"
   (with [server (start few "server" ":on-error" "note")]
     (def port (:port server))
     (def ask (control port))
@@ -144,15 +144,15 @@
     (all-held port many)
     (def {:calls calls :clock ended} (ask "figures"))
     (t/same [call] calls "one episode")
-    # An episode is over when nothing was wanting for a second.
+    # An episode is over when there was no shortage for a second.
     (t/wait-until "a quiet second" |(> ((ask "figures") :clock) (+ ended 1.1)))
     (t/same [call] ((ask "figures") :calls))
     (all-held port many)
     (t/same [call call] ((ask "figures") :calls) "two episodes")
     (t/same "" (string (server :err)))))
 
-(t/test "few free descriptors below many that are taken: no client is lost"
-  # Where accepting without one kills a connection, low numbers must not be taken for room.
+(t/test "with few free descriptors below many used ones, no client is lost"
+  # On systems where accepting without a free descriptor kills a connection, low numbers must not be taken for room.
   (with [server (start 128 "server")]
     (def port (:port server))
     (def ask (control port))
@@ -164,7 +164,7 @@
     (t/wait-until "all answers" |(= 8 (length (answered clients))))
     (release clients)))
 
-(t/test "while another thread opens and closes files no client is lost"
+(t/test "while another thread opens and closes files, no client is lost"
   (each limit [64 200]
     (with [server (t/start-limited
                     limit "-e"
@@ -184,7 +184,7 @@
                         (flush)]))]
       (all-held (:port server) many))))
 
-(t/test "a limit of connections below that of descriptors keeps a server from starving"
+(t/test "a limit of connections below the limit of descriptors prevents a shortage"
   (with [server (start few "server" ":max-connections" "10")]
     (def port (:port server))
     (def ask (control port))
@@ -194,7 +194,7 @@
     (t/same 10 peak)
     (t/same "" (string (server :err)))))
 
-(t/test "a server without a descriptor for its queue is an error, and no listener that nobody accepts from"
+(t/test "a server that cannot open its queue is an error, and leaves no listener behind"
   (with [program (t/start-limited
                    few "-e"
                    (t/source
@@ -218,11 +218,11 @@
     (t/same 0 (:wait program))
     (t/same "" (string (program :err)))))
 
-# What the emulation does to servers that do not know their headroom.
+# What the emulation does to a server that does not know its room.
 
-(t/test "the emulated macOS kills a connection that is accepted without a descriptor"
+(t/test "the emulated macOS kills a connection that is accepted without a free descriptor"
   (unless (and (= "xnu" (os/getenv "KQUEUE_EMU_KERNEL")) (= :kqueue (kqnet/backend)))
-    (t/skip "only macOS does that"))
+    (t/skip "only macOS does this"))
   (with [server (t/start-limited
                   few "-e"
                   (t/source
@@ -238,10 +238,10 @@
     (with [conn (t/connect port)]
       (t/same "" (try (t/receive conn) ([_] "")) "what a killed connection gives"))))
 
-# Other shortages, which strace pretends.
+# Other shortages, simulated by strace.
 
 (def- strace
-  "Whether a system call of a Janet can be made to fail."
+  "Whether strace can make a system call of a Janet process fail."
   (and t/linux?
        (= :epoll (kqnet/backend))
        (zero? (os/execute ["sh" "-c" "command -v strace >/dev/null && strace -o /dev/null true 2>/dev/null"] :p))))
@@ -249,7 +249,7 @@
 (each [name message] [["ENFILE" "too many open files in system"]
                       ["ENOBUFS" "no buffer space available"]
                       ["ENOMEM" "cannot allocate memory"]]
-  (t/test (string name ": accepting pauses, says so once, and goes on")
+  (t/test (string name ": accepting pauses, reports it once, and goes on")
     (unless strace (t/skip "this needs strace, and accept4"))
     (with [server (t/start "strace" "-f" "-o" "/dev/null" "-e" "trace=accept4"
                            "-e" (string "inject=accept4:error=" name ":when=3..7")

@@ -1,14 +1,14 @@
 ###
 ### forks.janet
 ###
-### Programs that fork: what the child does is not felt in the parent, and the child can serve too.
+### Programs that fork: what the child does has no effect on the parent, and the child can serve, too.
 ###
 
 (import ./support :as t)
 (import kqnet)
 
 (def- setup
-  "Forms: a server that says which process answered, and what runs when a client asks for it."
+  "Forms of a server that says which process answered, and does what a client asks for."
   '[(var who "parent")
     (def actions @{})
     (defn say [text] (print text) (flush))
@@ -22,7 +22,7 @@
       (:write conn (string who " " text))
       (:close conn))
     (defn child
-      "Runs a function in a forked process, which ends then. Returns the process."
+      "Runs a function in a forked process, which then ends. Returns the process."
       [f]
       (or (os/posix-fork)
           (do
@@ -35,7 +35,7 @@
     (put actions "end" (fn [_] (ev/spawn (ev/sleep 0) (os/exit 0))))])
 
 (defn- serving
-  "Starts a program, given as more forms, that serves. Calls a function with its port and the program."
+  "Starts a program that serves, given as more forms. Calls a function with its port and the program."
   [forms f]
   (with [program (t/start-forms ['(import kqnet) ;setup ;forms '(say port)])]
     (def port (:port program))
@@ -44,7 +44,7 @@
     (t/same "parent end" (t/ask port "end"))
     (t/same 0 (:wait program) (string (program :err)))
     (t/wait-until "the end of its errors" |(program :err-ended))
-    # A leak sanitizer says of a forked process that it may see too much.
+    # A leak sanitizer reports for a forked process that it may see too much.
     (t/same [] (filter |(not (or (empty? $) (string/find "was not suspended" $)))
                        (string/split "\n" (program :err))))))
 
@@ -53,22 +53,22 @@
 (defn- needs-loop
   []
   (when (= :poll (t/event-loop))
-    (t/skip "on poll(2), the copies of the parent's fibers in the child take what is meant for the parent, with core too"))
+    (t/skip "on poll(2), the copies of the parent's fibers in the child take what is meant for the parent; this is so with core, too"))
   (when kqueue? (t/skip "Janet's own loop does not survive a fork here")))
 
-(t/test "a child that ends at once"
+(t/test "a child may end at once"
   (serving '[(put actions "fork" (fn [_] (os/proc-wait (child (fn [])))))]
     (fn [port _]
       (repeat 3 (t/same "parent fork" (t/ask port "fork"))))))
 
 (each [way form] [["its method" '(:close l)] ["ev/close" '(ev/close l)] ["a drain" '(kqnet/drain l 0)]
                   ["the collector" '(do (set who nil) (gccollect))]]
-  (t/test (string "a child that closes the listener by " way)
+  (t/test (string "a child may close its copy of the listener by " way)
     (serving ~[(put actions "fork" (fn [_] (os/proc-wait (child (fn [] ,form)))))]
       (fn [port _]
         (repeat 3 (t/same "parent fork" (t/ask port "fork")))))))
 
-(t/test "the file of a unix socket outlives a child, in whatever way it closes"
+(t/test "a unix socket's file outlives a child, however the child closes it"
   (each form ['(do) '(:close u) '(ev/close u) '(kqnet/drain u 0)]
     (def path (t/scratch "socket"))
     (defer (protect (os/rm path))
@@ -82,7 +82,7 @@
                                   (t/receive conn)))))
       (t/same nil (os/stat path) "the file after the parent's end"))))
 
-(t/test "a child that runs its loop while clients come takes none of the parent's"
+(t/test "a child that runs its loop while clients come takes none of the parent's clients"
   (needs-loop)
   (serving '[(put actions "fork" (fn [_]
                                    (child (fn []
@@ -102,7 +102,7 @@
                                                                      (:close conn)
                                                                      (repeat 20 (ev/sleep 0.002))))))
                                      '(say port)
-                                     # Meanwhile all clients come, so that they are accepted in one turn.
+                                     # Meanwhile all clients connect, so they are accepted in one turn.
                                      '(file/read stdin :line)]))]
     (def port (:port program))
     (def conns (seq [i :range [0 20]] (t/send port (if (zero? i) "fork" (string i)))))
@@ -111,7 +111,7 @@
     (t/same "parent end" (t/ask port "end"))
     (t/same 0 (:wait program) (string (program :err)))))
 
-(t/test "timeouts of parent and child are their own"
+(t/test "timeouts of parent and child are separate"
   (needs-loop)
   (serving '[(put actions "fork" (fn [_] (child (fn [] (ev/sleep 0.01)))))
              (put actions "sleep" (fn [_] (ev/sleep 0.02)))]
@@ -120,7 +120,7 @@
         (t/same ["parent fork" ;(seq [_ :range [0 5]] "parent sleep")]
                 (t/together 6 |(t/ask port (if (zero? $) "fork" "sleep"))))))))
 
-(t/test "a thread that was started while many files were open, and forks"
+(t/test "a thread that was started while many files were open may fork"
   (needs-loop)
   (with [program (t/start-forms ~[(def files (seq [_ :range [0 400]] (os/open "/dev/null" :r)))
                                   (def ports (ev/thread-chan 1))
@@ -160,7 +160,7 @@
     (t/ask port "end")
     (t/same 0 (:wait program) (string (program :err)))))
 
-(t/test "a child that forks again, after whatever it did, ends well"
+(t/test "a child that forks again ends normally, whatever it did before"
   (needs-loop)
   (each before ['(do) '(ev/sleep 0) '(kqnet/server "127.0.0.1" 0 handle)]
     (serving ~[(def idle (net/connect "127.0.0.1" port))
@@ -175,7 +175,7 @@
       (fn [port _]
         (repeat 3 (t/same "parent fork" (t/ask port "fork")))))))
 
-(t/test "a server that is started anew in the child works, beside the parent's"
+(t/test "a server that is started in the child works beside the parent's"
   (needs-loop)
   (serving '[(put actions "fork" (fn [conn]
                                    (child (fn []
@@ -191,7 +191,7 @@
         (t/same (map |(string "parent " $) (range 20)) (t/together 20 |(t/ask port (string $)))))
       (t/same "child end" (t/ask own "end")))))
 
-(t/test "a program that forks before it has served anything"
+(t/test "a program may fork before it has served anything"
   (needs-loop)
   (with [program (t/start-forms ['(import kqnet) ;(slice setup 0 6)
                                  '(child (fn []
@@ -210,7 +210,7 @@
     (each port ports (t/ask port "end"))
     (t/same 0 (:wait program) (string (program :err)))))
 
-(t/test "workers that are forked, on one listener"
+(t/test "forked workers share one listener"
   (needs-loop)
   (with [program (t/start-forms ['(import kqnet) ;(slice setup 0 6)
                                  '(def l (kqnet/listen "127.0.0.1" 0))
@@ -226,7 +226,7 @@
                     (each answer (t/together 20 (fn [_] (t/ask port "x"))) (put seen answer true))
                     (= 2 (length seen))))
     (t/same ["child x" "parent x"] (sort (keys seen)))
-    # Each ends when it is told. One that is about to end may accept once more.
+    # Each worker ends when it is told to. One that is about to end may accept once more.
     (t/wait-until "the end of both"
                   (fn []
                     (def [listening conn] (protect (t/connect port)))
@@ -246,7 +246,7 @@
                                             (:write conn text)))
                                    (:close conn)
                                    (error "closed")))
-             # The handler's error is meant.
+             # The handler's error is intended.
              (setdyn *err* @"")]
     (fn [port program]
       (with [conn (t/send port "fork")]
@@ -256,8 +256,8 @@
       (t/wait-until "the handler's error" |(string/find "closed" (program :err)))
       (buffer/clear (program :err)))))
 
-(t/test "where Janet's loop does not survive a fork, a server in the child is an error that says so"
-  (unless kqueue? (t/skip "here it can be given another one"))
+(t/test "if Janet's loop does not survive a fork, a server in the child is an error that says so"
+  (unless kqueue? (t/skip "on this system the child gets its own loop"))
   (serving '[(put actions "fork" (fn [conn]
                                    (os/proc-wait
                                      (child (fn []

@@ -1,8 +1,8 @@
 ###
 ### handlers.janet
 ###
-### Handlers that misbehave, listeners that are closed at the wrong moment, accepting that is broken
-### off, several servers and threads, and when a process ends.
+### Handlers that misbehave, listeners that are closed at the wrong moment, accepting that is
+### interrupted, several servers and threads, and when a process ends.
 ###
 
 (import ./support :as t)
@@ -10,13 +10,8 @@
 
 (def- host "127.0.0.1")
 
-(defn- echo
-  [conn]
-  (defer (:close conn)
-    (:write conn (:read conn 1024))))
-
 (defn- answer-with
-  "A handler that answers a text."
+  "A handler that answers with a text."
   [text]
   (fn [conn]
     (defer (:close conn)
@@ -29,7 +24,7 @@
   (seq [i :range [0 count]] (t/send l (string i))))
 
 (defn- answers
-  "What connections get, and closes them. :reset where the other side broke it off."
+  "Reads what each connection gets, and closes it: :reset if the other side reset it."
   [conns]
   (seq [conn :in conns]
     (defer (:close conn)
@@ -41,13 +36,13 @@
   [stream]
   (first (peg/match '(* (thru "fd=") (number :d+)) (describe stream))))
 
-# The queue is made when it is first needed, and stays.
-(with [l (kqnet/server host 0 echo)]
+# The queue is made when it is first needed, and stays open.
+(with [l (kqnet/server host 0 t/echo)]
   (t/ask l))
 
 # Handlers.
 
-(t/test "a handler that raises: its trace is on stderr, and the loop goes on"
+(t/test "when a handler raises, its trace is on stderr, and the loop goes on"
   (with [server (t/start-forms
                   '[(import kqnet)
                     (defn handler [conn]
@@ -66,7 +61,7 @@
     (t/check (string/find "in handler" (server :err)) "the name of the handler in the trace")
     (t/same nil (server :status))))
 
-(t/test "a handler that raises and closes nothing: the collector closes its connection"
+(t/test "when a handler raises without closing its connection, the collector closes it"
   (def before (t/descriptors))
   (with [l (kqnet/server host 0 (fn [conn] (error "meant to be printed")))]
     (def conn (t/send l "hello"))
@@ -75,11 +70,11 @@
     (:close conn))
   (t/settles before t/descriptors "descriptors"))
 
-(t/test "a handler that closes its connection twice, and once more"
-  (with [l (kqnet/server host 0 (fn [conn] (echo conn) (:close conn) (ev/close conn)))]
+(t/test "a handler may close its connection several times"
+  (with [l (kqnet/server host 0 (fn [conn] (t/echo conn) (:close conn) (ev/close conn)))]
     (repeat 3 (t/same "hello\n" (t/ask l)))))
 
-(t/test "a connection that is kept outlives its handler"
+(t/test "a connection that is kept somewhere outlives its handler"
   (def kept @[])
   (with [l (kqnet/server host 0 |(array/push kept $))]
     (with [client (t/send l "one")]
@@ -93,7 +88,7 @@
       (t/same "twothree" (string (:chunk client 8)))
       (:close (first kept)))))
 
-(t/test "handlers that collect garbage, and make much of it"
+(t/test "handlers may collect garbage, and produce much of it"
   (with [l (kqnet/server host 0
                          (fn [conn]
                            (gccollect)
@@ -120,55 +115,55 @@
   (with [l (kqnet/server host 0
                          (fn [conn]
                            (array/push running (fiber/root))
-                           (echo conn)))]
+                           (t/echo conn)))]
     (with [silent (t/connect l)]
       (t/wait-until "a handler" |(= 1 (length running)))
       (ev/cancel (first running) "meant to be printed")
       (t/same "" (t/receive silent)))
     (t/same "hello\n" (t/ask l))))
 
-(t/test "a handler that starts a server of its own"
+(t/test "a handler may start a server of its own"
   (with [l (kqnet/server host 0
                          (fn [conn]
                            (defer (:close conn)
-                             (with [inner (kqnet/server host 0 echo)]
+                             (with [inner (kqnet/server host 0 t/echo)]
                                (:write conn (t/ask inner (:read conn 100)))))))]
     (t/same (map string (range 20)) (t/together 20 |(t/ask l (string $))))))
 
 # Listeners that are closed.
 
-(t/test "a handler closes the listener: the loop ends, and the handler goes on"
+(t/test "when a handler closes the listener, the loop ends, and the handler goes on"
   (def l (kqnet/listen host 0))
-  (def result (t/background |(kqnet/accept-loop l (fn [conn] (:close l) (echo conn)))))
+  (def result (t/background |(kqnet/accept-loop l (fn [conn] (:close l) (t/echo conn)))))
   (t/same "hello\n" (t/ask l))
   (t/same [true l] (ev/take result)))
 
-(t/test "a listener closed in the middle of a batch: what was accepted is answered"
+(t/test "when a listener is closed during a batch, the accepted clients are answered"
   (each close [|(:close $) ev/close net/close]
     (def l (kqnet/listen host 0))
     (def waiting (clients l 10))
-    (def result (t/background |(kqnet/accept-loop l (fn [conn] (close l) (echo conn)))))
+    (def result (t/background |(kqnet/accept-loop l (fn [conn] (close l) (t/echo conn)))))
     (t/same (map string (range 10)) (answers waiting))
     (t/same [true l] (ev/take result))))
 
-(t/test "a listener closed after a part of what waits: the rest is broken off"
+(t/test "when a listener is closed before all waiting clients were accepted, the others are reset"
   (def l (kqnet/listen host 0))
   (def waiting (clients l 10))
-  (t/background |(kqnet/accept-loop l (fn [conn] (:close l) (echo conn)) :batch 4))
+  (t/background |(kqnet/accept-loop l (fn [conn] (:close l) (t/echo conn)) :batch 4))
   (t/same [;(map string (range 4)) ;(seq [_ :range [4 10]] :reset)] (answers waiting)))
 
-(t/test "a listener closed by another fiber ends the loop"
+(t/test "when another fiber closes a listener, the loop ends"
   (each close [|(:close $) ev/close net/close]
     (def l (kqnet/listen host 0))
-    (def result (t/background |(kqnet/accept-loop l echo)))
+    (def result (t/background |(kqnet/accept-loop l t/echo)))
     (t/same "hello\n" (t/ask l))
     (close l)
     (t/same [true l] (ev/take result))))
 
-(t/test "a listener closed with clients waiting, and nobody accepting"
+(t/test "a listener may be closed while clients wait and nobody accepts"
   (def before [(t/descriptors) (t/tasks)])
   (def l (kqnet/listen host 0))
-  # Known to the queue, and armed.
+  # The queue knows the listener, and it is armed.
   (t/same "timeout" (t/raised |(kqnet/accept l 0.001)))
   (def waiting (clients l 3))
   (:close l)
@@ -176,17 +171,17 @@
   (ev/sleep 0)
   (t/settles before |[(t/descriptors) (t/tasks)] "descriptors and fibers"))
 
-(t/test "a listener closed as soon as it is made, or before its loop begins"
+(t/test "a listener may be closed right after it was made, or before its loop begins"
   (def before [(t/descriptors) (t/tasks)])
   (:close (kqnet/listen host 0))
-  (:close (kqnet/server host 0 echo))
+  (:close (kqnet/server host 0 t/echo))
   (ev/sleep 0)
   (t/settles before |[(t/descriptors) (t/tasks)] "descriptors and fibers"))
 
-(t/test "a descriptor number that is used again gets its own connections"
+(t/test "a new listener with a reused descriptor number gets its own connections"
   (def numbers @{})
   (for i 0 50
-    # Armed while nobody waits, with and without a client, and closed.
+    # The old listener was armed while nobody waited for it, with and without a client, and is closed.
     (def old (kqnet/listen host 0))
     (t/raised |(kqnet/accept old 0))
     (put numbers (descriptor old) true)
@@ -200,9 +195,8 @@
   (t/check (< (length numbers) 10) "numbers that are used again"))
 
 (defn- client-meanwhile
-  ``A client that connects in a thread and sends a text, while this thread does nothing else: its
-  loop has not looked at what the kernel says about the listener. Returns a channel for a thread
-  that gets the answer.``
+  ``Has a client connect in a thread and send a text, while this thread does nothing else: its loop
+  has not yet seen the listener's event. Returns a thread channel that gets the answer.``
   [l text]
   (def connected (t/scratch "connected"))
   (def answer (ev/thread-chan 1))
@@ -216,7 +210,7 @@
   (os/rm connected)
   answer)
 
-(t/test "a number that is used again while an event for the old listener is on its way"
+(t/test "a reused descriptor number does not get an event that was meant for the old listener"
   (for i 0 10
     (def old (kqnet/listen host 0))
     (def number (descriptor old))
@@ -233,8 +227,8 @@
     (t/same [true new] (ev/take served))
     (t/same :reset (ev/take lost))))
 
-(t/test "a listener that is dropped is collected, and closed, though it was armed"
-  # What tests before this one have left is not to be counted.
+(t/test "a listener that nothing refers to is collected and closed, though it was armed"
+  # What earlier tests have left must not be counted.
   (gccollect)
   (ev/sleep 0)
   (gccollect)
@@ -242,8 +236,8 @@
   (repeat 20
     (ev/take (t/background |(t/raised (fn [] (kqnet/accept (kqnet/listen host 0) 0))))))
   (t/settles before t/descriptors "descriptors")
-  # Their numbers are free for others.
-  (with [l (kqnet/server host 0 echo)]
+  # Their descriptor numbers can be used again.
+  (with [l (kqnet/server host 0 t/echo)]
     (t/same "hello\n" (t/ask l))))
 
 (t/test "a listener that only its loop refers to is not collected"
@@ -251,15 +245,15 @@
   (ev/go (fn []
            (def l (kqnet/listen host 0))
            (ev/give port (t/port l))
-           (kqnet/accept-loop l (fn [conn] (echo conn) (:close l)))))
+           (kqnet/accept-loop l (fn [conn] (t/echo conn) (:close l)))))
   (def number (ev/take port))
   (repeat 5 (gccollect) (ev/sleep 0))
   (t/same "hello\n" (t/ask number)))
 
-# Accepting that is broken off.
+# Accepting that is interrupted.
 
 (defn- next-answer
-  "Accepts once and answers what was sent. Returns what that was."
+  "Accepts one connection and answers what it sent. Returns what it sent."
   [l]
   (with [conn (kqnet/accept l)]
     (def text (string (:read conn 100)))
@@ -267,12 +261,12 @@
     text))
 
 (defn- task
-  "Runs a function in a new fiber. Returns the fiber, and a channel that gets how it ended."
+  "Runs a function in a new fiber. Returns the fiber, and a channel that gets its result."
   [thunk]
   (def result (ev/chan 1))
   [(ev/go (fn [] (ev/give result (protect (thunk))))) result])
 
-(t/test "accept cancelled, then a client, then accept again"
+(t/test "accept may be cancelled before a client comes, and called again"
   (with [l (kqnet/listen host 0)]
     (for i 0 50
       (def [fiber result] (task |(kqnet/accept l)))
@@ -285,7 +279,7 @@
       (t/same [(string i)] (answers [conn]))
       (when (odd? i) (t/same [false "enough"] (ev/take result))))))
 
-(t/test "a client, then accept cancelled, then accept again"
+(t/test "accept may be cancelled after a client came, and called again"
   (with [l (kqnet/listen host 0)]
     (for i 0 10
       (def [fiber result] (task |(kqnet/accept l)))
@@ -296,20 +290,20 @@
       (t/same (string i) (next-answer l))
       (t/same (string i) (ev/take answer)))))
 
-(t/test "a client, then the deadline of accept, then accept again"
+(t/test "the deadline of accept may pass after a client came, and accept may be called again"
   (with [l (kqnet/listen host 0)]
     (for i 0 10
       (def [fiber result] (task |(kqnet/accept l 0)))
       (ev/sleep 0)
       (def answer (client-meanwhile l (string i)))
       (match (ev/take result)
-        [true conn] (do (echo conn) (t/same (string i) (ev/take answer)))
+        [true conn] (do (t/echo conn) (t/same (string i) (ev/take answer)))
         [false err] (do
                       (t/same "timeout" err)
                       (t/same (string i) (next-answer l))
                       (t/same (string i) (ev/take answer)))))))
 
-(t/test "accept timed out, then a client, then accept again"
+(t/test "accept may be called again after a timeout when a client has come"
   (with [l (kqnet/listen host 0)]
     (for i 0 50
       (t/same "timeout" (t/raised |(kqnet/accept l 0)))
@@ -317,7 +311,7 @@
       (t/same (string i) (next-answer l))
       (t/same [(string i)] (answers [conn])))))
 
-(t/test "accept timed out, accept again, then a client"
+(t/test "accept may be called again after a timeout before a client comes"
   (with [l (kqnet/listen host 0)]
     (for i 0 50
       (t/same "timeout" (t/raised |(kqnet/accept l 0)))
@@ -326,23 +320,23 @@
       (t/same (string i) (t/ask l (string i)))
       (t/same [true (string i)] (ev/take text)))))
 
-(t/test "a loop cancelled, then clients, then another loop"
+(t/test "a new loop may follow a cancelled loop"
   (with [l (kqnet/listen host 0)]
     (repeat 20
       (each text ["first" "second"]
         (def waiting (clients l 3))
-        (def [fiber result] (task |(kqnet/accept-loop l echo)))
+        (def [fiber result] (task |(kqnet/accept-loop l t/echo)))
         (t/same text (t/ask l text))
         (t/same ["0" "1" "2"] (answers waiting))
         (ev/cancel fiber "enough")
         (t/same [false "enough"] (ev/take result))))))
 
-(t/test "accept, a loop, and accept again on one listener"
+(t/test "accept, a loop, and accept again may follow each other on one listener"
   (with [l (kqnet/listen host 0)]
     (repeat 10
       (def waiting (clients l 3))
       (t/same "0" (next-answer l))
-      (def [fiber ended] (task |(kqnet/accept-loop l echo :batch 1)))
+      (def [fiber ended] (task |(kqnet/accept-loop l t/echo :batch 1)))
       (t/same ["0" "1" "2"] (answers waiting))
       (ev/cancel fiber "enough")
       (ev/take ended)
@@ -350,25 +344,25 @@
       (t/same "single" (next-answer l))
       (t/same ["single"] (answers [conn])))))
 
-(t/test "accept-loop within a deadline"
+(t/test "accept-loop may run within a deadline"
   (with [l (kqnet/listen host 0)]
     (def waiting (clients l 3))
-    (t/same "deadline expired" (t/raised |(ev/with-deadline 0.05 (kqnet/accept-loop l echo))))
+    (t/same "deadline expired" (t/raised |(ev/with-deadline 0.05 (kqnet/accept-loop l t/echo))))
     (t/same ["0" "1" "2"] (answers waiting))
     (def late (clients l 1))
     (t/same "0" (next-answer l))
     (answers late)))
 
-(t/test "accept-loop in a fiber inside the task's"
+(t/test "accept-loop may run in a fiber inside the task's main fiber"
   (def l (kqnet/listen host 0))
-  (def result (t/background |(resume (coro (resume (coro (kqnet/accept-loop l echo)))))))
+  (def result (t/background |(resume (coro (resume (coro (kqnet/accept-loop l t/echo)))))))
   (t/same "hello\n" (t/ask l))
   (:close l)
   (t/same [true l] (ev/take result)))
 
-# Many.
+# Many servers.
 
-(t/test "two servers: each gets its own, and one goes on without the other"
+(t/test "each of two servers gets its own clients, and one goes on without the other"
   (def one (kqnet/server host 0 (answer-with "one")))
   (with [two (kqnet/server host 0 (answer-with "two"))]
     (t/same (seq [i :range [0 40]] (if (even? i) "one" "two"))
@@ -376,28 +370,28 @@
     (:close one)
     (t/same "two" (t/ask two))))
 
-(t/test "several hundred listeners, all ready at once"
+(t/test "several hundred listeners may be ready at once"
   (def before (t/descriptors))
-  # For each the listener and both ends of a connection.
+  # Each takes a descriptor for the listener and two for the ends of a connection.
   (def count (min 300 (math/floor (/ (- (t/descriptor-limit) before 20) 3))))
   (def listeners (seq [_ :range [0 count]] (kqnet/listen host 0)))
   (def waiting (seq [l :in listeners] (t/send l (string (t/port l)))))
-  (each l listeners (ev/go (fn [] (kqnet/accept-loop l echo))))
+  (each l listeners (ev/go (fn [] (kqnet/accept-loop l t/echo))))
   (t/same (map |(string (t/port $)) listeners) (answers waiting))
-  # And each for itself.
+  # Then each listener alone.
   (each l listeners (t/same "hello\n" (t/ask l)))
   (each l listeners (:close l))
   (ev/sleep 0)
   (t/settles before t/descriptors "descriptors"))
 
-(t/test "a busy listener does not keep another waiting"
+(t/test "a busy listener does not delay another one"
   (with [busy (kqnet/listen host 0)]
     (with [other (kqnet/listen host 0)]
       (def order @[])
       (def many (clients busy 30))
       (def one (clients other 1))
-      (ev/go (fn [] (kqnet/accept-loop busy (fn [conn] (array/push order :busy) (echo conn)) :batch 5)))
-      (ev/go (fn [] (kqnet/accept-loop other (fn [conn] (array/push order :other) (echo conn)) :batch 5)))
+      (ev/go (fn [] (kqnet/accept-loop busy (fn [conn] (array/push order :busy) (t/echo conn)) :batch 5)))
+      (ev/go (fn [] (kqnet/accept-loop other (fn [conn] (array/push order :other) (t/echo conn)) :batch 5)))
       (answers many)
       (answers one)
       (t/check (<= (find-index |(= :other $) order) 10) "the other's turn within two batches"))))
@@ -405,7 +399,7 @@
 # Threads.
 
 (defn- serve-in-thread
-  "What a thread does: serves until it is told to stop, by a client that sends that."
+  "What a thread does: serves until a client tells it to stop."
   [ports]
   (def l (kqnet/listen "127.0.0.1" 0))
   (ev/give ports (last (net/localname l)))
@@ -415,20 +409,20 @@
                            (:write conn text)
                            (when (= text "stop") (:close l))))))
 
-(t/test "servers in several threads at once"
+(t/test "several threads may serve at once"
   (def before (t/descriptors))
   (def ports (ev/thread-chan 10))
   (def ended (ev/chan 10))
   (repeat 4
     (ev/go (fn []
              (def result (protect (ev/thread (fn [] (serve-in-thread ports)))))
-             # In place of a port, if there is none.
+             # The error takes the place of the port, if there is none.
              (unless (first result) (ev/give ports (last result)))
              (ev/give ended result))))
   (def theirs (seq [_ :range [0 4]] (ev/take ports)))
   (t/same [] (filter string? theirs) "errors")
-  # This thread has one too.
-  (with [own (kqnet/server host 0 echo)]
+  # This thread has a server, too.
+  (with [own (kqnet/server host 0 t/echo)]
     (def places [;theirs (t/port own)])
     (t/same (map string (range 200))
             (t/together 200 |(t/ask (places (% $ 5)) (string $))))
@@ -437,7 +431,7 @@
     (t/same "hello\n" (t/ask own)))
   (t/settles before t/descriptors "descriptors"))
 
-(t/test "threads that end with their listeners open, one after another"
+(t/test "threads may end, one after another, while their listeners are open"
   (def before (t/descriptors))
   (def ports (ev/thread-chan 10))
   (repeat 10
@@ -456,17 +450,17 @@
   (t/settles before t/descriptors "descriptors"))
 
 (defn- threads-close-streams?
-  "Whether a stream that was given to a thread may be closed there. Janet 1.42.0-dev ends the process."
+  "Whether a stream that was given to a thread may be closed there. On Janet 1.42.0-dev that ends the process."
   []
   (zero? (first (t/run-forms '[(ev/thread (fn [l] (:close l)) (net/listen "127.0.0.1" 0))]))))
 
-(t/test "a listener given to a thread: it accepts there"
+(t/test "a thread accepts on a listener that was given to it"
   (unless (threads-close-streams?)
     (t/skip "this Janet ends the process when a stream that was given to a thread is closed there"))
   (each listen [kqnet/listen net/listen]
     (def before (t/descriptors))
     (with [l (listen host 0)]
-      # By its value.
+      # Given as the thread's value.
       (def ended (t/background
                    |(ev/thread (fn [l]
                                  (with [conn (kqnet/accept l)]
@@ -474,7 +468,7 @@
                                l)))
       (t/same "thread: hello\n" (t/ask l))
       (t/same true (first (ev/take ended)))
-      # By a channel, in a loop, until it is closed there.
+      # Given through a channel, and accepted on in a loop until it is closed there.
       (def channel (ev/thread-chan 1))
       (def looped (t/background
                     |(ev/thread (fn []
@@ -490,13 +484,13 @@
       (t/same (map |(string "loop: " $) (range 20)) (t/together 20 |(t/ask l (string $))))
       (t/same "loop: stop" (t/ask l "stop"))
       (t/same true (first (ev/take looped)))
-      # The copy is closed, not the listener.
+      # Only the thread's copy was closed, not the listener.
       (def here (t/background |(next-answer l)))
       (t/same "hello\n" (t/ask l))
       (t/same [true "hello\n"] (ev/take here)))
     (t/settles before t/descriptors "descriptors")))
 
-(t/test "a connection given to a thread"
+(t/test "a connection that was given to a thread, and closed there, stays open here"
   (unless (threads-close-streams?)
     (t/skip "this Janet ends the process when a stream that was given to a thread is closed there"))
   (with [l (kqnet/listen host 0)]
@@ -511,7 +505,7 @@
 # When a process ends.
 
 (defn- ends-well
-  "Fails unless a program ends by itself, with this output and nothing else."
+  "Fails unless a program ends by itself, with this output and no other."
   [output & forms]
   (t/same [0 output ""] (t/run-forms ['(import kqnet) ;forms])))
 
@@ -539,7 +533,7 @@
     (t/same 0 (:wait server))
     (t/same "" (string (server :err)))))
 
-(t/test "a program ends when it has accepted, though the listener is open"
+(t/test "a program ends after it has accepted, though the listener is open"
   (with [server (t/start-forms '[(import kqnet)
                                  (def l (kqnet/listen "127.0.0.1" 0))
                                  (print (last (net/localname l)))
@@ -551,7 +545,7 @@
     (t/same 0 (:wait server))
     (t/same "" (string (server :err)))))
 
-(t/test "a program ends when accept has timed out or was cancelled, though the listener is open"
+(t/test "a program ends after accept has timed out or was cancelled, though the listener is open"
   (ends-well "timeout\nenough\n"
              '(def l (kqnet/listen "127.0.0.1" 0))
              '(print (last (protect (kqnet/accept l 0.001))))
@@ -559,20 +553,20 @@
              '(ev/sleep 0)
              '(ev/cancel fiber "enough")))
 
-(t/test "a program ends when its loop was cancelled, though the listener is open"
+(t/test "a program ends after its loop was cancelled, though the listener is open"
   (ends-well "enough\n"
              '(def l (kqnet/listen "127.0.0.1" 0))
              '(def fiber (ev/go (fn [] (print (last (protect (kqnet/accept-loop l (fn [conn] conn))))))))
              '(ev/sleep 0)
              '(ev/cancel fiber "enough")))
 
-(t/test "a program ends when it only listens"
+(t/test "a program that only listens ends"
   (ends-well "" '(def l (kqnet/listen "127.0.0.1" 0))))
 
 (t/test "a program that never listens ends"
   (ends-well "true\n" '(print (keyword? (kqnet/backend)))))
 
-(t/test "a program goes on while a server runs"
+(t/test "a program keeps running while a server runs"
   (with [server (t/start-forms '[(import kqnet)
                                  (defn handler [conn]
                                    (:read conn 100)
@@ -588,7 +582,7 @@
     (repeat 5 (t/same "here" (t/ask port)))
     (t/same nil (server :status))))
 
-(t/test "a program that exits by itself while a server runs"
+(t/test "a program may exit by itself while a server runs"
   (t/same [3 "" ""]
           (t/run-forms '[(import kqnet)
                          (def l (kqnet/server "127.0.0.1" 0 (fn [conn] conn)))

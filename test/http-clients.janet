@@ -1,7 +1,7 @@
 ###
 ### http-clients.janet
 ###
-### kqnet/http and the clients that others have written: curl, Python's http.client, wrk.
+### kqnet/http with HTTP clients of other projects: curl, Python's http.client, wrk.
 ###
 
 (import ./support :as t)
@@ -26,7 +26,7 @@
 (spit (in-place "large") large)
 
 (defn- counted
-  "How much there is of a body that is read in pieces."
+  "The length of a body that is read in pieces."
   [req]
   (var size 0)
   (each piece (http/body-chunks req) (+= size (length piece)))
@@ -57,7 +57,7 @@
 # curl.
 
 (defn- curl
-  "Runs curl. Returns its exit status, output, and what it says with --verbose."
+  "Runs curl. Returns its exit status, its output, and what it says with --verbose."
   [& args]
   (def [path] (programs/need "curl"))
   (with [process (t/start path "--silent" "--verbose" "--noproxy" "*" "--max-time" "30" ;args)]
@@ -66,7 +66,7 @@
     [status (string (process :out)) (string (process :err))]))
 
 (defn- fetched
-  "What curl prints, having succeeded."
+  "What curl prints, if it succeeds."
   [& args]
   (def [status out err] (curl ;args))
   (t/same 0 status err)
@@ -76,10 +76,10 @@
   (with-server [server url]
     (t/same "hellohellonone" (fetched url (string url "/") (string url "/echo")))
     (t/same "piece piece piece hello" (fetched (string url "/stream") url))
-    # One for each run.
+    # One connection for each run of curl.
     (t/same 2 (accepted server))))
 
-(t/test "curl: a request that the connection is kept after, whatever comes back"
+(t/test "curl: the connection is kept after every kind of response"
   (with-server [server url]
     (t/same "Not FoundhelloMOVEhello"
             (fetched (string url "/nowhere") url "--next" "--silent" "--noproxy" "*" "-X" "MOVE" (string url "/method")
@@ -110,21 +110,21 @@
     (t/same "uvwxyz" (fetched "--range" "30-" file))
     (t/same "416" (fetched "--range" "36-" "--write-out" "%{http_code}" file))))
 
-(t/test "curl: a download that goes on where it was broken off"
+(t/test "curl: an interrupted download is resumed"
   (with-server [server url]
     (def path (in-place "broken-off"))
     (spit path (string/slice large 0 1000000))
     (fetched "--continue-at" "-" "--output" path (string url "/files/large"))
     (t/check (= large (string (slurp path))) "the same file")))
 
-(t/test "curl: what has not changed is not sent again"
+(t/test "curl: a file that has not changed is not sent again"
   (with-server [server url]
     (def file (string url "/files/a.txt"))
     (t/same "304" (fetched "--time-cond" "Sun, 09 Sep 2001 01:46:40 GMT" "--write-out" "%{http_code}" file))
     (t/same (string text "200")
             (fetched "--time-cond" "Sun, 09 Sep 2001 01:46:39 GMT" "--write-out" "%{http_code}" file))))
 
-(t/test "curl: an upload of 2 MiB that waits for a 100"
+(t/test "curl: an upload of 2 MiB waits for a 100"
   (with-server [server url :max-body (* 4 mebibyte)]
     (def upload ["--data-binary" (string "@" (in-place "large")) "--header" "Expect: 100-continue"])
     (each path ["/count" "/echo"]
@@ -141,12 +141,12 @@
     (t/same [0 "request body is too large\n 413 0"] [status out])
     (t/check (not (string/find "100 Continue" err)) "no 100")))
 
-(t/test "curl: an upload that is refused, or not read, though it is sent at once"
+(t/test "curl: an upload that is sent at once, and refused or not read, gets its answer"
   (with-server [server url :max-body (* 4 mebibyte)]
     (def upload ["--data-binary" (string "@" (in-place "large")) "--header" "Expect:" "--write-out" " %{http_code}"])
     (t/same "ignored 200" (fetched ;upload (string url "/ignore"))))
   (with-server [server url :max-body 1000]
-    # Of some kilobytes, since curl may see the connection end before it has sent all of a large one.
+    # Only some kilobytes, since curl may see the end of the connection before it has sent all of a large body.
     (t/same "request body is too large\n 413"
             (fetched "--data-binary" text "--data-binary" (string/slice large 0 10000) "--header" "Expect:"
                      "--write-out" " %{http_code}" (string url "/count")))))
@@ -156,7 +156,7 @@
     (def chunked ["--header" "Transfer-Encoding: chunked" "--data-binary" (string "@" (in-place "large"))])
     (t/same "2097152" (fetched ;chunked (string url "/count")))
     (t/check (= large (fetched ;chunked "--header" "Expect:" (string url "/echo"))) "the same")
-    # And the connection is kept.
+    # The connection is kept, too.
     (t/same "2097152hello" (fetched ;chunked (string url "/count") "--next" "--silent" "--noproxy" "*" url))
     (t/same 3 (accepted server))))
 
@@ -169,7 +169,7 @@
 (t/test "curl: errors of handlers"
   (with-server [server url]
     (t/same "Internal Server Error\n 500" (fetched "--write-out" " %{http_code}" (string url "/fail")))
-    # 18: a part only. 56: the connection broke off.
+    # 18: the response is only a part. 56: the connection was reset.
     (def [status out] (curl (string url "/cut")))
     (t/same "piece" out)
     (t/check (has-value? [18 56] status) (string "an error of curl's, not " status))))
@@ -216,18 +216,18 @@
       assert (status, data) == (304, b"")
       assert ask("POST", "/count", b"x" * 1000000)[:2] == (200, b"1000000")
 
-  # The last one closes.
+  # The last response closes the connection.
   conn.request("GET", "/", headers={"Connection": "close"})
   response = conn.getresponse()
   assert response.read() == b"hello"
   assert response.getheader("Connection") == "close"
   assert conn.sock is None
 
-  # Then it connects again by itself.
+  # The next request connects again.
   conn.request("GET", "/")
   assert conn.getresponse().read() == b"hello"
 
-  # A response that is cut shows.
+  # A response that is cut off is noticed.
   conn.request("GET", "/cut")
   try:
       conn.getresponse().read()
@@ -246,7 +246,7 @@
 # wrk.
 
 (defn- wrk
-  "Runs wrk for a second. Returns how many requests were answered, with no errors."
+  "Runs wrk for a second. Fails if there are errors, and returns how many requests were answered."
   [url & args]
   (def [path] (programs/need "wrk"))
   (def [status out] (programs/run path "--threads" "1" "--connections" "32" "--duration" "1s" ;args url))
@@ -257,7 +257,7 @@
   count)
 
 (defn- loaded
-  "How wrk fares with a server, which has nothing left to do then."
+  "Runs wrk against a server, and waits until the server has nothing left to do. Returns how many connections it accepted."
   [path & args]
   (with-server [server url]
     (def count (wrk (string url path) ;args))
@@ -266,17 +266,16 @@
     (t/wait-until "the ends of the connections" |(zero? ((kqnet/stats server) :active)))
     (accepted server)))
 
-(t/test "wrk: no errors on connections that are kept"
-  # One to try whether there is a server.
+(t/test "wrk: no errors on kept connections"
+  # wrk may make one connection more, to see whether there is a server.
   (t/check (<= 32 (loaded "/") 33) "as many connections as wrk has"))
 
-(t/test "wrk: no errors with a connection for each request"
+(t/test "wrk: no errors with one connection per request"
   (t/check (> (loaded "/" "--header" "Connection: close") 33) "more connections than wrk has at once"))
 
 (t/test "wrk: no errors with streams and files"
   (t/check (<= 32 (loaded "/stream") 33) "as many connections as wrk has")
   (t/check (<= 32 (loaded "/files/a.txt") 33) "as many connections as wrk has"))
 
-(each name (os/dir place) (os/rm (in-place name)))
-(os/rmdir place)
+(t/remove place)
 (t/finish)

@@ -1,8 +1,8 @@
 ###
 ### http-conversations.janet
 ###
-### What kqnet/http answers, byte for byte: the conversations of test/http/conversations.jdn at
-### once, byte by byte, and cut in two everywhere; then those that take more than bytes to tell.
+### What kqnet/http answers, byte for byte. The conversations of test/http/conversations.jdn are sent
+### at once, byte by byte, and split in two at every byte; then come those that need more than bytes.
 ###
 
 (import ./support :as t)
@@ -13,18 +13,18 @@
 (def- host "127.0.0.1")
 
 (def- patience
-  "Seconds after which an answer is not awaited any more, and the test fails."
+  "After so many seconds without an answer, the test fails."
   20)
 
-# The handlers that the conversations are with.
+# The handlers of the conversations.
 
 (defn- pieces
-  "A fiber that yields these."
+  "A fiber that yields these pieces."
   [& all]
   (coro (each piece all (yield piece))))
 
 (defn- respond
-  "A handler with one response."
+  "A handler that always gives the same response."
   [& pairs]
   (fn [_] (struct ;pairs)))
 
@@ -50,7 +50,7 @@
 (defn- meant [&] (error "meant to be raised"))
 
 (def- sendable
-  "Responses that the server sends."
+  "Handlers whose responses the server sends."
   {"/" (body "hello")
    "/a" (body "a")
    "/b" (body "b")
@@ -148,7 +148,7 @@
    "/stream-echo" (fn [req] {:body [(http/read-body req)]})})
 
 (def- failing
-  "Responses and handlers that go wrong."
+  "Handlers and responses that are wrong."
   {"/fail" meant
    "/fail-slow" (fn [_] (ev/sleep 0.001) (meant))
    "/fail-table" (fn [_] (error {:reason "meant"}))
@@ -199,14 +199,14 @@
    "/bad/body-true" (body true)})
 
 (defn- echo-on
-  "Echoes what comes on a connection, beginning with what has come."
+  "Echoes what comes on a connection, beginning with what was read already."
   [conn buf]
   (unless (empty? buf) (net/write conn (string "echo: " buf)))
   (while (net/read conn 100 (buffer/clear buf))
     (net/write conn (string "echo: " buf))))
 
 (def- detached
-  "Handlers that take the connection."
+  "Handlers that take over the connection."
   {"/detached" (fn [{:connection conn :buffer buf}]
                  (net/write conn (string "raw: " buf))
                  (:close conn)
@@ -255,7 +255,7 @@
   (lines [(string method " " path " HTTP/1.1") "Host: h" ;headers "" body]))
 
 (defn- sent-bytes
-  "What is sent: bytes, or [:talk …]."
+  "The bytes to send, or [:talk …]."
   [sent]
   (if (bytes? sent)
     sent
@@ -267,7 +267,7 @@
       _ (lines sent))))
 
 (defn- answer-bytes
-  "The bytes of an answer, with its date masked."
+  "The bytes of an answer, with the date masked."
   [answer]
   (match answer
     [:refused status reason]
@@ -294,13 +294,13 @@
     (some |(has-value? answer $) [:close :cut :ends])))
 
 (def- date
-  "A date as RFC 9110, 5.6.7 has it."
+  "The grammar of a date (RFC 9110, 5.6.7)."
   ~{:day (+ "Mon" "Tue" "Wed" "Thu" "Fri" "Sat" "Sun")
     :month (+ "Jan" "Feb" "Mar" "Apr" "May" "Jun" "Jul" "Aug" "Sep" "Oct" "Nov" "Dec")
     :main (* "Date: " :day ", " (2 :d) " " :month " " (4 :d) " " (2 :d) ":" (2 :d) ":" (2 :d) " GMT\r\n")})
 
 (def- epoch
-  "The date that handlers write."
+  "The date header of some handlers."
   "Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n")
 
 (def- written-date (peg/compile ~(* (not ,epoch) ,date)))
@@ -317,13 +317,13 @@
   (+ (length text) (* length-of-date (length (string/find-all "Date: *\r\n" text)))))
 
 (defn- sorted-head
-  "A head with its lines sorted: a handler's headers come in the order of its table."
+  "A head with its lines sorted, since a handler's headers come in the order of its table."
   [head]
   (def [status & headers] (string/split "\r\n" head))
   (lines [status ;(sorted headers)]))
 
 (defn- comparable
-  "A text of several responses with the lines of each head sorted, given how long the bodies are."
+  "A text of several responses in which the lines of each head are sorted. Takes the sizes of the bodies."
   [text sizes]
   (def parts @[])
   (var at 0)
@@ -343,10 +343,10 @@
       [:refused _ reason] (inc (length reason))
       [_ body] (length body))))
 
-# Talking.
+# Sending and receiving.
 
 (defn- receive
-  "What comes until the end, or how it broke off."
+  "Reads until the connection ends. If it was reset, the result says so."
   [conn got]
   (try
     (:read conn :all got patience)
@@ -354,7 +354,7 @@
   got)
 
 (defn- await
-  "What has to come before more is sent."
+  "Reads what has to come before more is sent."
   [conn wanted]
   (def got @"")
   (unless (empty? wanted)
@@ -364,16 +364,16 @@
   (t/same wanted (mask got) "what comes before more is sent"))
 
 (defn- turn
-  "Lets the server, which is in this process, read what was sent: it is there when a write is done."
+  "Lets the server, which is in this process, read what was sent. It can be read as soon as it was written."
   []
   (repeat 3 (ev/sleep 0)))
 
 (defn- converse
-  "Sends parts, one after another, and returns all that comes."
+  "Sends parts one after another, and returns everything that comes."
   [where parts]
   (with [conn (t/connect where)]
     (def got @"")
-    # Where the server ends the connection early, it may be gone before all is sent.
+    # If the server ends the connection early, it may be closed before everything is sent.
     (def whole (protect (each part parts
                           (:write conn part)
                           (when (> (length parts) 1) (turn)))))
@@ -382,7 +382,7 @@
     (string got)))
 
 (defn- talk
-  "Does the steps of a talk, and returns all that comes after it."
+  "Does the steps of a talk, and returns everything that comes after them."
   [where steps & more]
   (with [conn (t/connect where)]
     (var sending true)
@@ -409,7 +409,7 @@
                         "/http/conversations.jdn"))))
 
 (defn- each-conversation
-  "Calls f with the server, what is sent, the answers, and whether the connection goes on after them."
+  "Calls f with the server, the bytes to send, the answers, and whether the connection stays open after them."
   [f {:about about :cases cases :to to}]
   (each [name sent answers] cases
     (def sent (sent-bytes sent))
@@ -427,7 +427,7 @@
           (do
             (check-answers after (converse where [(string sent (if open? probe ""))]))
             (when open?
-              # The other order: not before the answers are there.
+              # In the other order: the last bytes are not sent before the answers have come.
               (def wanted (sum (map |(unmasked-length (answer-bytes $)) answers)))
               (with [conn (t/connect where)]
                 (:write conn sent)
@@ -440,17 +440,17 @@
           (check-answers after (talk where (drop 1 sent) ;(if open? [probe] []))))))
     group))
 
-# Cut in two.
+# Split in two.
 
 (each group (filter |($ :split) table)
-  (t/test (string "every split in two gives the same: " (group :about))
+  (t/test (string "every split in two gives the same answers: " (group :about))
     (var count 0)
     (each-conversation
       (fn [name where sent answers open?]
         (def after (if open? [;answers probe-answer] answers))
         (when (bytes? sent)
           (def all (string sent (if open? probe "")))
-          # All of them take a minute in an emulator.
+          # In an emulator all splits would take a minute.
           (loop [at :range [1 (length sent) (if t/slow? 7 1)]]
             (++ count)
             (def got (converse where [(string/slice all 0 at) (string/slice all at)]))
@@ -463,26 +463,26 @@
 # Sizes.
 
 (defn- fill
-  "A text of so many bytes that begins and ends like this."
+  "A text of so many bytes with this beginning and end."
   [size before after]
   (string before (string/repeat "a" (- size (length before) (length after))) after))
 
 (defn- status-of
-  "The status line of what a request gets."
+  "The status line of the answer to a request."
   [where & parts]
   (first (string/split "\r\n" (converse where parts))))
 
-(t/test "a head as large as :max-head is taken; with one byte more it gets 431"
+(t/test "a head as large as :max-head is accepted; with one byte more it gets 431"
   (with [server (serve ;no-timeouts :max-head 300)]
     (defn head [size] (fill size "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-A: " "\r\n\r\n"))
     (t/same "HTTP/1.1 200 OK" (status-of server (head 300)))
     (t/same "HTTP/1.1 431 Request Header Fields Too Large" (status-of server (head 301)))
-    # However it comes, and though its end never does.
+    # However the head is split, and even if its end never comes.
     (for at 1 300
       (t/same "HTTP/1.1 431 Request Header Fields Too Large"
               (status-of server (string/slice (head 400) 0 at) (string/slice (head 400) at 300))))))
 
-(t/test "a request line of 8 KiB is taken; with one byte more it gets 414"
+(t/test "a request line of 8 KiB is accepted; with one byte more it gets 414"
   (defn line [size] (fill size "GET /" " HTTP/1.1"))
   (def rest "\r\nHost: h\r\nConnection: close\r\n\r\n")
   (def where (servers :plain))
@@ -496,13 +496,13 @@
     (t/same "HTTP/1.1 404 Not Found"
             (status-of server (fill 300 "GET /" " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")))))
 
-(t/test "100 headers are taken; 101 get 431"
+(t/test "100 headers are accepted; 101 get 431"
   (defn head [count]
     (request "GET" "/" "" ["Connection: close" ;(map |(string "X-" $ ": a") (range (- count 2)))]))
   (t/same "HTTP/1.1 200 OK" (status-of (servers :plain) (head 100)))
   (t/same "HTTP/1.1 431 Request Header Fields Too Large" (status-of (servers :plain) (head 101))))
 
-(t/test "trailers of 8 KiB are taken; more get 431"
+(t/test "trailers of 8 KiB are accepted; larger ones get 431"
   (defn body [size]
     (string (request "POST" "/echo" "" ["Transfer-Encoding: chunked" "Connection: close"])
             "0\r\n" (fill size "X-A: " "\r\n\r\n")))
@@ -515,7 +515,7 @@
                      (request "POST" "/echo" "" ["Transfer-Encoding: chunked"])
                      (fill 1100 "5;a=" ""))))
 
-(t/test "bodies and responses of all sizes about those of buffers"
+(t/test "bodies and responses of all sizes around those of the buffers arrive whole"
   (def sizes (mapcat |[(dec $) $ (inc $)] [512 2048 4096 16384 32768 65536 131072 1000000]))
   (with [conn (t/connect (servers :plain))]
     (each size sizes
@@ -523,14 +523,14 @@
       (def body (string/slice body 0 size))
       (def answer (answer-bytes ["200 OK" body]))
       (def got @"")
-      # The server answers only after it has read all.
+      # The server answers only after it has read everything.
       (:write conn (request "POST" "/echo" body [(string "Content-Length: " size)]))
       (:chunk conn (unmasked-length answer) got patience)
       (t/check (= answer (mask got)) (string "the same " size " bytes")))))
 
-# Bodies that are too large to be thrown away.
+# Bodies that are too large to be read and discarded.
 
-(t/test "a large body that the handler does not read: its client gets the whole answer"
+(t/test "if the handler does not read a large body, the client gets the whole answer"
   (with [server (serve ;no-timeouts :max-body 100000000)]
     (each [size headers] [[70000 []] [700000 []] [700000 ["Connection: close"]]]
       (repeat 5
@@ -539,41 +539,41 @@
           (converse server [(request "POST" "/ignore" (string/repeat "x" size)
                                      [(string "Content-Length: " size) ;headers])]))))))
 
-(t/test "a body that is refused for its size: its client gets the whole answer"
+(t/test "if a body is refused for its size, the client gets the whole answer"
   (repeat 5
     (check-answers
       [[:refused "413 Payload Too Large" "request body is too large"]]
       (converse (servers :small)
                 [(request "POST" "/echo" (string/repeat "x" 700000) ["Content-Length: 700000"])]))))
 
-(t/test "a bad request with much behind it: its client gets the whole answer"
+(t/test "if much follows a bad request, the client gets the whole answer"
   (repeat 5
     (check-answers
       [[:refused "400 Bad Request" "no Host header"]]
       (converse (servers :plain) [(string "GET / HTTP/1.1\r\n\r\n" (string/repeat "x" 700000))])))
-  # In small packets, too.
+  # Also in small packets.
   (check-answers
     [[:refused "400 Bad Request" "no Host header"]]
     (converse (servers :plain) ["GET / HTTP/1.1\r\n\r\n" ;(seq [_ :range [0 300]] "x")])))
 
-(t/test "a client that goes on where the server ends the connection gets the whole answer"
+(t/test "if the client goes on sending after the last answer, it gets the whole answer"
   (def body (string/repeat "x" 300000))
   (def handler (http/router {"/" {:body body} "/close" {:body body :headers {"Connection" "close"}}}))
   (with [server (http/server handler host 0 ;no-timeouts :max-requests 2)]
     (each path ["/" "/close"]
       (with [conn (t/send server (string (request "HEAD" "/" "" []) (request "GET" path "" [])))]
-        # The answer is on its way, and the client has not seen yet that it is the last.
+        # The last answer is on its way, but the client has not seen yet that it is the last.
         (repeat 20 (ev/sleep 0))
         (:write conn (request "GET" "/" "" []))
         (repeat 20 (ev/sleep 0))
         (def got (receive conn @""))
         (t/check (string/has-suffix? (string "\r\n\r\n" body) got) (string/slice got -30))))))
 
-# Clients that do not take what they get.
+# Clients that read slowly or not at all.
 
 (defn- active [server] ((kqnet/stats server) :active))
 
-(t/test "a client that takes nothing for :write-timeout loses its connection"
+(t/test "a client that reads nothing for :write-timeout loses its connection"
   (def piece (string/repeat "x" 1000000))
   (def handler (http/router {"/string" {:body (string/repeat piece 64)}
                              "/pieces" (fn [_] {:body (coro (repeat 64 (yield piece)))})}))
@@ -586,7 +586,7 @@
         # What is in the kernel's buffers may still come.
         (t/check (< (length (receive conn @"")) 64000000) "only a part")))))
 
-(t/test "a client that takes long, but some in every :write-timeout, gets all"
+(t/test "a slow client that reads something in every :write-timeout gets everything"
   (def piece (string/repeat "x" 1000000))
   (with [server (http/server (fn [_] {:body (coro (repeat 16 (yield piece)))}) host 0 :write-timeout 1000)]
     (with [conn (t/connect server)]
@@ -597,7 +597,7 @@
       (t/check (string/has-suffix? "\r\n0\r\n\r\n" got) "the end")
       (t/check (> (length got) 16000000) "all"))))
 
-(t/test "a client that takes longer than :write-timeout for all, but not for any part, gets all"
+(t/test "a client may take longer than :write-timeout for everything, but not for a part"
   (def body (string/repeat "0123456789abcdef" 4194304))
   (each [path answer] [["/bytes" {:body body}] ["/piece" {:body [body]}]]
     (with [server (http/server (fn [_] answer) host 0 :write-timeout 0.5)]
@@ -612,11 +612,11 @@
         (t/check (> (length got) (length body)) (string "all, not " (length got) " bytes"))))))
 
 (defn- busy
-  "Keeps this process, and so the server, from looking at anything for longer than its timeouts."
+  "Blocks this process, and so the server, for longer than the timeouts."
   []
   (os/sleep 0.1))
 
-(t/test "what has come in time is taken, though the server was too busy to look"
+(t/test "what has arrived in time is accepted, though the server was too busy to look"
   (def where (servers :hasty))
   (repeat 5
     # An idle connection, before its first request and after it.
@@ -632,7 +632,7 @@
       (busy)
       (:chunk conn (unmasked-length answer) got patience)
       (check-answers [["200 OK" "a"] ["200 OK" "b"]] (string got)))
-    # The rest of a head, and of a body.
+    # The remaining bytes of a head, and of a body.
     (each [first-part rest answer]
       [["GET /a HTTP/1.1\r\nHo" "st: h\r\nConnection: close\r\n\r\n" ["200 OK" "a" :close]]
        [(request "POST" "/echo" "hel" ["Connection: close" "Content-Length: 5"]) "lo" ["200 OK" "hello" :close]]]
@@ -642,9 +642,9 @@
         (busy)
         (check-answers [answer] (string (receive conn @"")))))))
 
-# What a handler is told.
+# What a handler learns.
 
-(t/test "a handler that catches what reading raises, and raises that itself, is an error of its own"
+(t/test "if a handler catches an error of reading and raises another one, that is the handler's own error"
   (defn handler [req]
     (try (http/read-body req) ([err] (error (string "no upload: " (if (tuple? err) (last err) err))))))
   (def told @[])
@@ -658,7 +658,7 @@
                    (converse server [(request "POST" "/" "ff\r\n" ["Transfer-Encoding: chunked"])]))
     (t/same ["no upload: request body did not arrive in time" "no upload: request body is too large"] told)))
 
-(t/test "a copy of a request has the same body, and the same limits"
+(t/test "a copy of a request has the same body and the same limits"
   (defn handler [req]
     {:body (if (= "/pieces" (req :path))
              (string ;(seq [piece :in (http/body-chunks (merge req {:user 1}))] piece))
@@ -674,7 +674,7 @@
       (:chunk conn (length "HTTP/1.1 100 Continue\r\n\r\n") got patience)
       (t/same "HTTP/1.1 100 Continue\r\n\r\n" (string got)))))
 
-(t/test "two tasks that read one body at a time: the second gets an error"
+(t/test "if two tasks read one body at the same time, the second gets an error"
   (defn handler [req]
     (def results (ev/chan 2))
     (repeat 2 (ev/go (fn [] (ev/give results (protect (http/read-body req))))))
@@ -692,7 +692,7 @@
       (:chunk conn (unmasked-length (answer-bytes answer)) (buffer/clear got) patience)
       (check-answers [answer] (string got)))))
 
-(t/test "a handler that sets itself a deadline for the body gets its error"
+(t/test "a handler that sets its own deadline for the body gets its own error"
   (defn handler [req]
     (try (ev/with-deadline 0.05 (http/read-body req)) ([err] {:status 503 :body err})))
   (with [server (http/server handler host 0 ;no-timeouts)]
@@ -706,7 +706,7 @@
     (check-answers [["503 Service Unavailable" "deadline expired" :close]]
                    (converse server [(request "POST" "/" "hel" ["Content-Length: 5"])]))))
 
-(t/test "a client that goes away within its body is no error of the handler's"
+(t/test "a client that leaves in the middle of its body is not an error of the handler"
   (def told @[])
   (with [server (http/server (fn [req] {:body (http/read-body req)}) host 0
                              ;no-timeouts :on-error (fn [_ err _] (array/push told err) nil))]
@@ -715,7 +715,7 @@
     (t/wait-until "the end of the connection" |(zero? (active server)))
     (t/same [] told)))
 
-(t/test ":on-error is given the request, the error, and the fiber it was raised in"
+(t/test ":on-error gets the request, the error, and the fiber that raised it"
   (def told @[])
   (defn deep [] (error :why))
   (defn handler [req] (deep) 1)
@@ -727,7 +727,7 @@
     (converse server [(request "GET" "/path" "" [])])
     (t/same ["/path" :why :error "deep"] told)))
 
-(t/test "an answer of :on-error that fails after it began is cut, and no other follows it"
+(t/test "if an answer of :on-error fails after it began, it is cut off, and no other follows"
   (def traces @"")
   (with [server (with-dyns [:err traces]
                   (http/server (fn [_] (error "meant")) host 0
@@ -738,7 +738,7 @@
       (t/check (string/has-suffix? "\r\n\r\n5\r\nhello\r\n" got) (string/format "nothing behind its first piece: %q" got)))
     (t/check (string/find "GET /path: error: meant late" traces) "a trace")))
 
-(t/test "an error is reported on stderr with method, path and trace; nothing else is"
+(t/test "an error is reported on stderr with method, path and trace, and nothing else is"
   (with [server
          (t/start-forms
            '[(import kqnet/http)
@@ -773,7 +773,7 @@
     (ask "/header")
     (def all (told "POST /header" "value of header \"X-A\" has a control byte"))
     (t/same 4 (length (string/find-all "kqnet/http: POST" all)) "reports")
-    # Bad requests and clients that go away are not its errors.
+    # Bad requests and clients that leave are not errors of the program.
     (t/ask port "GET / HTTP/9.9\r\n\r\n")
     (:close (t/send port "GET / HT"))
     (ask "/good")

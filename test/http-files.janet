@@ -1,7 +1,7 @@
 ###
 ### http-files.janet
 ###
-### Files that kqnet/http serves: what is found, what is said of it, parts of it, and no way out.
+### Files that kqnet/http serves: which are found, their headers, parts of them, and no way out of the folder.
 ###
 
 (import ./support :as t)
@@ -12,7 +12,7 @@
 
 (def- host "127.0.0.1")
 
-# A folder of files, and what must not be served beside it.
+# A folder of files, and beside it what must not be served.
 
 (def- place (t/scratch "files"))
 (def- root (string place "/public"))
@@ -28,13 +28,6 @@
     (os/mkdir (in-root (string/join (slice parts 0 i) "/"))))
   (spit (in-root name) content)
   (in-root name))
-
-(defn- remove
-  [path]
-  (when (= :directory (os/lstat path :mode))
-    (each name (os/dir path) (remove (string path "/" name)))
-    (os/rmdir path))
-  (when (os/lstat path) (os/rm path)))
 
 (each folder [place root outside (string place "/public-too")] (os/mkdir folder))
 
@@ -54,7 +47,7 @@
 (make "pl+us.txt" "plus")
 (make "\xC3\xBC.txt" "utf-8")
 (def- latin?
-  "Whether the file system takes names that are not UTF-8."
+  "Whether the file system accepts names that are not UTF-8."
   (first (protect (make "\xFC.txt" "latin-1"))))
 (make "%2e%2e/name.txt" "percent signs")
 (make "..dots.txt" "dots")
@@ -84,16 +77,11 @@
 
 (defn- get-file [path & headers] (h/fetch plain "GET" path headers))
 
-(defn- brief
-  "Status and body."
-  [{:status status :body body}]
-  [status body])
-
 (def- not-found [404 "Not Found"])
 
 # Finding files.
 
-(t/test "a file: its content, and what is said of it"
+(t/test "a file is sent with its content and headers"
   (def {:status status :headers headers :body body} (get-file "/a.txt"))
   (t/same [200 text] [status body])
   (t/check (headers "date") "a date")
@@ -107,28 +95,28 @@
             "connection" "close"}
           (put headers "date" nil)))
 
-(t/test "an empty file"
+(t/test "an empty file is sent"
   (def {:status status :headers headers :body body} (get-file "/empty"))
   (t/same [200 "" "0"] [status body (headers "content-length")]))
 
-(t/test "the index of a folder"
-  (t/same [200 "<title>root</title>"] (brief (get-file "/")))
-  (t/same [200 "<title>sub</title>"] (brief (get-file "/sub/")))
+(t/test "a folder's index is sent for the folder"
+  (t/same [200 "<title>root</title>"] (h/brief (get-file "/")))
+  (t/same [200 "<title>sub</title>"] (h/brief (get-file "/sub/")))
   (t/same "text/html; charset=utf-8" (((get-file "/") :headers) "content-type")))
 
-(t/test "another index, and none"
+(t/test "the index may have another name, or be switched off"
   (with [server (serve root nil :index "home.htm")]
-    (t/same [200 "<title>home</title>"] (brief (h/fetch server "GET" "/bare/")))
-    (t/same not-found (brief (h/fetch server "GET" "/sub/"))))
+    (t/same [200 "<title>home</title>"] (h/brief (h/fetch server "GET" "/bare/")))
+    (t/same not-found (h/brief (h/fetch server "GET" "/sub/"))))
   (with [server (serve root nil :index false)]
-    (t/same not-found (brief (h/fetch server "GET" "/")))
-    (t/same not-found (brief (h/fetch server "GET" "/sub/")))
-    (t/same [200 "<title>page</title>"] (brief (h/fetch server "GET" "/sub/page.html")))))
+    (t/same not-found (h/brief (h/fetch server "GET" "/")))
+    (t/same not-found (h/brief (h/fetch server "GET" "/sub/")))
+    (t/same [200 "<title>page</title>"] (h/brief (h/fetch server "GET" "/sub/page.html")))))
 
-(t/test "a folder with no index is not found"
-  (t/same not-found (brief (get-file "/bare/"))))
+(t/test "a folder without an index is not found"
+  (t/same not-found (h/brief (get-file "/bare/"))))
 
-(t/test "a folder with no slash is redirected to where its links work"
+(t/test "a folder without a slash at its end is redirected to the path where its links work"
   (defn location [path]
     (def {:status status :headers headers} (get-file path))
     [status (headers "location")])
@@ -138,18 +126,18 @@
   (t/same [301 "/sub/"] (location "http://other/sub")))
 
 (t/test "a redirect does not lead to another host"
-  # A browser takes //sub/ for a host.
+  # A browser would take //sub/ for a host.
   (each path ["//sub" "///sub" "/.//sub" "http://h//sub"]
     (def {:status status :headers headers} (get-file path))
     (when (= status 301)
       (t/check (not (string/has-prefix? "//" (headers "location")))
                (string "a path, not " (headers "location"))))))
 
-(t/test "a file with a slash behind it is not found"
-  (t/same not-found (brief (get-file "/a.txt/")))
-  (t/same not-found (brief (get-file "/a.txt/b"))))
+(t/test "a file with a slash at its end is not found"
+  (t/same not-found (h/brief (get-file "/a.txt/")))
+  (t/same not-found (h/brief (get-file "/a.txt/b"))))
 
-(t/test "names with other characters, encoded or not"
+(t/test "names with other characters are found, encoded or not"
   (each [path body] [["/with%20space.txt" "space"]
                      ["/per%25cent.txt" "percent"]
                      ["/pl+us.txt" "plus"]
@@ -164,9 +152,9 @@
                      ["/sub//./page.html" "<title>page</title>"]
                      ["/a.txt?query" text]
                      ["http://h/a.txt" text]]
-    (t/same [200 body] (brief (get-file path)) path)))
+    (t/same [200 body] (h/brief (get-file path)) path)))
 
-(t/test "content types"
+(t/test "content types follow file extensions"
   (each [name content-type]
     [["t.html" "text/html; charset=utf-8"] ["t.HTM" "text/html; charset=utf-8"]
      ["t.css" "text/css; charset=utf-8"] ["t.js" "text/javascript; charset=utf-8"]
@@ -181,16 +169,16 @@
 
 (t/test "what is no file is not found"
   (each path ["/nowhere" "/sub/nowhere" "/nowhere/index.html" "/pipe" "/dangling" "/loop"]
-    (t/same not-found (brief (get-file path)) path)))
+    (t/same not-found (h/brief (get-file path)) path)))
 
-(t/test "HEAD: the same head, and no body"
+(t/test "HEAD gets the same head, and no body"
   (each path ["/a.txt" "/" "/empty" "/nowhere" "/sub"]
     (def get (get-file path))
     (def head (h/fetch plain "HEAD" path))
     (each response [get head] (put (response :headers) "date" nil))
     (t/same [(get :status) (get :headers) ""] [(head :status) (head :headers) (head :body)] path)))
 
-(t/test "other methods on a file: 405 with those that there are, which OPTIONS asks for"
+(t/test "other methods on a file get 405 with the methods that exist; OPTIONS gets these, too"
   (each path ["/a.txt" "/" "/sub/" "/sub"]
     (each method ["POST" "PUT" "DELETE" "PATCH" "get"]
       (def {:status status :headers headers} (h/fetch plain method path))
@@ -199,24 +187,24 @@
     (t/same [204 "GET, HEAD, OPTIONS"] [status (headers "allow")] path))
   (each method ["POST" "OPTIONS"]
     (each path ["/nowhere" "/bare/" "/link.txt" "/.hidden.txt"]
-      (t/same not-found (brief (h/fetch plain method path)) (string method " " path))))
+      (t/same not-found (h/brief (h/fetch plain method path)) (string method " " path))))
   (t/same 404 ((h/fetch plain "OPTIONS" "*") :status)))
 
-(t/test "several files on one connection"
+(t/test "several files are sent on one connection"
   (with [c (h/client plain)]
     (repeat 3
-      (t/same [200 text] (brief (:ask c "GET" "/a.txt")))
-      (t/same [200 ""] (brief (:ask c "HEAD" "/a.txt")))
-      (t/same [206 "23"] (brief (:ask c "GET" "/a.txt" ["Range: bytes=2-3"])))
-      (t/same not-found (brief (:ask c "GET" "/nowhere")))
-      (t/same [200 ""] (brief (:ask c "GET" "/empty"))))))
+      (t/same [200 text] (h/brief (:ask c "GET" "/a.txt")))
+      (t/same [200 ""] (h/brief (:ask c "HEAD" "/a.txt")))
+      (t/same [206 "23"] (h/brief (:ask c "GET" "/a.txt" ["Range: bytes=2-3"])))
+      (t/same not-found (h/brief (:ask c "GET" "/nowhere")))
+      (t/same [200 ""] (h/brief (:ask c "GET" "/empty"))))))
 
-# What the client has already.
+# What the client has already got.
 
 (def- tag (((get-file "/a.txt") :headers) "etag"))
 
 (defn- each-case
-  "Asks for the text file with headers, and compares statuses."
+  "Asks for the text file with these headers, and compares statuses."
   [method cases]
   (each [status & headers] cases
     (def response (h/fetch plain method "/a.txt" headers))
@@ -224,7 +212,7 @@
     (t/same (if (and (= method "GET") (= status 200)) text "") (response :body))
     (t/same tag ((response :headers) "etag"))))
 
-(t/test "If-None-Match"
+(t/test "If-None-Match gives 304 if a tag matches"
   (each method ["GET" "HEAD"]
     (each-case method
                [[304 (string "If-None-Match: " tag)]
@@ -236,7 +224,7 @@
                 [200 (string "If-None-Match: " (string/slice tag 1 -2))]
                 [200 "If-None-Match:"]])))
 
-(t/test "If-Modified-Since"
+(t/test "If-Modified-Since gives 304 if the file is not newer"
   (each method ["GET" "HEAD"]
     (each-case method
                [[304 "If-Modified-Since: Sun, 09 Sep 2001 01:46:40 GMT"]
@@ -246,11 +234,11 @@
                 [200 "If-Modified-Since: Sun, 09 Sep 2001 01:46:39 GMT"]
                 [200 "If-Modified-Since: yesterday"]
                 [200 "If-Modified-Since: 1000000000"]
-                # The tag decides where both are there.
+                # If both headers are given, the tag decides.
                 [200 `If-None-Match: "other"` "If-Modified-Since: Sun, 09 Sep 2001 01:46:40 GMT"]
                 [304 (string "If-None-Match: " tag) "If-Modified-Since: Sun, 09 Sep 2001 01:46:39 GMT"]])))
 
-(t/test "If-Match and If-Unmodified-Since"
+(t/test "If-Match and If-Unmodified-Since give 412 if they do not hold"
   (each-case "GET"
              [[200 (string "If-Match: " tag)]
               [200 "If-Match: *"]
@@ -264,7 +252,7 @@
 # When a file has changed.
 
 (defn- dated
-  "Makes a file with this content and time, as another file under its name."
+  "Makes a new file with this content and time, and gives it the name of an existing one."
   [name content time]
   (make "new" content)
   (when time (os/touch (in-root "new") time time))
@@ -277,13 +265,13 @@
   {:body body :tag (headers "etag") :date (headers "last-modified")})
 
 (defn- revalidate
-  "Asks again, by a header."
+  "Asks again, with a conditional header."
   [path name value]
   (def {:status status :body body} (get-file path (string name ": " value)))
   [status body])
 
 (t/test "a file that was replaced by one of equal size is never taken for the old one"
-  # Dated by the system, by Nix, by reproducible images, by zip, by npm, before 1970, in the future, by an archive.
+  # The dates are from the system, Nix, reproducible images, zip, npm, before 1970, the future, and an archive.
   (each time [nil 0 1 315532800 499162500 -86400 4102444800 modified]
     (dated "versions.txt" "content 000" time)
     (for i 1 20
@@ -293,12 +281,12 @@
       (t/same [200 now] (revalidate "/versions.txt" "If-None-Match" (before :tag)) (string "by tag, dated " time))
       (t/same [200 now] (revalidate "/versions.txt" "Range: bytes=0-3\r\nIf-Range" (before :tag))
               (string "a part, dated " time))
-      # An archive's date is all that a client without tags has.
+      # If an archive sets the date, a client without tags cannot see the difference.
       (unless (or (= time modified) (nil? (before :date)))
         (t/same [200 now] (revalidate "/versions.txt" "If-Modified-Since" (before :date))
                 (string "by date " (before :date) ", dated " time))))))
 
-(t/test "a file that is written to in place is never taken for the old one"
+(t/test "a file that was written to in place is never taken for the old one"
   (make "versions.txt" "content 000")
   (for i 1 50
     (def before (seen "/versions.txt"))
@@ -307,7 +295,7 @@
     (t/same [200 now] (revalidate "/versions.txt" "If-None-Match" (before :tag)) "by tag")
     (t/same [200 now] (revalidate "/versions.txt" "If-Modified-Since" (before :date)) "by date")))
 
-(t/test "a large file that was replaced is never taken for the old one, and one that stays is known in the end"
+(t/test "a large file that was replaced is never taken for the old one, and an unchanged one gets a lasting tag in the end"
   (defn content [i] (string (string/repeat "x" (* 1024 1024)) (string/format "%03d" i)))
   (each time [nil 0 modified]
     (dated "versions.bin" (content 0) time)
@@ -330,7 +318,7 @@
   (t/same 304 (first (revalidate "/copy/a.txt" "If-None-Match" tag))))
 
 (defn- seconds
-  "The time of an HTTP date."
+  "The seconds since 1970 of an HTTP date."
   [date]
   (def [day month year h m s]
     (peg/match ~(* (3 :a) ", " (number (2 :d)) " " '(3 :a) " " (number (4 :d)) " "
@@ -338,7 +326,7 @@
   (def months ["Jan" "Feb" "Mar" "Apr" "May" "Jun" "Jul" "Aug" "Sep" "Oct" "Nov" "Dec"])
   (os/mktime {:year year :month (index-of month months) :month-day (dec day) :hours h :minutes m :seconds s}))
 
-(t/test "Last-Modified is never later than Date, and there is none where the file's date says nothing"
+(t/test "Last-Modified is never later than Date, and is left out if the file's date means nothing"
   (each time [nil 4102444800 253402300800 modified]
     (dated "dated.txt" "dated" time)
     (def {:status status :headers {"last-modified" date "date" now}} (get-file "/dated.txt"))
@@ -349,14 +337,14 @@
     (each method ["GET" "HEAD"]
       (def {:status status :headers headers} (h/fetch plain method "/dated.txt"))
       (t/same [200 nil] [status (headers "last-modified")] (string method ", dated " time)))
-    # What has no date is not unmodified since any.
+    # A file without a date always counts as modified.
     (t/same [200 "dated"] (revalidate "/dated.txt" "If-Modified-Since" "Fri, 31 Dec 9999 23:59:59 GMT"))
     (t/same [200 "dated"] (revalidate "/dated.txt" "If-Modified-Since" "Thu, 01 Jan 1970 00:00:01 GMT"))))
 
 # Parts of files.
 
 (defn- part
-  "Status, Content-Range, Content-Length and body of a part of the text file."
+  "Status, Content-Range, Content-Length and body of the answer for a part of the text file."
   [& headers]
   (def {:status status :headers {"content-range" range "content-length" size} :body body}
     (get-file "/a.txt" ;headers))
@@ -364,7 +352,7 @@
 
 (def- whole [200 nil "36" text])
 
-(t/test "Range: parts"
+(t/test "Range gives parts"
   (each [range first last]
     [["0-0" 0 0] ["0-4" 0 4] ["10-19" 10 19] ["35-35" 35 35]
      ["0-" 0 35] ["30-" 30 35] ["0-35" 0 35] ["30-36" 30 35] ["30-99999999999999999999" 30 35]
@@ -376,40 +364,40 @@
             range))
   (t/same 206 (first (part "Range: Bytes=0-1"))))
 
-(t/test "Range: what is not there gets 416"
+(t/test "Range beyond the file's end gets 416"
   (each range ["36-" "36-40" "99999999999999999999-" "-0"]
     (t/same [416 "bytes */36" "0" ""] (part (string "Range: bytes=" range)) range)))
 
-(t/test "Range: what is malformed, or several, or not bytes, gets all"
+(t/test "a Range that is malformed, has several parts, or is not in bytes gets the whole file"
   (each range ["bytes=" "bytes=-" "bytes=a-b" "bytes=5-4" "bytes=1" "bytes 0-1" "bytes=0-1-2"
                "bytes=0x1-2" "bytes=+1-2" "bytes= 0 - 1" "bytes=0-1,3-4" "bytes=-1,0-" "lines=0-1" "0-1"]
     (t/same whole (part (string "Range: " range)) range))
   (t/same whole (part "Range: bytes=0-1" "Range: bytes=3-4")))
 
-(t/test "Range of an empty file"
+(t/test "Range of an empty file gets 416 or the whole file"
   (defn answer [range]
     (def {:status status :headers headers} (get-file "/empty" (string "Range: bytes=" range)))
     [status (headers "content-range")])
   (t/same [416 "bytes */0"] (answer "0-"))
   (t/same [200 nil] (answer "-1")))
 
-(t/test "Range is for GET"
+(t/test "Range only works with GET"
   (def {:status status :headers headers} (h/fetch plain "HEAD" "/a.txt" ["Range: bytes=0-1"]))
   (t/same [200 "36" nil] [status (headers "content-length") (headers "content-range")]))
 
-(t/test "Range and what the client has already"
+(t/test "conditions come before Range"
   (t/same 304 (first (part "Range: bytes=0-1" (string "If-None-Match: " tag))))
   (t/same 412 (first (part "Range: bytes=0-1" `If-Match: "other"`)))
   (t/same 206 (first (part "Range: bytes=0-1" `If-None-Match: "other"`))))
 
-(t/test "If-Range"
+(t/test "If-Range gives the part only if the file is the same"
   (def asked "Range: bytes=0-1")
   (each [status condition]
     [[206 tag] [200 `"other"`] [200 (string "W/" tag)] [200 (string/slice tag 1 -2)]
      [206 "Sun, 09 Sep 2001 01:46:40 GMT"] [200 "Sun, 09 Sep 2001 01:46:41 GMT"]
      [200 "Sun, 09 Sep 2001 01:46:39 GMT"] [200 "yesterday"]]
     (t/same status (first (part asked (string "If-Range: " condition))) condition))
-  # It is nothing without Range.
+  # Without Range it has no effect.
   (t/same whole (part (string "If-Range: " tag))))
 
 # No way out.
@@ -440,42 +428,42 @@
       (unless (has-value? ["http://h" "/?/../secret.txt" "/sub/?../../secret.txt"] way)
         (t/check (has-value? [400 404] status) (string "400 or 404, not " status ", for " way))))))
 
-(t/test "what would be refused in a target is not a file"
+(t/test "a path that the parser would refuse is not a file"
   (each way ["/\0" "/a.txt\0" "/a.txt#"]
     (t/same 400 ((get-file way) :status) way))
-  # A slash in two bytes too many is none.
+  # An overlong encoding of a slash is not a slash.
   (t/same 404 ((get-file "/..\xC0\xAFsecret.txt") :status)))
 
 (t/test "symbolic links are not followed, wherever they are in the path"
   (each path ["/link.txt" "/linked" "/linked/" "/linked/secret.txt" "/linked/index.html" "/inner.txt"
               "/sub/inner.html" "/linked-index/" "/linked-index/index.html" "/linked/../a.txt"]
-    (t/same not-found (brief (get-file path)) path)))
+    (t/same not-found (h/brief (get-file path)) path)))
 
 (t/test ":symlinks true follows them"
   (each [path body] [["/link.txt" "secret"] ["/linked/" "secret"] ["/linked/secret.txt" "secret"]
                      ["/inner.txt" text] ["/linked-index/" "secret"]]
-    (t/same [200 body] (brief (h/fetch open "GET" path)) path))
+    (t/same [200 body] (h/brief (h/fetch open "GET" path)) path))
   (each path ["/dangling" "/loop"]
-    (t/same not-found (brief (h/fetch open "GET" path)) path)))
+    (t/same not-found (h/brief (h/fetch open "GET" path)) path)))
 
-(t/test "the folder itself may be given by a link"
+(t/test "the folder itself may be a link"
   (with [server (serve (string place "/way-in"))]
-    (t/same [200 text] (brief (h/fetch server "GET" "/a.txt")))
-    (t/same not-found (brief (h/fetch server "GET" "/link.txt")))))
+    (t/same [200 text] (h/brief (h/fetch server "GET" "/a.txt")))
+    (t/same not-found (h/brief (h/fetch server "GET" "/link.txt")))))
 
 (t/test "names that begin with a dot are not served"
   (each path ["/.hidden.txt" "/%2ehidden.txt" "/.folder/file.txt" "/.folder" "/.folder/" "/sub/.hidden"
               "/..dots.txt"]
-    (t/same not-found (brief (get-file path)) path)))
+    (t/same not-found (h/brief (get-file path)) path)))
 
 (t/test ":hidden true serves them"
   (each [path body] [["/.hidden.txt" "hidden"] ["/.folder/file.txt" "hidden"] ["/..dots.txt" "dots"]]
-    (t/same [200 body] (brief (h/fetch open "GET" path)) path))
-  (t/same not-found (brief (h/fetch open "GET" "/../secret.txt"))))
+    (t/same [200 body] (h/brief (h/fetch open "GET" path)) path))
+  (t/same not-found (h/brief (h/fetch open "GET" "/../secret.txt"))))
 
 # As one of several.
 
-(t/test ":prefix is the path below which the folder is"
+(t/test ":prefix is the path below which the folder is served"
   (each prefix ["/assets" "/assets/"]
     (with [server (serve root :prefix prefix)]
       (each [path status body]
@@ -483,25 +471,25 @@
          ["/a.txt" 404 "Not Found"] ["/" 404 "Not Found"] ["/assetsa.txt" 404 "Not Found"]
          ["/assets../secret.txt" 404 "Not Found"] ["/assets/../a.txt" 404 "Not Found"]
          ["/assets%2fa.txt" 404 "Not Found"] ["/other/assets/a.txt" 404 "Not Found"]]
-        (t/same [status body] (brief (h/fetch server "GET" path)) path))
+        (t/same [status body] (h/brief (h/fetch server "GET" path)) path))
       (each [path location] [["/assets" "/assets/"] ["/assets?a" "/assets/?a"] ["/assets/sub" "/assets/sub/"]]
         (def {:status status :headers headers} (h/fetch server "GET" path))
         (t/same [301 location] [status (headers "location")] path)))))
 
-(t/test "what is not found is left to the next handler, with the request as it was"
+(t/test "what is not found goes to the next handler, with the request unchanged"
   (defn next-handler [req] {:status 201 :body (string "next: " (req :method) " " (req :path))})
   (with [server (serve root next-handler)]
-    (t/same [200 text] (brief (h/fetch server "GET" "/a.txt")))
+    (t/same [200 text] (h/brief (h/fetch server "GET" "/a.txt")))
     (each [method path] [["GET" "/nowhere?a=b"] ["POST" "/a.txt"] ["GET" "/../secret.txt"] ["GET" "/link.txt"] ["GET" "/bare/"]]
-      (t/same [201 (string "next: " method " " path)] (brief (h/fetch server method path))))
+      (t/same [201 (string "next: " method " " path)] (h/brief (h/fetch server method path))))
     (t/same 304 ((h/fetch server "GET" "/a.txt" [(string "If-None-Match: " tag)]) :status))))
 
-(t/test "two folders, one behind the other"
+(t/test "one folder may be behind another"
   (with [server (http/server (http/static (in-root "sub") (http/static (in-root "bare") nil :index "home.htm")) host 0)]
-    (t/same [200 "<title>page</title>"] (brief (h/fetch server "GET" "/page.html")))
-    (t/same [200 "<title>home</title>"] (brief (h/fetch server "GET" "/home.htm")))
-    (t/same [200 "<title>sub</title>"] (brief (h/fetch server "GET" "/")))
-    (t/same not-found (brief (h/fetch server "GET" "/nowhere")))))
+    (t/same [200 "<title>page</title>"] (h/brief (h/fetch server "GET" "/page.html")))
+    (t/same [200 "<title>home</title>"] (h/brief (h/fetch server "GET" "/home.htm")))
+    (t/same [200 "<title>sub</title>"] (h/brief (h/fetch server "GET" "/")))
+    (t/same not-found (h/brief (h/fetch server "GET" "/nowhere")))))
 
 (t/test "wrong arguments are errors that name them"
   (defn why [& args] (string (t/raised |(http/static ;args))))
@@ -530,7 +518,7 @@
 (def- mebibyte 1048576)
 
 (defn- make-sparse
-  "A file of holes, with a mark at each of these places."
+  "Makes a sparse file with a mark at each of these places."
   [name size places]
   (with [f (file/open (in-root name) :wbn)]
     (file/seek f :set (dec size))
@@ -539,15 +527,8 @@
       (file/seek f :set place)
       (file/write f "mark"))))
 
-(defn- peak
-  "The most memory that a process ever had resident, in bytes; nil where that is unknown."
-  [pid]
-  (when-let [[_ status] (protect (slurp (string "/proc/" pid "/status")))
-             [size] (peg/match '(* (thru "VmHWM:") :s* (number :d+)) status)]
-    (* 1024 size)))
-
 (defn- start-server
-  "A server of the folder in a process of its own, which prints its port."
+  "Starts a server of the folder in its own process, which prints its port."
   []
   (t/start-forms ~[(import kqnet/http)
                    (def server (http/server (http/static ,root) "127.0.0.1" 0))
@@ -559,9 +540,8 @@
   (make-sparse "large" size [0 (* 32 mebibyte) (- size 4)])
   (with [server (start-server)]
     (def port (:port server))
-    (def pid (get-in server [:proc :pid]))
     (h/fetch port "GET" "/a.txt")
-    (def before (peak pid))
+    (def before (t/peak server))
     (repeat 2
       (with [c (h/client port)]
         (:send c "GET" "/large" ["Connection: close"])
@@ -575,17 +555,17 @@
           (+= got (length buf))
           (unless (:read (c :conn) 65536 (buffer/clear buf)) (break)))
         (t/same size got)
-        # Those that were not cut between two reads.
+        # Only marks that were not cut between two reads were found.
         (t/check (has-value? marks 0) "the beginning")))
     (t/same "mark" ((h/fetch port "GET" "/large" ["Range: bytes=-4"]) :body))
     (t/same "mark" ((h/fetch port "GET" "/large" ["Range: bytes=33554432-33554435"]) :body))
     (t/same "" (string (server :err)))
     (unless before (t/skip "the peak of a process's memory is not known here"))
-    (def grown (- (peak pid) before))
+    (def grown (- (t/peak server) before))
     (print "      grown by " (div grown 1024) " KiB")
     (t/check (< grown (* 16 mebibyte)) (string "at most 16 MiB more, not " grown))))
 
-(t/test "parts of a file of 5 GiB"
+(t/test "parts of a file of 5 GiB are sent"
   (def size (* 5 1024 mebibyte))
   (make-sparse "huge" size [0 4294967294 (- size 4)])
   (defer (os/rm (in-root "huge"))
@@ -602,7 +582,7 @@
             (((get-file "/huge" "Range: bytes=5368709120-") :headers) "content-range"))))
 
 (defn- while-sent
-  "Gets a large file, and does something to it when the head is there. Returns the bytes of the body."
+  "Gets a large file, and calls a function when the head has come. Returns the number of bytes of the body."
   [server name act]
   (with [c (h/client server)]
     (:send c "GET" (string "/" name) ["Connection: close"])
@@ -611,7 +591,7 @@
     (act)
     (length (:rest c))))
 
-(t/test "a file that becomes shorter while it is sent: the connection ends early, and an error says so"
+(t/test "if a file becomes shorter while it is sent, the connection ends early, and an error says so"
   (def told @[])
   (with [server (http/server (http/static root) host 0
                              :on-error (fn [req err _] (array/push told (req :path) err) nil))]
@@ -621,49 +601,49 @@
     (t/wait-until "the error" |(= 2 (length told)))
     (t/same "/shrinking" (first told))
     (t/check (string/find "became shorter while it was sent" (last told)) "the reason")
-    (t/same [200 text] (brief (h/fetch server "GET" "/a.txt")))))
+    (t/same [200 text] (h/brief (h/fetch server "GET" "/a.txt")))))
 
-(t/test "a file that grows while it is sent: as many bytes as were announced"
+(t/test "if a file grows while it is sent, only the announced bytes are sent"
   (make-sparse "growing" (* 32 mebibyte) [])
   (def got (while-sent plain "growing"
              |(with [f (file/open (in-root "growing") :abn)] (file/write f "more"))))
   (t/same (* 32 mebibyte) got))
 
-(t/test "a file that is replaced while it is sent: all of the old one"
+(t/test "if a file is replaced while it is sent, all of the old one is sent"
   (make-sparse "replaced" (* 32 mebibyte) [])
   (def got (while-sent plain "replaced"
              |(do (make "new" "new") (os/rename (in-root "new") (in-root "replaced")))))
   (t/same (* 32 mebibyte) got)
-  (t/same [200 "new"] (brief (get-file "/replaced"))))
+  (t/same [200 "new"] (h/brief (get-file "/replaced"))))
 
 # Descriptors.
 
 (defmacro- leaves-none
-  "Runs the body with no collection, and waits until there are no more descriptors than before."
+  "Runs the body without collecting garbage, and waits until there are no more descriptors than before."
   [what & body]
   ~(let [interval (gcinterval)
          before (t/descriptors)]
      (gcsetinterval 0x7fffffff)
      (defer (gcsetinterval interval)
        ,;body
-       # Those of an earlier test may go meanwhile.
+       # Descriptors of an earlier test may be closed meanwhile.
        (t/wait-until (string "no more descriptors: " ,what) |(<= (t/descriptors) before)))))
 
 (make-sparse "left" (* 32 mebibyte) [])
 
 (defn- break-off
-  "Asks for a large file, and goes away, before or after its head has come."
+  "Asks for a large file, and leaves before or after its head has come."
   [server &opt head]
   (with [c (h/client server)]
     (:send c "GET" "/left")
     (when head (:head c))))
 
-(t/test "clients that go away within a file leave no descriptor, not even until a collection"
+(t/test "clients that leave in the middle of a file leave no descriptor, not even until a collection"
   (each head [true false]
     (leaves-none "a client that goes away"
       (repeat 50 (break-off plain head)))))
 
-(t/test "clients that are gone before their answer begins leave no descriptor"
+(t/test "clients that have left before their answer begins leave no descriptor"
   (def files (http/static root))
   (def arrived (ev/chan))
   (def go-on (ev/chan))
@@ -680,10 +660,10 @@
           (:read c 1)
           (:write c (h/request "GET" "/left"))
           (ev/take arrived))
-        # With an answer that it did not read, closing has reset the connection.
+        # The client did not read its first answer, so closing has reset the connection.
         (ev/give go-on true)))))
 
-(t/test "an answer without the file leaves no descriptor"
+(t/test "an answer that does not contain the file leaves no descriptor"
   (leaves-none "HEAD, 304, 412, 416, 405, parts"
     (with [c (h/client plain)]
       (def tag (((:ask c "HEAD" "/left") :headers) "etag"))
@@ -712,7 +692,7 @@
         (repeat 5 (h/fetch server "GET" "/left"))
         (repeat 5 (break-off server true))))))
 
-(t/test "a drain that cancels what is left leaves no descriptor"
+(t/test "a drain that cancels the remaining handlers leaves no descriptor"
   (def files (http/static root))
   (leaves-none "a drain"
     (def server (http/server files host 0))
@@ -721,7 +701,7 @@
     (t/same 5 (kqnet/drain server 0 :cancel true))
     (each c clients (:close c))))
 
-(t/test "with few descriptors honest clients are served, whatever the others do"
+(t/test "with few descriptors, well-behaved clients are served whatever the others do"
   (with [server (t/start-limited 64 "-e"
                   (t/source ~[(import kqnet/http)
                               (gcsetinterval 0x7fffffff)
@@ -731,10 +711,10 @@
     (def port (:port server))
     (repeat 20
       (t/together 10 (fn [i] (break-off port (even? i))))
-      (t/same [200 text] (brief (h/fetch port "GET" "/a.txt"))))
+      (t/same [200 text] (h/brief (h/fetch port "GET" "/a.txt"))))
     (t/same "" (string (server :err)))))
 
-(t/test "with no descriptor left the answer is 503, and the next one is right again"
+(t/test "if no descriptor is left, the answer is 503, and later ones are correct again"
   (with [server
          (t/start-forms
            ~[(import kqnet/http)
@@ -755,7 +735,7 @@
     (t/same 200 ((h/fetch port "GET" "/sub/") :status))
     (t/same "" (string (server :err)))))
 
-(t/test "a client that takes nothing of a file is cut after :write-timeout, and its descriptors are closed"
+(t/test "a client that reads nothing of a file is cut off after :write-timeout, and its descriptors are closed"
   (def files (http/static root))
   (with [server (http/server files host 0 :write-timeout 0.1)]
     (leaves-none "a client that takes nothing"
@@ -765,7 +745,7 @@
                                                         (zero? ((kqnet/stats server) :active))))
         (t/check (first (protect (:head c))) "a head")))))
 
-(t/test "large files that are asked for at once come one after the other"
+(t/test "large files that are asked for at once are sent one after another"
   (with [c (h/client plain)]
     (:write (c :conn) (string (h/request "GET" "/left") (h/request "GET" "/a.txt") (h/request "GET" "/left")))
     (each [size body] [[(* 32 mebibyte) nil] [36 text] [(* 32 mebibyte) nil]]
@@ -781,9 +761,9 @@
                                (print (last (protect (http/static ,root))))])]
             [status (string/replace "kqnet/http/static: " "" out) err])))
 
-# What the body of a file is for others.
+# What other code sees of a file's body.
 
-(t/test "middleware sees bytes, or something to go through in pieces"
+(t/test "middleware gets a file as bytes, or as something to iterate over in pieces"
   (def files (http/static root))
   (make-sparse "pieces" (+ 200000 5) [0 65534 (- 200005 4)])
   (def expected (string (slurp (in-root "pieces"))))
@@ -800,7 +780,7 @@
   (:close part)
   (:close part))
 
-(t/test "middleware may send a file in another form"
+(t/test "middleware may change how a file is sent"
   (def files (http/static root))
   (def expected (string (slurp (in-root "pieces"))))
   (defn doubled [req]
@@ -829,7 +809,7 @@
       (:rest c))
     (t/same "a response's body is longer than its Content-Length" (ev/take told))))
 
-(t/test "a response that is kept does not keep its file"
+(t/test "a response that is kept does not keep its file open"
   (def files (http/static root))
   (var kept nil)
   (defn keeps [req] (or kept (set kept (files req))))
@@ -849,14 +829,14 @@
 
 # While the folder changes.
 
-(t/test "a folder that is replaced is served, as is one that a link leads to now"
+(t/test "if a folder is replaced, or its link changed, the new folder is served"
   (each name ["one" "two"]
     (os/mkdir (string place "/" name))
     (spit (string place "/" name "/which.txt") name))
   (def current (string place "/current"))
   (os/symlink (string place "/one") current)
   (with [server (serve current)]
-    (defn which [] (brief (h/fetch server "GET" "/which.txt")))
+    (defn which [] (h/brief (h/fetch server "GET" "/which.txt")))
     (t/same [200 "one"] (which))
     (os/symlink (string place "/two") (string current "-new"))
     (os/rename (string current "-new") current)
@@ -866,7 +846,7 @@
     (spit (string place "/two/which.txt") "three")
     (t/wait-until "a new folder of that name" |(= [200 "three"] (tuple ;(which))))))
 
-(t/test "whatever is swapped in while clients ask, nothing outside of the folder is served"
+(t/test "whatever is swapped in while clients ask, nothing outside the folder is served"
   (make "swap.txt" "inside")
   (make "swapped/secret.txt" "inside")
   (with [swapper (t/start-forms
@@ -876,7 +856,7 @@
                      (print "swapping")
                      (flush)
                      (forever
-                       # A file, a link, a FIFO, a folder for a file; a link for a folder.
+                       # In turn: a file, a link, a FIFO and a file again in place of a file; a link in place of a folder.
                        (os/symlink (string outside "/secret.txt") (in-root "swap.new"))
                        (os/rename (in-root "swap.new") (in-root "swap.txt"))
                        (os/rename (in-root "swapped") (in-root "swapped.old"))
@@ -894,28 +874,28 @@
         (with [c (h/client plain)]
           (repeat 500
             (each path ["/swap.txt" "/swapped/secret.txt"]
-              (def answer (brief (:ask c "GET" path)))
+              (def answer (h/brief (:ask c "GET" path)))
               (put seen (tuple ;answer) true)
               (t/check (or (deep= answer [200 "inside"]) (deep= answer not-found)) (string/format "%q" answer)))))))
     (t/check (seen [200 "inside"]) "sometimes the file")
     (t/check (seen (tuple ;not-found)) "sometimes none")))
 
-(t/test "what is no plain file is not served, and does not block: sockets, FIFOs, devices"
+(t/test "what is not a regular file is not served, and does not block: sockets, FIFOs, devices"
   (def socket (string place "/s"))
   (with [listener (kqnet/listen :unix socket)]
     (os/rename socket (in-root "socket"))
     (each path ["/socket" "/pipe" "/socket/" "/pipe/x"]
-      (t/same not-found (brief (get-file path)) path)))
+      (t/same not-found (h/brief (get-file path)) path)))
   (os/rm (in-root "socket"))
   (os/symlink "/dev/zero" (in-root "zero"))
   (each server [plain open]
-    (t/same not-found (brief (h/fetch server "GET" "/zero")))))
+    (t/same not-found (h/brief (h/fetch server "GET" "/zero")))))
 
 (t/test "a long path costs no more than a short one"
   (def trace (t/scratch "trace"))
   (unless (and t/linux? (= 0 (os/execute ["sh" "-c" (string "strace -o " trace " -e trace=%file true >/dev/null 2>&1")] :p)))
-    (t/skip "strace is not installed, or may not trace"))
-  # It ends by itself, as strace would outlive the end of a process around it.
+    (t/skip "strace is not installed, or is not allowed to trace"))
+  # The server ends by itself, since strace would survive the end of a process around it.
   (with [server (t/start "timeout" "-k" "1" "55" "strace" "-f" "-o" trace "-e" "trace=%file" (dyn *executable*) "-e"
                   (t/source ~[(import kqnet/http)
                               (def files (http/static ,root))
@@ -925,16 +905,16 @@
                               (flush)]))]
     (def port (:port server))
     (defer (do (t/ask port (h/request "GET" "/end")) (:wait server))
-      # What a descriptor is, is asked with no name.
+      # A call with an empty name asks about a descriptor.
       (defn calls [] (count |(not (string/find `, "", ` $)) (string/split "\n" (slurp trace))))
       (def before (calls))
       (each name ["a" "sub" ".a" "%2e"]
-        (t/same not-found (brief (h/fetch port "GET" (string (string/repeat (string "/" name) (div 8000 (inc (length name)))) "/x")))))
-      # One each, and one for a look at the folder itself.
+        (t/same not-found (h/brief (h/fetch port "GET" (string (string/repeat (string "/" name) (div 8000 (inc (length name)))) "/x")))))
+      # One system call for each request, and one to look at the folder itself.
       (t/check (<= (- (calls) before) 8) (string (- (calls) before) " system calls"))))
   (os/rm trace))
 
-(t/test "what may not be read is forbidden, to GET and HEAD, without a word on stderr"
+(t/test "what may not be read is forbidden, to GET and HEAD, and stderr stays empty"
   (make "locked.txt" "locked")
   (make "locked/file.txt" "locked")
   (make "locked-index/index.html" "locked")
@@ -946,7 +926,7 @@
         (not reads-all) []
         (= 0 (os/execute ["sh" "-c" `setpriv --reuid=65534 --regid=65534 --clear-groups "$0" -e "(os/exit 0)" >/dev/null 2>&1` (dyn *executable*)] :p))
         ["setpriv" "--reuid=65534" "--regid=65534" "--clear-groups"]
-        (t/skip "this user may read everything, and setpriv is not there to become another")))
+        (t/skip "this user may read everything, and there is no setpriv to become another user")))
     (with [server (t/start ;as-nobody (dyn *executable*) "-e"
                     (t/source ~[(import kqnet/http)
                                 (def server (http/server (http/static ,root) "127.0.0.1" 0))
@@ -954,29 +934,29 @@
                                 (flush)]))]
       (def port (:port server))
       (each path ["/locked.txt" "/locked/file.txt" "/locked/" "/locked-index/"]
-        (t/same [403 "Forbidden"] (brief (h/fetch port "GET" path)) path)
-        (t/same [403 ""] (brief (h/fetch port "HEAD" path)) path))
+        (t/same [403 "Forbidden"] (h/brief (h/fetch port "GET" path)) path)
+        (t/same [403 ""] (h/brief (h/fetch port "HEAD" path)) path))
       (t/same 301 ((h/fetch port "GET" "/locked") :status))
-      (t/same [200 text] (brief (h/fetch port "GET" "/a.txt")))
+      (t/same [200 text] (h/brief (h/fetch port "GET" "/a.txt")))
       (t/same "" (string (server :err))))))
 
 (t/test "names that no file can have are not found"
   (each path [(string "/" (string/repeat "n" 256)) (string "/" (string/repeat "n" 4000))
               (string "/sub/" (string/repeat "n" 300) "/x") "/a.txt/x/y" "/loop/x"]
     (each server [plain open]
-      (t/same not-found (brief (h/fetch server "GET" path)) (string/slice path 0 (min 20 (length path)))))))
+      (t/same not-found (h/brief (h/fetch server "GET" path)) (string/slice path 0 (min 20 (length path)))))))
 
-(t/test "/.well-known/ is served, of the names that begin with a dot, at the top only"
+(t/test "of the names that begin with a dot, /.well-known/ is served, but only at the top"
   (make ".well-known/security.txt" "contact")
   (make ".well-known/.secret" "hidden")
   (make "sub/.well-known/a" "hidden")
-  (t/same [200 "contact"] (brief (get-file "/.well-known/security.txt")))
+  (t/same [200 "contact"] (h/brief (get-file "/.well-known/security.txt")))
   (each path ["/.well-known/.secret" "/sub/.well-known/a" "/.well-known2" "/.well-known/"]
-    (t/same not-found (brief (get-file path)) path)))
+    (t/same not-found (h/brief (get-file path)) path)))
 
-# What is said beside the content.
+# Headers other than those of the content.
 
-(t/test "the types are those of nginx, or newer ones"
+(t/test "the content types are nginx's, or newer ones"
   (def nginx "/etc/nginx/mime.types")
   (unless (os/stat nginx) (t/skip "nginx is not installed"))
   (def newer
@@ -992,7 +972,7 @@
       (unless (= end "deb")
         (t/same (get newer nginx-type nginx-type) bare end)))))
 
-(t/test ":types adds to the content types, and replaces them"
+(t/test ":types adds content types, and replaces existing ones"
   (make "t.gltf2" "x")
   (make "t.txt" "x")
   (make ".well-known/association" "x")
@@ -1001,7 +981,7 @@
     (t/same ["model/gltf+json" "text/x-other" "text/html; charset=utf-8" "application/json" "application/octet-stream"]
             (map type-of ["/t.gltf2" "/t.txt" "/" "/.well-known/association" "/t.unknown"]))))
 
-(t/test ":cache-control is a text, or a function of the path"
+(t/test ":cache-control is a text or a function of the path"
   (defn control [server path & headers]
     (def response (h/fetch server "GET" path headers))
     [(response :status) ((response :headers) "cache-control")])
@@ -1020,7 +1000,7 @@
     (t/same [200 "no-cache"] (control server "/x/"))
     (t/same @["/with space.txt" "/sub/index.html" "/index.html"] paths)))
 
-# Precompressed neighbours.
+# Precompressed files.
 
 (make "app.js" "the script itself")
 (make "app.js.gz" "in gzip")
@@ -1043,7 +1023,7 @@
     (h/fetch packed "GET" path [;(if accept [(string "Accept-Encoding: " accept)] []) ;headers]))
   [status (h "content-encoding") body])
 
-(t/test ":precompressed sends the neighbour that the client likes best"
+(t/test ":precompressed sends the file in the coding that the client prefers"
   (each [accept coding body]
     [[nil nil "the script itself"] ["" nil "the script itself"] ["identity" nil "the script itself"]
      ["gzip" "gzip" "in gzip"] ["gzip, deflate, br, zstd" "br" "in brotli, really"]
@@ -1064,7 +1044,7 @@
   (def {:headers headers :body body} (get-file "/app.js" "Accept-Encoding: gzip"))
   (t/same ["the script itself" nil nil] [body (headers "content-encoding") (headers "vary")]))
 
-(t/test "each variant has the original's type, a tag of its own, and Vary with every status"
+(t/test "each variant has the original's type, its own tag, and Vary with every status"
   (def tags
     (seq [accept :in ["identity" "gzip" "br" "zstd"]]
       (def {:headers headers} (h/fetch packed "GET" "/app.js" [(string "Accept-Encoding: " accept)]))
@@ -1084,7 +1064,7 @@
     (def response (h/fetch packed "GET" path headers))
     (t/same [status "Accept-Encoding"] [(response :status) ((response :headers) "vary")] (string/join headers ", "))))
 
-(t/test "parts and heads of a variant are its own"
+(t/test "parts and heads of a variant are the variant's own"
   (def {:status status :headers headers :body body}
     (h/fetch packed "GET" "/app.js" ["Accept-Encoding: gzip" "Range: bytes=3-"]))
   (t/same [206 "bytes 3-6/7" "gzip" "gzip"] [status (headers "content-range") (headers "content-encoding") body])
@@ -1096,5 +1076,5 @@
   (leaves-none "the originals of variants"
     (repeat 20 (h/fetch packed "GET" "/big.bin" ["Accept-Encoding: gzip"]))))
 
-(remove place)
+(t/remove place)
 (t/finish)

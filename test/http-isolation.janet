@@ -1,8 +1,8 @@
 ###
 ### http-isolation.janet
 ###
-### Nothing of one request reaches another: environments, bodies of requests that are over, and
-### connections that a proxy would take for tunnels.
+### Nothing of one request reaches another: environments, bodies of earlier requests, and connections
+### that a proxy would take for tunnels.
 ###
 
 (import ./support :as t)
@@ -20,14 +20,14 @@
 (defn- show [x] {:body (string/format "%q" x)})
 
 (defn- asks
-  "The bodies of answers to requests on one connection."
+  "The bodies of the answers to requests on one connection."
   [where & paths]
   (with [c (h/client where)]
     (seq [path :in paths] ((:ask c "GET" path) :body))))
 
 # Environments.
 
-(t/test "what a request sets with setdyn, no other one sees"
+(t/test "what a request sets with setdyn is not visible to other requests"
   (defn handler [{:path path}]
     (when (= path "/alice") (setdyn :user "alice"))
     (show (dyn :user)))
@@ -47,7 +47,7 @@
       (t/same 2 (length kept))
       (t/same nil ((first kept) :buffer)))))
 
-(t/test "what a handler that raises has set, :on-error sees, and no other request"
+(t/test "what a handler has set before it raises is visible to :on-error, and to no other request"
   (defn handler [{:path path}]
     (when (= path "/fail")
       (setdyn :user "alice")
@@ -57,7 +57,7 @@
     (t/same [`"alice"`] (asks server "/fail"))
     (t/same ["nil"] (asks server "/"))))
 
-(t/test "what the program has set, handlers see: by with-dyns, or later by setdyn"
+(t/test "handlers see what the program has set, by with-dyns or later by setdyn"
   (with [server (with-dyns [:name "within"] (serve (fn [_] (show (dyn :name)))))]
     (t/same [`"within"` `"within"`] (asks server "/" "/")))
   (with [server (serve (fn [_] (show (dyn :name))))]
@@ -66,7 +66,7 @@
     (defer (setdyn :name nil)
       (t/same [`"later"`] (asks server "/")))))
 
-(t/test "a task that a request has started keeps the environment of that request"
+(t/test "a task that a request has started keeps that request's environment"
   (def told (ev/chan 10))
   (def go (ev/chan))
   (defn handler [{:path path}]
@@ -80,7 +80,7 @@
     (repeat 2 (ev/give go true))
     (t/same ["/a" "/b"] (sort (seq [_ :range [0 2]] (ev/take told))))))
 
-(t/test "the body of a response, and what :detached calls, have the environment of their request"
+(t/test "the body of a response and the function in :detached have the environment of their request"
   (defn handler [{:path path}]
     (setdyn :user path)
     (if (= path "/raw")
@@ -91,7 +91,7 @@
     (t/check (string/has-suffix? "\r\n\r\n/raw" (t/ask server (h/request "GET" "/raw" ["Upgrade: raw"]))) "raw")))
 
 (defn- use-core
-  "What needs the environment that core's functions look into."
+  "Code that needs the environment that core's functions look into."
   [_]
   (def found
     [(peg/match '(number (some :d)) "42")
@@ -104,7 +104,7 @@
   (with [server (serve (fn [_] (show (table? (require "spork/http")))))]
     (t/same ["true" "true"] (asks server "/" "/"))))
 
-(t/test "they do in a server of a thread, too, whose first fiber has no environment"
+(t/test "grammars, eval and require also work in a server on a thread whose first fiber has no environment"
   (def port (ev/thread-chan 1))
   (def ended (ev/chan 1))
   (defn main [port]
@@ -123,7 +123,7 @@
 
 (t/test "a function that a handler gives to a thread does not take the environment along"
   (defn handler [{:path path}]
-    # A thread can have no part in a channel of another, and giving it this one would raise an error.
+    # A thread cannot use a channel of another thread, and giving it this one would raise an error.
     (setdyn :channel (ev/chan))
     (ev/thread (fn [] (ev/give from-threads path)))
     {:body "done"})
@@ -131,7 +131,7 @@
     (t/same ["done" "done"] (asks server "/a" "/b"))
     (t/same ["/a" "/b"] [(ev/take from-threads) (ev/take from-threads)])))
 
-(t/test "an environment is not kept for as long as its connection is idle"
+(t/test "an environment is not kept while its connection is idle"
   (def seen (table/weak-keys 4))
   (defn handler [_]
     (def big @"big")
@@ -144,7 +144,7 @@
       (t/settles 0 |(length (keys seen)) "what the request had set")
       (t/same "hello" ((:ask c "GET" "/") :body)))))
 
-(t/test "connections of kqnet/server and kqnet/accept-loop have environments of their own"
+(t/test "each connection of kqnet/server and kqnet/accept-loop has its own environment"
   (defn handler [conn]
     (defer (:close conn)
       (def text (string (:read conn 100)))
@@ -162,7 +162,7 @@
 # Requests that are over.
 
 (defn- over?
-  "Whether a result of `protect` is the error of a request that is over."
+  "Whether a result of `protect` is the error for a request that is over."
   [[ok err]]
   (and (not ok) (string? err) (string/has-prefix? "this request is over" err)))
 
@@ -170,7 +170,7 @@
 
 (each [name read] [["read-body" http/read-body]
                    ["body-chunks" (fn [req] (string ;(seq [piece :in (http/body-chunks req)] piece)))]]
-  (t/test (string name ": a task that outlives its handler gets an error, and no other request's body")
+  (t/test (string name ": a task that outlives its handler gets an error instead of another request's body")
     (def late (ev/chan))
     (def results (ev/chan 10))
     (defn handler [req]
@@ -188,7 +188,7 @@
     (with [server (serve handler)]
       (with [c (h/client server)]
         (t/same 202 ((:ask c "POST" "/late" [] "early") :status))
-        # While the next one runs; then between requests, and after the connection.
+        # While the next request runs; then between requests, and after the connection.
         (t/same "mine" ((:ask c "POST" "/meanwhile" [] "mine") :body))
         (t/same 202 ((:ask c "POST" "/late" [] "early") :status))
         (ev/give late true)
@@ -199,7 +199,7 @@
       (ev/give late true)
       (t/check (over? (ev/take results)) "an error after the connection"))))
 
-(t/test "a task that waits for a body when its handler returns gets an error, and the rest of the body is not the next request's"
+(t/test "a task that waits for a body when its handler returns gets an error, and the body's remaining bytes are not the next request"
   (def results (ev/chan 10))
   (defn handler [req]
     (if (= "/late" (req :path))
@@ -215,10 +215,10 @@
       (t/check (over? (ev/take results)) "an error")
       (:write (c :conn) (string "early" (post "/" "mine")))
       (t/same "mine" ((:receive c "POST") :body))
-      # The deadline of an idle connection holds still.
+      # The deadline of an idle connection does not move.
       (t/same "" (:rest c)))))
 
-(t/test "a body that is sent while the request is read goes on until the response is sent"
+(t/test "a body that is sent back while the request is read goes on until the response was sent"
   (defn handler [req]
     {:body (coro
              (def pieces (ev/chan))
@@ -236,7 +236,7 @@
       (:write (c :conn) "0\r\n\r\n")
       (t/same "0\r\n\r\n" (:rest c)))))
 
-(t/test "ending, draining? and gone? of a request that is over"
+(t/test "ending, draining? and gone? know that a request is over"
   (var kept nil)
   (with [server (serve (fn [req] (set kept req) {:body "hello"}))]
     (with [c (h/client server)]
@@ -248,7 +248,7 @@
 # Tunnels.
 
 (defn- behind-haproxy
-  "Runs a function with the port of HAProxy, which denies /admin, before a server."
+  "Runs a function with the port of HAProxy, which denies /admin, in front of a server."
   [server f]
   (def [program] (programs/need "haproxy"))
   (def config (t/scratch "haproxy.cfg"))
@@ -256,7 +256,7 @@
     (var result nil)
     (repeat 5
       (when result (break))
-      (def port (with [free (net/listen host 0)] (t/port free)))
+      (def port (t/free-port))
       (spit config
             (string "defaults\n mode http\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n timeout tunnel 30s\n"
                     "frontend f\n bind 127.0.0.1:" port "\n http-request deny if { path_beg /admin }\n default_backend b\n"
@@ -266,7 +266,7 @@
       (unless (= ready :ended) (set result port)))
     (f (t/check result "HAProxy has started"))))
 
-(t/test "nothing comes through HAProxy that it denies, by way of CONNECT or of a response that claims to switch"
+(t/test "nothing that HAProxy denies gets through it, by CONNECT or by a response that claims to switch protocols"
   (def seen @[])
   (defn handler [{:path path :method method}]
     (array/push seen path)

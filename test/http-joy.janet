@@ -1,8 +1,8 @@
 ###
 ### http-joy.janet
 ###
-### A joy app on kqnet/http, by the adapter of docs/migrating.md. joy is not here: it is taken from the
-### folder of modules in $JOY, or from where modules are installed.
+### A joy app on kqnet/http, with the adapter of docs/migrating.md. joy is taken from the folder of
+### modules in $JOY, or from where modules are installed.
 ###
 
 (import ./support :as t)
@@ -11,7 +11,7 @@
 
 (defn- has-joy? [folder] (and folder (os/stat (string folder "/joy.janet"))))
 
-# Before the stand-in for spork changes where modules are searched.
+# This comes before the stand-in for spork, which changes where modules are searched.
 (def- joy-folder (find has-joy? [(os/getenv "JOY") ;(string/split ":" (or (os/getenv "JANET_PATH") "")) (dyn *syspath*)]))
 
 (t/need-spork)
@@ -61,7 +61,7 @@
   "Runs the app and calls a function with its port."
   [f]
   (unless joy-folder (t/skip "joy is not installed, and $JOY names no folder that has it"))
-  # One folder, since older Janet takes no more.
+  # All modules are in one folder, since older versions of Janet take no more.
   (def folder (t/scratch "joy"))
   (os/mkdir folder)
   (def names @{})
@@ -70,14 +70,13 @@
       (unless (names name)
         (put names name true)
         (os/symlink (os/realpath (string from "/" name)) (string folder "/" name)))))
-  # Routes are evaluated in the environment of the program, which one given by -e has none of.
+  # joy evaluates routes in the environment of the program, and a program given with -e has none of the names.
   (def program (t/scratch "joy.janet"))
   (spit program (string adapter "\n" (t/source app)))
   (defer (do
            (os/rm program)
-           (eachk name names (os/rm (string folder "/" name)))
-           (os/rmdir folder))
-    # Its native modules may have been built for another Janet.
+           (t/remove folder))
+    # joy's native modules may have been built for another Janet.
     (with [process (t/start {"JANET_PATH" folder "DATABASE_URL" ""} (dyn *executable*) "-e" "(import joy)")]
       (unless (zero? (:wait process))
         (t/skip (string "this Janet cannot load joy from " joy-folder))))
@@ -85,14 +84,14 @@
                      {"JANET_PATH" folder "JOY_ENV" "production" "DATABASE_URL" ""
                       "ENCRYPTION_KEY" (string/repeat "0123456789abcdef" 4)}
                      (dyn *executable*) program)]
-      # The layers of joy may warn of names that newer Janet has too.
+      # joy may warn about names that newer versions of Janet have too.
       (f (:port process)))))
 
 (defn- cookie-of
   [response]
   (string "Cookie: " (first (string/split ";" (get-in response [:headers "set-cookie"])))))
 
-(t/test "joy: a page, and 404 for a path that no route has"
+(t/test "joy: a page is sent, and a path without a route gets 404"
   (with-app
     (fn [port]
       (def home (h/fetch port "GET" "/"))
@@ -102,7 +101,7 @@
       (t/same [404 "not found"] (let [{:status status :body body} (h/fetch port "GET" "/nowhere")] [status body]))
       (t/same [500 "Internal Server Error"] (let [{:status status :body body} (h/fetch port "GET" "/fail")] [status body])))))
 
-(t/test "joy: a form with its CSRF token signs in, and the session is kept; without the token it does not"
+(t/test "joy: a form with its CSRF token signs in and the session is kept; without the token it does not"
   (with-app
     (fn [port]
       (def page (h/fetch port "GET" "/form"))
@@ -114,7 +113,7 @@
       (t/same [302 "/"] [(answer :status) (get-in answer [:headers "location"])])
       (def home (h/fetch port "GET" "/" [(cookie-of answer)]))
       (t/check (string/find "home of alice" (home :body)) (home :body))
-      # A proxy may pass cookies on in lines of their own.
+      # A proxy may pass cookies on in separate lines.
       (def home (h/fetch port "GET" "/" ["Cookie: other=1" (cookie-of answer)]))
       (t/check (string/find "home of alice" (home :body)) (home :body))
       (def refused (h/fetch port "POST" "/sign-in" [(cookie-of page) form] "user=mallory"))

@@ -1,7 +1,7 @@
 ###
 ### http-leaving.janet
 ###
-### Clients that take long, and clients that leave; and how handlers learn of it, and of a drain.
+### Slow clients, clients that leave, and how handlers learn about them and about a drain.
 ###
 
 (import ./support :as t)
@@ -30,17 +30,17 @@
   (t/start python "-c" program ;(map string args)))
 
 (defn- output
-  "The output of a process that ends well."
+  "The output of a process, which must end with status 0."
   [process]
   (t/same 0 (:wait process) (process :err))
   (t/wait-until "its output" |(process :out-ended))
   (string/trim (process :out)))
 
-# Clients that take long.
+# Slow clients.
 
 (def- slow-reader
-  ``Reads so many bytes at a time, with a pause after each, and prints how many came in all. What the
-  system holds for it is little, so that the server learns of what it takes.``
+  ``Reads so many bytes at a time, with a pause after each read, and prints how many came in all. Its
+  receive buffer is small, so that the server learns how much it has read.``
   ```
 import socket, sys, time
 port, size, pause = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
@@ -72,12 +72,12 @@ print(total)
   (def size (scan-number text))
   (t/check (and (> size (length large)) (< size (+ 1000 (length large)))) (string "all of it, not " size " bytes")))
 
-(t/test "a client that takes 64 KiB in every :write-timeout is never cut"
+(t/test "a client that reads 64 KiB in every :write-timeout is never cut off"
   (with [server (serve large-answer :write-timeout 0.4)]
     (got-all (output (python slow-reader (t/port server) 65536 0.05)))
     (all-ended server)))
 
-(t/test "so it is with a body in pieces, and through HAProxy"
+(t/test "a client that reads in time is not cut off when the body is in pieces, or behind HAProxy"
   (def [program] (programs/need "haproxy"))
   (def config (t/scratch "haproxy.cfg"))
   (defn pieces [_]
@@ -85,7 +85,7 @@ print(total)
      :body (seq [i :range-to [1 6]] (string/slice large (* (dec i) 1048576) (* i 1048576)))})
   (with [server (serve pieces :write-timeout 0.4)]
     (defer (os/rm config)
-      (def port (with [free (net/listen host 0)] (t/port free)))
+      (def port (t/free-port))
       (spit config
             (string "defaults\n mode http\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n"
                     "listen l\n bind 127.0.0.1:" port "\n server s 127.0.0.1:" (t/port server) "\n"))
@@ -93,7 +93,7 @@ print(total)
       (t/wait-until "HAProxy" |(first (protect (:close (t/connect port)))))
       (got-all (output (python slow-reader port 65536 0.05))))))
 
-(t/test "one that takes next to nothing is cut, and one that takes nothing"
+(t/test "a client that reads next to nothing is cut off, and so is one that reads nothing"
   (with [server (serve large-answer :write-timeout 0.1)]
     (def reader (python slow-reader (t/port server) 100 0.05))
     (:line (python ```
@@ -107,7 +107,7 @@ time.sleep(1000)
     (all-ended server)
     (:close reader)))
 
-# Answers that come early.
+# Answers that are sent early.
 
 (def- upload
   ```
@@ -135,7 +135,7 @@ fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: "x".repeat(size) })
                                        "-X POST --data-binary @- http://127.0.0.1:" port "/; echo")))})
 
 (each [name client] (sorted (pairs uploads))
-  (t/test (string "an answer that comes before an upload of 10 MB is read arrives at " name)
+  (t/test (string "an answer that is sent before an upload of 10 MB was read arrives at " name)
     (programs/need name)
     (defn handler [{:path path}] {:status 403 :body "no"})
     (with [refusing (serve handler :max-body 1000)]
@@ -146,7 +146,7 @@ fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: "x".repeat(size) })
         (all-ended refusing)
         (all-ended ignoring)))))
 
-(t/test "a client that neither goes on nor closes after its last answer does not hold a drain"
+(t/test "a client that neither sends nor closes after its last answer does not delay a drain"
   (with [server (serve (fn [_] {:body "hello"}) :max-body 10)]
     (with [c (h/client server)]
       (:send c "POST" "/" ["Content-Length: 100"])
@@ -158,15 +158,15 @@ fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: "x".repeat(size) })
 # Clients that leave.
 
 (defn- vanish
-  "Sends a request whose answer is left unread, and then another one; closing resets the connection."
+  "Sends a request whose answer is left unread, and then another one, so that closing resets the connection."
   [server text]
   (def conn (t/send server (h/request "GET" "/hello")))
-  # The answer is there when there is something to read.
+  # The answer has come when there is something to read.
   (:read conn 1)
   (:write conn text)
   conn)
 
-(t/test "a client that resets is told of nowhere, whatever the server does with it"
+(t/test "a client that resets is reported nowhere, whatever the server is doing with it"
   (def told @[])
   (def gate (ev/chan))
   (var entered 0)
@@ -190,16 +190,16 @@ fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: "x".repeat(size) })
       (set entered 0)
       (def conn (vanish server text))
       (t/wait-until "the handler" |(= 1 entered))
-      # A reset that follows an end is EPIPE, and ECONNRESET otherwise.
+      # A reset after the client's end is EPIPE, and ECONNRESET otherwise.
       (when ends-first (net/shutdown conn :w))
       (:close conn)
       (ev/give gate true)
       (all-ended server))
     (t/same [] told)))
 
-(t/test "a client that resets behind what the server refuses leaves no trace"
+(t/test "a client that resets after a request that the server refuses is not reported"
   (def traces @"")
-  # Not accepted before all have reset, so that each is gone when it is answered.
+  # Nothing is accepted before all clients have reset, so each is gone when it is answered.
   (def listener (kqnet/listen host 0))
   (def program ```
 import socket, struct, sys
@@ -215,13 +215,13 @@ for text in [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\
   (output (python program (t/port listener)))
   (with [server (with-dyns [:err traces]
                   (http/server (fn [_] {:body "hello"}) :max-body 10 :listener listener))]
-    # Served after those before it.
+    # This client is served after those before it.
     (with [c (h/client server)]
       (t/same "hello" ((:ask c "GET" "/") :body)))
     (all-ended server))
   (t/same "" (string traces)))
 
-# Handlers that learn of it.
+# Handlers that learn about it.
 
 (t/test "ending: a stream with nothing to send ends when the server drains"
   (def events {"/0" (ev/chan) "/1" (ev/chan) "/2" (ev/chan)})
@@ -245,7 +245,7 @@ for text in [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\
     (t/same "6\r\ndrains\r\n0\r\n\r\n" (:rest c))
     (:close c)))
 
-(t/test "ending: asked for while the server drains"
+(t/test "ending: it may be asked for while the server drains"
   (def gate (ev/chan))
   (var entered false)
   (def server (serve (fn [req]
@@ -262,7 +262,7 @@ for text in [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\
     (t/same [true 0] (ev/take drained))))
 
 (defn- watching
-  "A server whose handler waits for its end, and a table of what became of it."
+  "A server whose handler waits for its end, and a table of what the handlers found."
   [options & more]
   (def seen @{:entered 0 :ended 0})
   (def server
@@ -282,10 +282,10 @@ for text in [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\
            ;more))
   [server seen])
 
-(t/test "ending: a client that resets, with and without unread bytes behind its request"
+(t/test "ending: a client that resets is noticed, with and without unread bytes behind its request"
   (def [server seen] (watching []))
   (with [server server]
-    # Elsewhere than on Linux, what was not read yet hides a reset.
+    # On systems other than Linux, unread bytes hide a reset.
     (each [text times] [[(h/request "GET" "/") 1]
                         ;(if (= :kqueue (kqnet/backend))
                            []
@@ -299,7 +299,7 @@ for text in [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\
       (t/same true (seen :gone))
       (all-ended server))))
 
-(t/test "ending: a client that ends its side is answered, and counts as gone where the handler says so"
+(t/test "ending: a client that ends its side is answered, and counts as gone only with :or-ended"
   (def gate (ev/chan))
   (defn handler [req]
     (def told (ev/chan 1))
@@ -320,13 +320,13 @@ for text in [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\
       (net/shutdown conn :w)
       (t/wait-until "its end" |(= 1 (seen :ended)))
       (t/check (string/has-suffix? "ended" (t/receive conn)) "an answer"))
-    # It may have ended before it was asked for.
+    # The client may have ended its side before the handler asked.
     (with [conn (t/send server (h/request "GET" "/hello"))]
       (:write conn (h/request "GET" "/"))
       (net/shutdown conn :w)
       (t/check (string/has-suffix? "ended" (t/receive conn)) "an answer"))))
 
-(t/test "ending: a body can be read while the client is watched, and nothing of it is lost"
+(t/test "ending: the body can be read while the client is watched, and no byte of it is lost"
   (defn handler [req]
     (def ending (http/ending req))
     (ev/sleep 0)
@@ -345,7 +345,7 @@ for text in [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\
         (:write (c :conn) "world")
         (t/same "helloworld 0" ((:receive c) :body))))))
 
-(t/test "ending: one channel for a request, which its end closes, and no task is left"
+(t/test "ending: a request has one channel, its end closes the channel, and no task is left"
   (def before (t/tasks))
   (var channel nil)
   (with [server (serve (fn [req]
@@ -358,7 +358,7 @@ for text in [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\
     (all-ended server))
   (t/wait-until "no more tasks than before" |(<= (t/tasks) before)))
 
-(t/test "ending: a connection that is detached closes it when the server has done with it"
+(t/test "ending: a detached connection's channel is closed when the server is done with the connection"
   (each detached [true (fn [_ _] nil)]
     (each turns [0 5]
       (def ended (ev/chan 1))
@@ -372,7 +372,7 @@ for text in [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\
         (with [conn (t/send server (h/request "GET" "/"))]
           (t/same true (ev/with-deadline patience (ev/take ended))))))))
 
-(t/test "ending: after :detached a drain closes it, and reading from the connection does not"
+(t/test "ending: after :detached with a function, a drain closes the channel, and reading from the connection does not"
   (var channel nil)
   (var ended false)
   (defn talk [req]
@@ -396,7 +396,7 @@ for text in [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\
 
 # Ctrl-C.
 
-(t/test "serve-forever says on stderr how many requests it waits for, and how to end it at once"
+(t/test "serve-forever says on stderr how many requests it waits for, and how to stop at once"
   (defn start [& command]
     (def server
       (t/start-janet "-e" (t/source '[(import kqnet/http)
@@ -417,8 +417,8 @@ for text in [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\
     (t/same "left 1" (:line server))
     (t/same 0 (:wait server))))
 
-(t/test "serve-forever drains where stderr takes nothing"
-  (unless (os/stat "/dev/full") (t/skip "no /dev/full here"))
+(t/test "serve-forever drains even if stderr is full"
+  (unless (os/stat "/dev/full") (t/skip "this system has no /dev/full"))
   (with [full (file/open "/dev/full" :w)]
     (def server
       (t/start {:err full} (dyn *executable*) "-e"
@@ -436,7 +436,7 @@ for text in [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\
       (t/check (string/has-prefix? "left " (:line server)) "its end")
       (t/same 0 (:wait server)))))
 
-(t/test "serve-forever drains though what read its stderr has ended, as by Ctrl-C in a shell"
+(t/test "serve-forever drains even if the reader of its stderr has ended, as with Ctrl-C in a shell"
   (def program
     (t/source '[(import kqnet/http)
                 (defn handler [_] {:body (coro (yield "a") (ev/take (ev/chan)))})
@@ -452,7 +452,7 @@ for text in [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\
     (os/execute ["kill" "-TERM" pid] :p)
     (t/same "left 1" (:line server))))
 
-(t/test "what is no request is named"
+(t/test "the error for what is not a request shows it"
   (each [name call] [["ending" http/ending] ["draining?" http/draining?] ["gone?" http/gone?]]
     (each [shown value] [["nil" nil] ["5" 5] [`"GET"` "GET"]]
       (t/same (string "kqnet/http/" name ": expected a request, got " shown) (t/raised |(call value))))))

@@ -1,7 +1,7 @@
 ###
 ### http-log.janet
 ###
-### What kqnet/http says of the answers that it gave: the log and the metrics. Every answer is in both,
+### What kqnet/http reports about its answers: the log and the metrics. Every answer is in both,
 ### once, with the status that was sent.
 ###
 
@@ -18,23 +18,23 @@
 (defn- quiet [& _])
 
 (defn- show
-  "An answer as a line without what differs from run to run."
+  "A line of the log without what differs from run to run."
   [{:method method :path path :line line :status status :bytes bytes :seconds seconds :remote remote}]
   (t/check (and (number? seconds) (>= seconds 0)) "a time")
   (t/check (has-value? [host "-"] remote) "an address")
-  # How long the text of a refusal is, is not for here.
+  # The length of a refusal's text is not tested here.
   (if line
     (string/format "%q %d" line status)
     (string method " " path " " (or status "-") (if (has-value? [400 408 413 503] status) "" (string " " bytes)))))
 
 (defn- logging
-  "A logger of `handler`, and the array of the lines that it writes."
+  "A logger around `handler`, and the array of the lines that it writes."
   [handler]
   (def lines @[])
   [(http/logger handler :format show :out (fn [line] (array/push lines (string/trimr line "\n")))) lines])
 
 (defn- awaited
-  "Waits for so many lines, and returns all there are, once nothing is in flight any more."
+  "Waits for so many lines and until no request is active, and returns all lines."
   [server count lines]
   (t/wait-until (string count " lines") |(>= (length lines) count))
   (t/wait-until "the end of the connections" |(zero? ((kqnet/stats server) :active)))
@@ -90,7 +90,7 @@
        ["GET /piece 200 0" (get-bytes "/piece")]
        ["GET /cut 200 7" (get-bytes "/cut")]
        ["GET /long 200 3" (get-bytes "/long")]
-       # What is refused by the server.
+       # Requests that the server refuses.
        [`"GET /" 400` "GET /\r\n\r\n"]
        [`"\x16\x03\x01" 400` "\x16\x03\x01\r\n\r\n"]
        [`"GET / HTTP/1.1" 400` "GET / HTTP/1.1\r\n\r\n"]
@@ -108,7 +108,7 @@
       (t/same count (length lines) (string "one line each, after " expected))
       (t/same expected (last lines)))))
 
-(t/test "log: what is kept, pipelined or answered late is in order, and once"
+(t/test "log: kept, pipelined and late answers are logged in order, and once"
   (def [logged lines] (logging handler))
   (with [server (serve logged)]
     (with [c (h/client server)]
@@ -119,14 +119,14 @@
       (t/same ["GET /a 200 5" "GET /b 200 5" "GET /c 200 5" "GET /pieces 200 7" "GET /d 200 5"] lines))
     (t/same 5 (length (awaited server 5 lines)) "none for the end of the connection")))
 
-(t/test "log: a timeout of the head and of the body"
+(t/test "log: timeouts of the head and of the body have a line"
   (def [logged lines] (logging handler))
   (with [server (serve logged :head-timeout 0.05 :body-timeout 0.05)]
     (t/check (string/find " 408 " (ask server "GET /slow HTT")) "408")
     (t/check (string/find " 408 " (ask server "POST /read HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nab")) "408")
     (t/same [`"GET /slow HTT" 408` "POST /read 408"] (awaited server 2 lines))))
 
-(t/test "log: a request that a drain cancels is answered 503"
+(t/test "log: a request that a drain cancels is answered with 503"
   (def [logged lines] (logging (fn [_] (ev/sleep 60))))
   (def server (serve logged))
   (def answer (t/background |(ask server (h/request "GET" "/"))))
@@ -135,19 +135,19 @@
   (t/check (string/find "503" (last (ev/take answer))) "503")
   (t/same ["GET / 503"] (awaited server 1 lines)))
 
-(t/test "log: what :on-error answers"
+(t/test "log: the answer of :on-error has a line"
   (def [logged lines] (logging handler))
   (with [server (serve logged :on-error (fn [& _] {:status 503 :body "later"}))]
     (ask server (get-bytes "/raise"))
     (ask server (get-bytes "/nil"))
     (t/same ["GET /raise 503" "GET /nil 503"] (awaited server 2 lines))))
 
-(t/test "log: a client that leaves within its request, or takes a part of the answer"
+(t/test "log: a client that leaves in the middle of its request or its answer has a line"
   (def [logged lines] (logging handler))
   (with [server (serve logged)]
     (:close (t/send server "POST /read HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nab"))
     (awaited server 1 lines)
-    # Within a head there is no request, and no answer.
+    # Without a whole head there is no request, and no answer.
     (:close (t/send server "GET /he"))
     (awaited server 1 lines)
     (t/same ["POST /read - 0"] lines))
@@ -159,13 +159,13 @@
     (def bytes (scan-number (last (string/split " " (first lines)))))
     (t/check (< 1000 bytes 50000000) (string "a part of the bytes, not " bytes))))
 
-(t/test "log: what a handler answers itself has a line, without a status"
+(t/test "log: a connection that the handler answers itself has a line without a status"
   (def [logged lines] (logging (fn [req] (net/write (req :connection) "HTTP/1.1 200 OK\r\n\r\nraw") (:close (req :connection)) {:detached true})))
   (with [server (serve logged)]
     (t/check (string/has-suffix? "raw" (ask server (get-bytes "/"))) "its answer")
     (t/same ["GET / - 0"] (awaited server 1 lines))))
 
-(t/test "log: two loggers, and one that is met twice, write one line each"
+(t/test "log: two loggers write one line each, and so does one that is met twice"
   (def [inner inner-lines] (logging handler))
   (def [outer outer-lines] (logging (fn [req] (inner req) (inner req))))
   (def [both both-lines] (logging inner))
@@ -173,33 +173,33 @@
     (ask server (get-bytes "/"))
     (ask server "GET /\r\n\r\n")
     (t/same 2 (length (awaited server 2 outer-lines)) "the outer one")
-    (t/same ["GET / 200 5"] inner-lines "the inner one, which the server does not know of"))
+    (t/same ["GET / 200 5"] inner-lines "the inner one, which the server does not know"))
   (with [server (serve both)]
     (ask server "GET /\r\n\r\n")
     (awaited server 1 both-lines)
-    (t/same 2 (length inner-lines) "both know of what was refused"))
-  # Each server tells its own loggers.
+    (t/same 2 (length inner-lines) "both know about the refused request"))
+  # Each server reports only to its own loggers.
   (def [other other-lines] (logging handler))
   (with [server (serve other)]
     (ask server "GET /\r\n\r\n")
     (awaited server 1 other-lines)
     (t/same [2 1] [(length inner-lines) (length both-lines)])))
 
-(t/test "log: within kqnet's other middleware a logger still knows what was refused"
+(t/test "log: a logger inside kqnet's other middleware still learns about refused requests"
   (def [logged lines] (logging handler))
   (with [server (serve (http/metrics (http/static t/project logged)))]
     (ask server (get-bytes "/nowhere"))
     (ask server "GET /\r\n\r\n")
     (ask server (get-bytes "/metrics"))
-    (t/same 2 (length (awaited server 2 lines)) "not what it does not see")))
+    (t/same 2 (length (awaited server 2 lines)) "only what it sees")))
 
-(t/test "log: middleware may change the request on its way"
+(t/test "log: the line shows the request as it was sent, though middleware changes it"
   (def [logged lines] (logging (fn [req] (put req :path "/changed") {:body "hello"})))
   (with [server (serve (fn [req] (logged (merge req {:user "alice"}))))]
     (ask server (get-bytes "/as-sent"))
     (t/same ["GET /as-sent 200 5"] (awaited server 1 lines))))
 
-(t/test "log: the formats of refused requests"
+(t/test "log: the formats show refused requests"
   (defn line-of [format bytes]
     (def out @"")
     (with [server (serve (http/logger handler ;(if format [:format format] []) :out out))]
@@ -213,7 +213,7 @@
   (t/check (peg/match ~(* ,common `"GET /caf\xC3\xA9 HTTP/1.1" 200 5 "-" "\x80" ` :d+ "." (3 :d) -1)
                       (line-of :timed (h/request "GET" "/caf\xC3\xA9" ["Connection: close" "User-Agent: \x80"]))) "timed"))
 
-(t/test "log: one that cannot be written costs no answer, and a handler is called once"
+(t/test "log: if a line cannot be written, the client is still answered, and the handler is called once"
   (def path (t/scratch "log"))
   (def closed (file/open path :w))
   (:close closed)
@@ -228,8 +228,8 @@
           (t/check (string/find " 400 " (ask server "GET /\r\n\r\n")) "a refusal"))
         (t/same 3 (length counted))))))
 
-(t/test "log: a program whose standard output and error are full answers"
-  (unless (os/stat "/dev/full") (t/skip "no /dev/full"))
+(t/test "log: a program whose standard output and error are full still answers"
+  (unless (os/stat "/dev/full") (t/skip "this system has no /dev/full"))
   (def program
     '[(import kqnet/http)
       (def server (http/server (http/logger (fn [req]
@@ -248,7 +248,7 @@
       (os/rm file)
       (each [status path] [[200 "/"] [500 "/raise"] [200 "/"] [500 "/raise"] [200 "/"]]
         (t/same status ((h/fetch port "GET" path) :status) (string path " with " redirect)))
-      # In a pipeline it is not the process that was started, which could be killed.
+      # In a pipeline, the process that was started is not the one that could be killed.
       (protect (h/fetch port "GET" "/end")))))
 
 (t/finish)

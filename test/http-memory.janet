@@ -1,39 +1,39 @@
 ###
 ### http-memory.janet
 ###
-### What connections of kqnet/http cost in memory while they wait.
+### How much memory connections of kqnet/http take while they wait.
 ###
 
 (import ./support :as t)
 (import ./support/http :as h)
 
-# Both ends of a connection take a descriptor, each in a process of its own. This one is started
-# again with as many as it may have.
+# Each end of a connection takes a descriptor in its process. This process is started again with as
+# many descriptors as it may have.
 (unless (os/getenv "KQNET_TEST_MORE")
   (def status
     (os/execute ["sh" "-c" `ulimit -n "$(ulimit -H -n)" 2>/dev/null; exec "$0" "$@"` (dyn *executable*) ;(dyn *args*)]
                 :pe (merge (os/environ) {"KQNET_TEST_MORE" "1"})))
   (os/exit status))
 
-# Not in the process that only starts this one.
+# Not in the process that only starts the other one.
 (t/need-spork)
 
 (def- wanted (if (os/getenv "KQNET_TEST_QUICK") 2000 10000))
 
 (def- most
-  "How many connections there can be, with some descriptors for other things."
+  "How many connections there can be, with some descriptors left for other things."
   (min wanted (- (t/descriptor-limit) 200)))
 
 (def- kibibyte 1024)
 
 (def- no-measure
-  "Why memory is not measured here."
+  "Why memory cannot be measured here, or nil."
   (cond
     (string/has-suffix? "-asan" (os/getenv "KQNET_HOST" "")) "a sanitizer changes memory"
     (nil? (os/stat "/proc/self/statm")) "the memory of another process is not known here"))
 
 (defn- start-server
-  "A server in a process of its own."
+  "A server in its own process."
   []
   (t/start-forms
     '[(import kqnet)
@@ -55,11 +55,6 @@
       (print (last (net/localname server)))
       (flush)]))
 
-(defn- resident
-  [{:proc proc}]
-  (def text (slurp (string "/proc/" (proc :pid) "/statm")))
-  (* 4096 (scan-number (get (string/split " " text) 1))))
-
 (defn- wait-for
   "Waits until the server has so many connections, and has read what they sent."
   [port count]
@@ -67,12 +62,12 @@
                 |(= (string (inc count)) ((h/fetch port "GET" "/active") :body))))
 
 (def- at-a-time
-  "How many connections are opened together: the backlog is limited."
+  "How many connections are opened at once, since the backlog is limited."
   50)
 
 (defn- measure
-  ``Makes connections by `act`, a function of a connection, and returns what each costs in bytes and
-  what the server's process has in all.``
+  ``Makes connections, and calls `act` with each. Returns how many bytes each connection takes, and how
+  many the server's process takes in all.``
   [count act]
   (with [server (start-server)]
     (def port (:port server))
@@ -81,15 +76,15 @@
                           (def conn (t/connect port))
                           (act conn)
                           conn)))
-    # What is allocated once, and what as many at a time need while they are served.
+    # This first part covers what is allocated once, and what so many connections need while they are served.
     (repeat 3 (each conn (open at-a-time) (:close conn)))
     (wait-for port 0)
-    (def before (resident server))
+    (def before (t/resident server))
     (def conns (array/new count))
     (while (< (length conns) count)
       (array/concat conns (open (min at-a-time (- count (length conns))))))
     (wait-for port count)
-    (def after (resident server))
+    (def after (t/resident server))
     (each conn conns (:close conn))
     (t/same "" (string (server :err)))
     [(math/ceil (/ (- after before) count)) after]))
@@ -101,7 +96,7 @@
     (printf "      fewer than %d: there are only %d descriptors" wanted (t/descriptor-limit))))
 
 (defn- ask
-  "Sends a request and reads its answer, which ends like this."
+  "Sends a request and reads its answer, which must end with this text."
   [conn request end]
   (:write conn request)
   (def got @"")
@@ -133,7 +128,7 @@
   (report count [each-one all])
   (t/check (<= each-one (* 10 kibibyte)) (string "at most 10 KiB, not " each-one)))
 
-(t/test "an idle connection does not keep what large bodies needed"
+(t/test "an idle connection does not keep the memory that large bodies needed"
   (when no-measure (t/skip no-measure))
   (def count (min most 1000))
   (def body (string/repeat "x" 100000))
@@ -146,7 +141,7 @@
     (def [each-one all] (measure count |(ask $ request end)))
     (print "      " what ":")
     (report count [each-one all])
-    # Of what was freed, some may not be given back to the system.
+    # The C library may keep some of what was freed.
     (t/check (<= each-one (* 16 kibibyte)) (string "at most 16 KiB after " what ", not " each-one))))
 
 (t/finish)

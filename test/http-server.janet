@@ -2,7 +2,7 @@
 ### http-server.janet
 ###
 ### The server of kqnet/http as a whole: middleware, options, draining, signals, streams of events,
-### clients that go away or dawdle, uploads, threads.
+### clients that leave or are slow, uploads, threads.
 ###
 
 (import ./support :as t)
@@ -17,13 +17,11 @@
 
 (defn- active [server] ((kqnet/stats server) :active))
 
-(defn- brief [{:status status :body body}] [status body])
-
 (defn- hello [_] {:status 200 :body "hello"})
 
 # Middleware.
 
-(t/test "router: routes, the default, and 404 without one"
+(t/test "router: a path's route, the default, and 404 without a default"
   (def routes {"/" hello
                "/404" 404
                "/string" "text"
@@ -33,21 +31,21 @@
     (each [path status body] [["/" 200 "hello"] ["/?a=b" 200 "hello"] ["/404" 404 "Not Found"]
                               ["/string" 200 "text"] ["/buffer" 200 "bytes"] ["/response" 201 "made"]
                               ["/nowhere" 404 "Not Found"] ["/string/" 404 "Not Found"]]
-      (t/same [status body] (brief (h/fetch server "GET" path)) path)))
+      (t/same [status body] (h/brief (h/fetch server "GET" path)) path)))
   (with [server (serve (http/router (merge routes {:default |{:status 202 :body ($ :path)}})))]
-    (t/same [202 "/nowhere?a"] (brief (h/fetch server "GET" "/nowhere?a")))
-    (t/same [200 "hello"] (brief (h/fetch server "GET" "/")))))
+    (t/same [202 "/nowhere?a"] (h/brief (h/fetch server "GET" "/nowhere?a")))
+    (t/same [200 "hello"] (h/brief (h/fetch server "GET" "/")))))
 
-(t/test "cookies: a table of them"
+(t/test "cookies: the handler gets a table of them"
   (defn show [{:cookies cookies}]
     {:body (string/join (seq [name :in (sort (keys cookies))] (string name "=" (cookies name))) " ")})
   (with [server (serve (http/cookies show))]
-    (t/same [200 "a=1 b=two"] (brief (h/fetch server "GET" "/" ["Cookie: a=1; b=two"])))
-    (t/same [200 "a=1 b=two c=3"] (brief (h/fetch server "GET" "/" ["Cookie: a=1" "X-A: b" "Cookie: b=two; c=3"])))
-    (t/same [200 ""] (brief (h/fetch server "GET" "/")))))
+    (t/same [200 "a=1 b=two"] (h/brief (h/fetch server "GET" "/" ["Cookie: a=1; b=two"])))
+    (t/same [200 "a=1 b=two c=3"] (h/brief (h/fetch server "GET" "/" ["Cookie: a=1" "X-A: b" "Cookie: b=two; c=3"])))
+    (t/same [200 ""] (h/brief (h/fetch server "GET" "/")))))
 
 (defn- with-log
-  "Calls a function with a file to log to. Returns the lines that are in it then."
+  "Calls a function with a file to log to. Returns the lines that are in the file afterwards."
   [f]
   (def path (t/scratch "log"))
   (defer (os/rm path)
@@ -63,7 +61,7 @@
       (with [server (serve (http/logger (or handler hello) ;options :out out))]
         (each [method path & headers] requests (h/fetch server method path headers))))))
 
-(t/test "logger: the line of spork/http, to where output goes"
+(t/test "logger: prints the line of spork/http, to (dyn :out)"
   (def lines
     (with-log
       (fn [out]
@@ -76,7 +74,7 @@
   (t/same [["GET" "/path?a=b"] ["POST" "/"]] (map |(peg/match line $) lines)))
 
 (def- common-line
-  "A line of the Common Log Format, or of the combined one."
+  "A line of the Common Log Format, or of the Combined Log Format."
   (peg/compile
     ~{:field (any (+ "\\\\" "\\\"" (if-not (set "\"\\\n") 1)))
       :quoted (* `"` ':field `"`)
@@ -115,17 +113,17 @@
                            ["GET" "/"]
                            ["GET" "/" "Referer: one" "Referer: two"]]))))
 
-(t/test "logger: no client writes more fields, or lines, than there are"
+(t/test "logger: a client cannot add fields or lines"
   (def lines
     (log-of [:format :combined]
             [["GET" `/"a\` `User-Agent: a" "b\" 200` `Referer: \`]
              ["GET" `/\" "x\"` "User-Agent: \xC2\x85\x1B[0m"]]))
   (t/same [["127.0.0.1" `GET /\"a\\ HTTP/1.1` "200" "5" `\\` `a\" \"b\\\" 200`]
-           # It has a space in its target.
+           # The target contains a space.
            ["127.0.0.1" `GET /\\\" \"x\\\" HTTP/1.1` "400" "23" "-" "-"]]
           (fields lines)))
 
-(t/test "logger: the version of a client of HTTP/1.0"
+(t/test "logger: the version of an HTTP/1.0 client"
   (def lines
     (with-log
       (fn [out]
@@ -133,13 +131,13 @@
           (t/ask server "GET / HTTP/1.0\r\n\r\n")))))
   (t/same [["127.0.0.1" "GET / HTTP/1.0" "200" "5"]] (fields lines)))
 
-(t/test "logger to a buffer, by (dyn :out)"
+(t/test "logger: writes to a buffer in (dyn :out)"
   (def out @"")
   (with [server (serve (with-dyns [:out out] (http/logger hello :format :common)))]
     (t/same 200 ((h/fetch server "GET" "/") :status))
     (t/same [["127.0.0.1" "GET / HTTP/1.1" "200" "5"]] (fields [(string/trimr out)]))))
 
-(t/test "logger: an error names a wrong option"
+(t/test "logger: the error for a wrong option names it"
   (t/same "kqnet/http/logger: unknown option :formt; the options are :format, :out"
           (t/raised |(http/logger hello :formt :common)))
   (t/same "kqnet/http/logger: :out must be a file, a buffer or a function, got 5"
@@ -150,7 +148,7 @@
 # Metrics.
 
 (def- metrics-grammar
-  "The Prometheus text format, version 0.0.4."
+  "The grammar of the Prometheus text format, version 0.0.4."
   (peg/compile
     ~{:name '(* (+ :a (set "_:")) (any (+ :w (set "_:"))))
       :label-name '(* (+ :a "_") (any (+ :w "_")))
@@ -164,7 +162,7 @@
       :main (* (any (+ :help :type :sample)) -1)}))
 
 (defn- parse-metrics
-  "Checks the format, and returns a table from name to a table from labels (a struct) to value."
+  "Checks the format. Returns a table from each name to a table from labels (a struct) to the value."
   [text]
   (def lines (t/check (peg/match metrics-grammar text) (string "the format, not " text)))
   (def found @{})
@@ -188,28 +186,28 @@
                                     (put (found name) labels value))))
   found)
 
-(t/test "metrics: the figures in the text format of Prometheus"
+(t/test "metrics: the statistics are in Prometheus's text format"
   (with [server (serve (http/metrics hello))]
     (def [_ port] (net/localname server))
     (def here {"listener" (string "127.0.0.1:" port)})
-    (t/same [200 "hello"] (brief (h/fetch server "GET" "/")))
+    (t/same [200 "hello"] (h/brief (h/fetch server "GET" "/")))
     (defn ask [] (h/fetch server "GET" "/metrics"))
     (def response (ask))
     (t/same "text/plain; version=0.0.4; charset=utf-8" ((response :headers) "content-type"))
-    (def figures (parse-metrics (response :body)))
-    (t/same 2 (get-in figures ["kqnet_accepted_total" here]))
+    (def metrics (parse-metrics (response :body)))
+    (t/same 2 (get-in metrics ["kqnet_accepted_total" here]))
     (t/same 3 (get-in (parse-metrics ((ask) :body)) ["kqnet_accepted_total" here]))
-    (t/check (pos? (get-in figures ["kqnet_active" here])) "the connection that asks")
+    (t/check (pos? (get-in metrics ["kqnet_active" here])) "the connection that asks")
     (each name ["kqnet_active_peak" "kqnet_batches_total" "kqnet_aborted_total"]
-      (t/check (number? (get-in figures [name here])) name))
+      (t/check (number? (get-in metrics [name here])) name))
     (each name ["kqnet_pauses_total" "kqnet_paused_seconds_total"]
       (each reason ["error" "full" "rate"]
-        (t/same 0 (get-in figures [name (struct "reason" reason ;(kvs here))]))))
-    # By every counter a name that says so.
+        (t/same 0 (get-in metrics [name (struct "reason" reason ;(kvs here))]))))
+    # The name of every counter says that it is one.
     (each [_ name kind] (filter |(= :type (first $)) (peg/match metrics-grammar (response :body)))
       (t/same (= kind "counter") (string/has-suffix? "_total" name) name))))
 
-(t/test "metrics: requests by method and status, refused ones, bytes and times"
+(t/test "metrics: requests by method and status, refused requests, bytes and durations"
   (defn handler [req]
     (case (req :route)
       "/raise" (error "meant")
@@ -231,8 +229,8 @@
     (:close (t/send server "GET /half"))
     (:close (t/send server "POST /read HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nabc"))
     (t/wait-until "the end of the connections" |(zero? ((kqnet/stats server) :active)))
-    (def figures (parse-metrics ((h/fetch server "GET" "/metrics") :body)))
-    (defn of-here [name] (tabseq [[labels value] :pairs (figures name) :when (= here (labels "listener"))] labels value))
+    (def metrics (parse-metrics ((h/fetch server "GET" "/metrics") :body)))
+    (defn of-here [name] (tabseq [[labels value] :pairs (metrics name) :when (= here (labels "listener"))] labels value))
     (t/same {(labels "method" "GET" "status" "2xx") 3
              (labels "method" "HEAD" "status" "2xx") 1
              (labels "method" "GET" "status" "4xx") 1
@@ -246,47 +244,47 @@
     (t/same {(labels "status" "413" "reason" "request body is too large") 1
              (labels "status" "400" "reason" "request line is not method, target and version") 2}
             (table/to-struct (of-here "kqnet_http_refused_total")))
-    (t/same 1 (get-in figures ["kqnet_http_in_flight" (labels)]) "the request that asks")
-    (t/same (+ 8 3) (get-in figures ["kqnet_http_received_bytes_total" (labels)]))
+    (t/same 1 (get-in metrics ["kqnet_http_in_flight" (labels)]) "the request that asks")
+    (t/same (+ 8 3) (get-in metrics ["kqnet_http_received_bytes_total" (labels)]))
     (def texts (+ (length "Internal Server Error\n") (length "request body is too large\n")
                   (* 2 (length "request line is not method, target and version\n"))))
-    (t/same (+ (* 53 5) 8 texts) (get-in figures ["kqnet_http_sent_bytes_total" (labels)]))
+    (t/same (+ (* 53 5) 8 texts) (get-in metrics ["kqnet_http_sent_bytes_total" (labels)]))
     (def name "kqnet_http_request_duration_seconds")
     (def buckets (seq [[labels value] :pairs (of-here (string name "_bucket"))]
                    [(if (= "+Inf" (labels "le")) math/inf (scan-number (labels "le"))) value]))
     (def counts (map last (sort buckets)))
     (t/same [0.001 math/inf] [(first (first (sort buckets))) (first (last (sort buckets)))])
     (t/check (<= ;counts) "buckets that add up")
-    (t/same (last counts) (get-in figures [(string name "_count") (labels)]))
+    (t/same (last counts) (get-in metrics [(string name "_count") (labels)]))
     (t/same 59 (last counts) "all whose head could be read")
-    (t/check (pos? (get-in figures [(string name "_sum") (labels)])) "a time")))
+    (t/check (pos? (get-in metrics [(string name "_sum") (labels)])) "a time")))
 
-(t/test "metrics: at another path; other requests go to the next handler"
+(t/test "metrics: they may be at another path, and other requests go to the next handler"
   (with [server (serve (http/metrics hello "/status/kqnet"))]
-    (t/same [200 "hello"] (brief (h/fetch server "GET" "/metrics")))
-    (t/check (pos? (length (parse-metrics ((h/fetch server "GET" "/status/kqnet?a") :body)))) "figures")))
+    (t/same [200 "hello"] (h/brief (h/fetch server "GET" "/metrics")))
+    (t/check (pos? (length (parse-metrics ((h/fetch server "GET" "/status/kqnet?a") :body)))) "metrics")))
 
-(t/test "metrics: a server that was closed, and another one in its place"
+(t/test "metrics: another server may take the place of one that was closed"
   (def first-server (serve (http/metrics hello)))
   (def [_ port] (net/localname first-server))
   (h/fetch first-server "GET" "/")
   (:close first-server)
   (with [server (http/server (http/metrics hello) host port)]
-    (def figures (parse-metrics ((h/fetch server "GET" "/metrics") :body)))
-    # The sum of both, since the first was not collected.
-    (t/same 2 (get-in figures ["kqnet_accepted_total" {"listener" (string "127.0.0.1:" port)}]))
+    (def metrics (parse-metrics ((h/fetch server "GET" "/metrics") :body)))
+    # The sum of both servers, since the first was not collected.
+    (t/same 2 (get-in metrics ["kqnet_accepted_total" {"listener" (string "127.0.0.1:" port)}]))
     (t/check (first-server :read) "the first server")))
 
-(t/test "metrics: any path of a unix socket"
+(t/test "metrics: a unix socket may have any path"
   (def path (string (t/scratch `quote"`) `\back` "\nslash"))
   (with [server (http/server (http/metrics hello) :unix path)]
-    (def figures (parse-metrics ((h/fetch server "GET" "/metrics") :body)))
-    (t/check (find |(string/find path $) (map |(get $ "listener" "") (keys (figures "kqnet_active"))))
+    (def metrics (parse-metrics ((h/fetch server "GET" "/metrics") :body)))
+    (t/check (find |(string/find path $) (map |(get $ "listener" "") (keys (metrics "kqnet_active"))))
              "the path as it is")))
 
 # What can be a handler.
 
-(t/test "what cannot be a handler is refused, in words that say what was meant, and nothing listens"
+(t/test "what cannot be a handler is refused with an error that says what was meant, and nothing listens"
   (def before (t/descriptors))
   (defn none [] {:body "x"})
   (defn two [a b] {:body "x"})
@@ -308,7 +306,7 @@
                       ["kqnet/http/middleware" |(http/middleware x)]
                       ["kqnet/http/logger" |(http/logger x)]
                       ["kqnet/http/metrics" |(http/metrics x)]
-                      # A keyword begins options, and nil is none.
+                      # A keyword begins the options, and nil is not a handler.
                       ;(if (or (nil? x) (keyword? x)) [] [["kqnet/http/static" |(http/static t/project x)]])
                       [`kqnet/http/router: "/a"` (if (nil? x) |(error (string `kqnet/http/router: "/a": ` expected)) |(http/router {"/a" x}))]]
       (def err (t/raised call))
@@ -322,7 +320,7 @@
     (t/check (string/has-prefix? "kqnet/http/server: :on-error must take three arguments, the request, the error and the fiber; " err) err))
   (t/settles before t/descriptors "descriptors"))
 
-(t/test "what spork's middleware makes a handler of is one"
+(t/test "what spork's middleware accepts as a handler is accepted"
   (each [expected x]
     [[[200 "hello"] hello]
      [[200 "hello"] (fn [&] {:body "hello"})]
@@ -334,18 +332,18 @@
      [[200 "text"] @{:body "text"}]
      [[200 ""] {:headers {"X-A" "b"}}]]
     (with [server (serve x)]
-      (t/same expected (brief (h/fetch server "GET" "/")))))
+      (t/same expected (h/brief (h/fetch server "GET" "/")))))
   (with [server (serve struct?)]
     (t/same 500 ((h/fetch server "GET" "/") :status) "a function in C is called; its response is none")))
 
-(t/test "routes that are added later are found"
+(t/test "routes that are added later are used"
   (def routes @{})
   (with [server (serve (http/router routes))]
     (t/same 404 ((h/fetch server "GET" "/a") :status))
     (put routes "/a" "later")
-    (t/same [200 "later"] (brief (h/fetch server "GET" "/a")))))
+    (t/same [200 "later"] (h/brief (h/fetch server "GET" "/a")))))
 
-(t/test "a handler whose response is none: 500, and one line on stderr that says why"
+(t/test "a handler that returns no response: the client gets 500, and one line on stderr says why"
   (def program
     '[(import kqnet/http)
       (defn handler [req]
@@ -363,7 +361,7 @@
     (def port (:port process))
     (each path ["/nil" "/keys" "/routes" "/status" "/value"]
       (t/same 500 ((h/fetch port "GET" path) :status) path))
-    (t/same [200 "fine"] (brief (h/fetch port "GET" "/")))
+    (t/same [200 "fine"] (h/brief (h/fetch port "GET" "/")))
     (def text (t/wait-until "its lines" |(if (= 5 (length (string/find-all "\n" (process :err)))) (string (process :err)))))
     (t/same ["kqnet/http: GET /nil: the handler returned nil, which is no response"
              "kqnet/http: GET /keys: the handler returned no response: the keys are :boby :stauts, and none of :status, :headers and :body"
@@ -375,7 +373,7 @@
 
 # Bodies.
 
-(t/test "read-body writes to a sink: a buffer, a file, a stream, a function"
+(t/test "read-body writes to a sink: a buffer, a file, a stream or a function"
   (def path (t/scratch "sink"))
   (def body (string/repeat "0123456789" 30000))
   (def sinks @{})
@@ -409,7 +407,7 @@
     (t/same "none nil" ((h/fetch server "GET" "/buffer") :body) "without a body")
     (t/same 500 ((h/fetch server "POST" "/wrong" [] "x") :status)))
   (os/rm path)
-  # What was read already, and what the client has got.
+  # A body that was read already, and the body of a response that a client has got.
   (with [server (serve (fn [req] (http/read-body req) {:body (http/read-body req @"again: ")}))]
     (t/same "again: abc" ((h/fetch server "POST" "/" [] "abc") :body))
     (def response (http/request "POST" (string "http://127.0.0.1:" (t/port server) "/") :body "abc"))
@@ -417,7 +415,7 @@
 
 # Options.
 
-(t/test "wrong options are errors that name them, and nothing listens"
+(t/test "the errors for wrong options name them, and nothing listens"
   (def before (t/descriptors))
   (each [args & words]
     [[[:max-heads 5] ":max-heads" "unknown option"]
@@ -450,46 +448,46 @@
     (def [_ port] (net/localname server))
     (t/check (string? (t/raised |(http/server hello host port))) "an error")))
 
-(t/test "no limit: a timeout of math/inf"
+(t/test "a timeout of math/inf is no limit"
   (with [server (serve hello :head-timeout math/inf :body-timeout math/inf
                        :idle-timeout math/inf :write-timeout math/inf)]
-    (t/same [200 "hello"] (brief (h/fetch server "GET" "/")))))
+    (t/same [200 "hello"] (h/brief (h/fetch server "GET" "/")))))
 
-(t/test "two servers in one VM keep their options apart"
+(t/test "two servers in one VM have separate options"
   (defn echo [req] {:body (http/read-body req)})
   (with [small (serve echo :max-body 4)]
     (with [large (serve echo)]
       (t/same 413 ((h/fetch small "POST" "/" [] "hello") :status))
-      (t/same [200 "hello"] (brief (h/fetch large "POST" "/" [] "hello"))))))
+      (t/same [200 "hello"] (h/brief (h/fetch large "POST" "/" [] "hello"))))))
 
-(t/test ":max-connections holds for connections that are kept, too"
+(t/test ":max-connections also counts kept connections"
   (with [server (serve hello :max-connections 2)]
     (def kept (seq [_ :range [0 2]] (h/client server)))
-    (each c kept (t/same [200 "hello"] (brief (:ask c "GET" "/"))))
+    (each c kept (t/same [200 "hello"] (h/brief (:ask c "GET" "/"))))
     (def waiting (t/background |(h/fetch server "GET" "/")))
-    (each c kept (t/same [200 "hello"] (brief (:ask c "GET" "/"))))
+    (each c kept (t/same [200 "hello"] (h/brief (:ask c "GET" "/"))))
     (t/same 0 (ev/count waiting))
     (:close (first kept))
-    (t/same [200 "hello"] (brief (last (ev/take waiting))))
+    (t/same [200 "hello"] (h/brief (last (ev/take waiting))))
     (each c kept (:close c))))
 
-(t/test "closing the listener leaves connections as they are"
+(t/test "closing the listener leaves open connections as they are"
   (def server (serve hello))
   (with [c (h/client server)]
-    (t/same [200 "hello"] (brief (:ask c "GET" "/")))
+    (t/same [200 "hello"] (h/brief (:ask c "GET" "/")))
     (def port (t/port server))
     (:close server)
     (t/check (string? (t/raised |(t/connect port))) "no new ones")
-    (repeat 3 (t/same [200 "hello"] (brief (:ask c "GET" "/"))))))
+    (repeat 3 (t/same [200 "hello"] (h/brief (:ask c "GET" "/"))))))
 
-(t/test "a unix socket"
+(t/test "the server may listen on a unix socket"
   (def path (t/scratch "http"))
   (def out (t/scratch "log"))
   (with [f (file/open out :w)]
     (with [server (http/server (http/logger hello :format :common :out f) :unix path :mode 8r600)]
       (t/same "rw-------" (os/stat path :permissions))
       (with [c (h/client server)]
-        (repeat 3 (t/same [200 "hello"] (brief (:ask c "GET" "/")))))))
+        (repeat 3 (t/same [200 "hello"] (h/brief (:ask c "GET" "/")))))))
   (t/check (nil? (os/stat path)) "nothing left")
   (def lines (filter |(not (empty? $)) (string/split "\n" (slurp out))))
   (os/rm out)
@@ -498,7 +496,7 @@
 # Draining.
 
 (defn- gate
-  "A handler that answers when it is told to, and a channel to tell it by; :entered counts its calls."
+  "A handler that answers when it is told to, and the channel to tell it; :entered counts its calls."
   []
   (def go (ev/chan 100))
   (def state @{:entered 0 :go go})
@@ -507,7 +505,7 @@
                         (ev/take go)
                         {:body (req :path)})))
 
-(t/test "drain: requests that run are answered, with Connection: close"
+(t/test "drain: running requests are answered, with Connection: close"
   (def g (gate))
   (def server (serve (g :handler)))
   (def clients (seq [i :range [0 3]] (:send (h/client server) "GET" (string "/" i))))
@@ -519,39 +517,39 @@
   (repeat 3 (ev/give (g :go) true))
   (eachp [i c] clients
     (def response (:receive c))
-    (t/same [200 (string "/" i) "close"] [;(brief response) ((response :headers) "connection")])
+    (t/same [200 (string "/" i) "close"] [;(h/brief response) ((response :headers) "connection")])
     (t/same "" (:rest c))
     (:close c))
   (t/same [true 0] (ev/take drained)))
 
-(t/test "drain: idle connections are closed at once, and not broken off"
+(t/test "drain: idle connections are closed at once, and not reset"
   (def server (serve hello))
   (def clients (seq [_ :range [0 5]] (h/client server)))
-  (each c (drop 1 clients) (t/same [200 "hello"] (brief (:ask c "GET" "/"))))
+  (each c (drop 1 clients) (t/same [200 "hello"] (h/brief (:ask c "GET" "/"))))
   (t/wait-until "connections" |(= 5 (active server)))
   (t/same 0 (kqnet/drain server 10))
   (each c clients
     (t/same "" (:rest c))
     (:close c)))
 
-(t/test "drain: what came before it is answered, though the server has not read it yet"
-  # What is written to a unix socket is there at once. What is sent over TCP is so on Linux only.
+(t/test "drain: requests that came before it are answered, though the server has not read them yet"
+  # What is written to a unix socket can be read at once. Over TCP this is so only on Linux.
   (each kind [:unix ;(if t/linux? [:tcp] [])]
     (repeat 10
       (def server (if (= kind :tcp) (serve hello) (http/server hello :unix (t/scratch "drained"))))
       (def clients (seq [_ :range [0 5]] (h/client server)))
       (each c clients (:ask c "GET" "/"))
-      # This task goes on until it waits: the server cannot have read these.
+      # This task does not wait until then, so the server cannot have read these requests.
       (each c clients (:send c "GET" "/"))
       (def drained (t/background |(kqnet/drain server 10)))
       (each c clients
         (def response (:receive c))
-        (t/same [200 "hello" "close"] [;(brief response) ((response :headers) "connection")])
+        (t/same [200 "hello" "close"] [;(h/brief response) ((response :headers) "connection")])
         (t/same "" (:rest c))
         (:close c))
       (t/same [true 0] (ev/take drained)))))
 
-(t/test "drain: a head that has begun may go on, and is answered"
+(t/test "drain: a head that has begun may be completed, and the request is answered"
   (def server (serve hello))
   (with [c (h/client server)]
     (:ask c "GET" "/")
@@ -561,10 +559,10 @@
     (repeat 3 (ev/sleep 0))
     (:write (c :conn) "st: h\r\n\r\n")
     (def response (:receive c))
-    (t/same [200 "hello" "close"] [;(brief response) ((response :headers) "connection")])
+    (t/same [200 "hello" "close"] [;(h/brief response) ((response :headers) "connection")])
     (t/same [true 0] (ev/take drained))))
 
-(t/test "drain: of several requests in a row the running one is the last that is answered"
+(t/test "drain: of several requests in a row, the running one is the last to be answered"
   (def g (gate))
   (def server (serve (g :handler)))
   (with [c (h/client server)]
@@ -574,13 +572,13 @@
     (ev/sleep 0)
     (repeat 3 (ev/give (g :go) true))
     (def response (:receive c "GET"))
-    (t/same [200 "/1" "close"] [;(brief response) ((response :headers) "connection")])
+    (t/same [200 "/1" "close"] [;(h/brief response) ((response :headers) "connection")])
     (t/same "" (:rest c))
     (:close c)
     (t/same [true 0] (ev/take drained))
     (t/same 1 (g :entered))))
 
-(t/test "drain: a response that is being streamed is sent to its end"
+(t/test "drain: a response in pieces is sent to its end"
   (def go (ev/chan))
   (def server (serve (fn [_] {:body (coro (yield "a") (ev/take go) (yield "b"))})))
   (with [c (h/client server)]
@@ -593,7 +591,7 @@
     (:close c)
     (t/same [true 0] (ev/take drained))))
 
-(t/test "drain: returns how many are left at its deadline, and leaves them"
+(t/test "drain: at its deadline it returns how many handlers are left, and does not stop them"
   (def g (gate))
   (def server (serve (g :handler)))
   (def clients (seq [i :range [0 2]] (:send (h/client server) "GET" "/")))
@@ -601,10 +599,10 @@
   (t/same 2 (kqnet/drain server 0.05))
   (repeat 2 (ev/give (g :go) true))
   (each c clients
-    (t/same [200 "/"] (brief (:receive c)))
+    (t/same [200 "/"] (h/brief (:receive c)))
     (:close c)))
 
-(t/test "drain with :cancel true: those left are cancelled, and get 503"
+(t/test "drain with :cancel true: remaining handlers are cancelled, and their clients get 503"
   (def g (gate))
   (def cancelled @[])
   (def server (serve (fn [req]
@@ -620,7 +618,7 @@
     (:close c))
   (t/same ["the server is draining" "the server is draining"] cancelled))
 
-(t/test "drain with :cancel true: a response that has begun is cut, and its generator ends"
+(t/test "drain with :cancel true: a response that has begun is cut off, and its generator ends"
   (def ended @[])
   (def server (serve (fn [_] {:body (coro (defer (array/push ended true)
                                             (yield "a")
@@ -632,7 +630,7 @@
     (t/same "1\r\na\r\n" (:rest c))
     (t/same [true] ended)))
 
-(t/test "drain in a handler does not wait for that one"
+(t/test "drain in a handler does not wait for that handler"
   (var result nil)
   (def server-box @[])
   (def server (serve (fn [_]
@@ -640,12 +638,12 @@
                        {:body "drained"})))
   (array/push server-box server)
   (def response (h/fetch server "GET" "/"))
-  (t/same [200 "drained" "close" 0] [;(brief response) ((response :headers) "connection") result]))
+  (t/same [200 "drained" "close" 0] [;(h/brief response) ((response :headers) "connection") result]))
 
-# Until a signal.
+# Serving until a signal.
 
 (defn- start-forever
-  "A server in a process of its own. Returns it and its port."
+  "Starts a server in its own process. Returns the process and its port."
   [& forms]
   (def server (t/start-forms ~[(import kqnet/http) ,;forms]))
   (def line (:line server))
@@ -654,7 +652,7 @@
   [server port])
 
 (defn- outcome
-  "What becomes of one request: :answered whole, :refused with no byte of an answer, or :cut."
+  "How a request ended: :answered completely, :refused without a byte of an answer, or :cut off."
   [c]
   (try
     (do
@@ -667,7 +665,7 @@
     ([_] (if (empty? (c :buf)) :refused :cut))))
 
 (each signal [:term :int]
-  (t/test (string "serve-forever: no request that was taken is cut off by " (if (= signal :term) "SIGTERM" "SIGINT"))
+  (t/test (string "serve-forever: no request that the server has taken is cut off by " (if (= signal :term) "SIGTERM" "SIGINT"))
     (def [server port]
       (start-forever
         '(var taken 0)
@@ -687,7 +685,7 @@
         (:signal server signal))
       result)
     (defn keep-asking [i]
-      # Half of them on one connection, half on a new one for each, until the port is closed.
+      # Half of them use one connection, and half a new one for each request, until the port is closed.
       (var going true)
       (while going
         (match (protect (h/client port))
@@ -700,7 +698,7 @@
     (t/same 0 left)
     (t/same 0 (counts :cut))
     (t/same taken (+ (counts :answered) (counts :last)) "all that were taken are answered")
-    (t/check (pos? (counts :last)) "some ran when the signal came")
+    (t/check (pos? (counts :last)) "some requests were running when the signal came")
     (t/check (peg/match '(* (? (* "draining, " :d+ " left; again to stop\n")) -1) (server :err))
              (string "no more than a line on stderr, not " (server :err)))))
 
@@ -713,7 +711,7 @@
     '(flush)
     '(os/exit 0)))
 
-(t/test "serve-forever: at :drain-timeout it returns how many are left"
+(t/test "serve-forever: at :drain-timeout it returns how many requests are left"
   (def [server port] (start-stuck 0.05))
   (with [c (:send (h/client port) "GET" "/")]
     (t/wait-until "the handler" |(= "taken\n" (string (server :err))))
@@ -726,25 +724,25 @@
   (with [c (:send (h/client port) "GET" "/")]
     (t/wait-until "the handler" |(= "taken\n" (string (server :err))))
     (:signal server :term)
-    # When the first one has arrived, the port is free. To connect would be a visit, which the server counts.
+    # When the first signal has arrived, the port is free. The server would count an attempt to connect.
     (t/wait-until "the free port" |(first (protect (:close (kqnet/listen host port)))))
     (:signal server :int)
     (t/same "1" (:line server))
     (t/same 0 (:wait server))))
 
-(t/test "serve-forever: a program goes on and ends after it"
+(t/test "serve-forever: the program goes on after it, and ends"
   (def [server port] (start-forever
                        '(def left (http/serve-forever "hello" "127.0.0.1" 0))
                        '(print "left " left)))
   (with [c (h/client port)]
-    (t/same [200 "hello"] (brief (:ask c "GET" "/")))
+    (t/same [200 "hello"] (h/brief (:ask c "GET" "/")))
     (:signal server :term)
     (t/same "left 0" (:line server))
     (t/same 0 (:wait server))
     (t/same "" (:rest c))
     (t/same "" (string (server :err)))))
 
-(t/test "serve-forever: the address of a unix socket"
+(t/test "serve-forever: it prints the address of a unix socket"
   (def path (t/scratch "forever"))
   (with [server (t/start-forms ~[(import kqnet/http) (http/serve-forever "hello" :unix ,path)])]
     (t/same (string "unix:" path) (:line server))
@@ -769,14 +767,14 @@
       (t/same "text/event-stream" (((:head c) :headers) "content-type"))
       (each event ["one" "two" "three"]
         (ev/give events event)
-        # The next one is not given before this one has arrived.
+        # The next event is not given before this one has arrived.
         (def text (string "data: " event "\n\n"))
         (def wanted (string/format "%x\r\n%s\r\n" (length text) text))
         (t/same wanted (:take c (length wanted))))
       (ev/give events nil)
       (t/same "0\r\n\r\n" (:take c 5)))))
 
-(t/test "a client that goes away ends the generator: its defer runs"
+(t/test "when a client leaves, the generator ends and its defer runs"
   (each headers [{"Content-Type" "text/event-stream"} {"Content-Length" "1000000000"}]
     (var ended false)
     (defn events [_]
@@ -794,11 +792,11 @@
       (t/wait-until "the end of the generator" |(do ended))
       (t/wait-until "the end of the connection" |(zero? (active server))))))
 
-(t/test "a generator whose pieces are not sent is ended: its defer runs"
+(t/test "when the generator's pieces are not sent, it ends and its defer runs"
   (def ended @{})
   (defn body [req]
     (def body (coro (defer (put ended (req :path) true) (yield "a") (yield "b"))))
-    # It has begun.
+    # The generator has begun.
     (resume body)
     body)
   (with [server (serve (fn [req] {:status (if (= "/304" (req :path)) 304 200) :body (body req)}))]
@@ -807,7 +805,7 @@
         (t/receive conn))
       (t/same true (ended path) path))))
 
-(t/test "a client that goes away while the generator waits ends it with the next event"
+(t/test "when a client leaves while the generator waits, the generator ends at the next event"
   (def events (ev/chan))
   (var ended false)
   (with [server (serve (fn [_] {:body (coro (defer (set ended true)
@@ -836,9 +834,9 @@
     (t/wait-until "the ends of the generators" |(= 3 ended))
     (t/wait-until "the ends of the connections" |(zero? (active server)))))
 
-# Clients that go away, or dawdle.
+# Clients that leave, or are slow.
 
-(t/test "clients that vanish: nothing on stderr, and the server goes on"
+(t/test "clients that vanish leave nothing on stderr, and the server goes on"
   (with [server
          (t/start-forms
            '[(import kqnet)
@@ -867,7 +865,7 @@
     (defn vanish [i]
       (def conn (t/connect port))
       (:write conn (sent (% i (length sent))))
-      # Some with part of the answer read, some with all unread: those are reset.
+      # Some clients have read a part of the answer, and some have left everything unread: these reset.
       (when (and (even? (div i (length sent))) (< (% i (length sent)) 5)) (:read conn 1000))
       (:close conn))
     (repeat 5 (t/together 60 vanish))
@@ -875,27 +873,13 @@
     (t/same nil (server :status))
     (t/same "" (string (server :err)))))
 
-(defn- resident
-  "Resident memory of a process in bytes, or skips the test."
-  [{:proc proc}]
-  (def [ok text] (protect (slurp (string "/proc/" (proc :pid) "/statm"))))
-  (unless ok (t/skip "the memory of another process is not known here"))
-  (* 4096 (scan-number (get (string/split " " text) 1))))
-
-(defn- peak
-  "The most memory that a process ever had resident, or skips the test."
-  [{:proc proc}]
-  (def [ok text] (protect (slurp (string "/proc/" (proc :pid) "/status"))))
-  (def [size] (or (if ok (peg/match '(* (thru "VmHWM:") :s* (number :d+)) text))
-                  (t/skip "the peak of a process's memory is not known here")))
-  (* 1024 size))
-
 (def- plain-memory?
-  "Whether memory can be measured: not under a sanitizer, nor under an emulator, whose memory it would be."
+  "Whether memory can be measured: not with a sanitizer, and not in an emulator, whose own memory it would be."
   (not t/slow?))
 
-(t/test "clients that send their heads byte by byte cost no more than their buffers, and nobody's time"
+(t/test "clients that send their heads byte by byte cost only their buffers, and delay nobody"
   (unless plain-memory? (t/skip "a sanitizer or an emulator changes memory"))
+  (unless t/linux? (t/skip "the memory of another process is not known here"))
   (with [server
          (t/start-forms
            '[(import kqnet/http)
@@ -905,15 +889,15 @@
     (def port (:port server))
     (def count 300)
     (repeat 10 (h/fetch port "GET" "/"))
-    (def before (resident server))
+    (def before (t/resident server))
     (def clients (seq [_ :range [0 count]] (t/connect port)))
     (def head (h/request "GET" "/" ["X-A: some value" "Connection: close"]))
     (for i 0 (- (length head) 1)
       (each conn clients (:write conn (string/slice head i (inc i))))
       (when (zero? (% i 20))
-        (t/same [200 "hello"] (brief (h/fetch port "GET" "/")))))
-    (t/same [200 "hello"] (brief (h/fetch port "GET" "/")))
-    (def each-one (div (- (resident server) before) count))
+        (t/same [200 "hello"] (h/brief (h/fetch port "GET" "/")))))
+    (t/same [200 "hello"] (h/brief (h/fetch port "GET" "/")))
+    (def each-one (div (- (t/resident server) before) count))
     (print "      " each-one " bytes for each")
     # All of them are answered in the end.
     (each conn clients (:write conn "\n"))
@@ -924,7 +908,7 @@
 
 # Bodies.
 
-(t/test "many requests with bodies in a row"
+(t/test "many requests with bodies may follow each other"
   (def sizes [0 1 100 2047 2048 5000 70000])
   (with [server (serve (fn [req] {:body (string/format "%d %s" (length (http/read-body req)) (req :path))}))]
     (with [c (h/client server)]
@@ -942,7 +926,7 @@
                                 (if (empty? body) "" (string/format "%x\r\n%s\r\n" (length body) body))
                                 "0\r\n\r\n")))))))
       (for i 0 count
-        (t/same [200 (string (length (body i)) " /" i)] (brief (:receive c "POST"))))
+        (t/same [200 (string (length (body i)) " /" i)] (h/brief (:receive c "POST"))))
       (t/same true (first (ev/take sent))))))
 
 (t/test "an upload of 16 MiB in pieces is not held in memory"
@@ -954,7 +938,7 @@
                (var sum 0)
                (each piece (http/body-chunks req)
                  (+= size (length piece))
-                 # Something of all of them.
+                 # This reads something of each body.
                  (+= sum (first piece) (last piece)))
                {:body (string size)})
              (def server (http/server handler "127.0.0.1" 0 :max-body 20000000))
@@ -964,7 +948,7 @@
     (def size 16777216)
     (def piece (string/repeat "x" 65536))
     (h/fetch port "POST" "/" [] "small")
-    (def before (if plain-memory? (peak server)))
+    (def before (if plain-memory? (t/peak server)))
     (each chunked [false true]
       (with [c (h/client port)]
         (:send c "POST" "/" [(if chunked "Transfer-Encoding: chunked" (string "Content-Length: " size))])
@@ -973,23 +957,23 @@
           (:write (c :conn) piece)
           (when chunked (:write (c :conn) "\r\n")))
         (when chunked (:write (c :conn) "0\r\n\r\n"))
-        (t/same [200 (string size)] (brief (:receive c)))
-        # And the connection is as good as new.
-        (t/same [200 "5"] (brief (:ask c "POST" "/" [] "small")))))
-    (unless before (t/skip "a sanitizer or an emulator changes memory"))
-    (def grown (- (peak server) before))
+        (t/same [200 (string size)] (h/brief (:receive c)))
+        # The connection can still be used, too.
+        (t/same [200 "5"] (h/brief (:ask c "POST" "/" [] "small")))))
+    (unless before (t/skip "the peak of a process's memory cannot be measured here"))
+    (def grown (- (t/peak server) before))
     (print "      grown by " (div grown 1024) " KiB")
     (t/check (< grown 12582912) (string "at most 12 MiB more, not " grown))))
 
-(t/test ":max-body may be more than 32 bits, and is a whole number"
+(t/test ":max-body may need more than 32 bits, and must be a whole number"
   (with [server (serve (fn [req] {:body (http/read-body req)}) :max-body 5000000000)]
-    (t/same [200 "hello"] (brief (h/fetch server "POST" "/" [] "hello"))))
+    (t/same [200 "hello"] (h/brief (h/fetch server "POST" "/" [] "hello"))))
   (t/check (string/find ":max-body" (t/raised |(serve hello :max-body 1.5))) "an error that names it"))
 
-(t/test "the collector runs more rarely with many connections, and as before without them"
+(t/test "the collector runs less often with many connections, and as before without them"
   (def before (gcinterval))
   (defer (gcsetinterval before)
-    # Below some 240,000 Janet raises it by itself.
+    # Below some 240,000 Janet raises the interval by itself.
     (gcsetinterval 300000)
     (with [server (serve (fn [_] {:status 200}))]
       (defn with-many [f]
@@ -1003,7 +987,7 @@
       (t/wait-until "no connection" |(zero? ((kqnet/stats server) :active)))
       (t/same 50000000 (gcinterval)))))
 
-(t/test "a body is sent back while it comes"
+(t/test "a body can be sent back while it comes"
   (with [server (serve (fn [req] {:body (http/body-chunks req)}) :max-body 10000000)]
     (with [c (h/client server)]
       (def text (string/repeat "0123456789abcdef" 500000))
@@ -1031,12 +1015,12 @@
       (repeat 50 (ev/sleep 0))
       (t/same 0 (ev/count sent) "it cannot all be sent")
       (def giving (ev/go (fn [] (protect (forever (ev/give go true))))))
-      (t/same [200 (string size)] (brief (:receive c)))
+      (t/same [200 (string size)] (h/brief (:receive c)))
       (ev/cancel giving "enough"))))
 
 # Threads.
 
-(t/test "servers in several threads at once"
+(t/test "several threads may serve at once"
   (def before (t/descriptors))
   (def ports (ev/thread-chan 10))
   (def ended (ev/chan 10))
@@ -1060,12 +1044,12 @@
       (t/together 60
         (fn [i]
           (with [c (h/client (all (% i 3)))]
-            [(brief (:ask c "GET" "/")) (brief (:ask c "POST" "/echo" [] (string i)))]))))
+            [(h/brief (:ask c "GET" "/")) (h/brief (:ask c "POST" "/echo" [] (string i)))]))))
     (for i 0 60
       (t/same [[200 "hello from a thread"] [200 (string i)]] (results i)))
-    (each port all (t/same [200 "stopped"] (brief (h/fetch port "GET" "/stop"))))
+    (each port all (t/same [200 "stopped"] (h/brief (h/fetch port "GET" "/stop"))))
     (repeat 3 (t/same true (first (ev/take ended))))
-    (t/same [200 "hello"] (brief (h/fetch own "GET" "/"))))
+    (t/same [200 "hello"] (h/brief (h/fetch own "GET" "/"))))
   (t/wait-until "as few descriptors as before"
                 |(do (gccollect) (<= (t/descriptors) before))))
 

@@ -1,8 +1,8 @@
 ###
 ### http-spork.janet
 ###
-### kqnet/http beside spork/http: what both make of the same bytes, and what the same handlers do on
-### both servers. Where they differ, the difference has a name.
+### kqnet/http compared with spork/http: what both make of the same bytes, and what the same handlers do on
+### both servers. Each difference has a name.
 ###
 
 (import ./support :as t)
@@ -15,11 +15,11 @@
 (def- host "127.0.0.1")
 
 (def- no-spork
-  "Why there is nothing to compare with."
+  "Why there is nothing to compare with, or nil."
   (unless (string/has-prefix? "the real" from) (string "on " from)))
 
 (defmacro- compared
-  "A test that needs the real spork/http."
+  "A test that is skipped without the real spork/http."
   [name & body]
   ~(t/test ,name
      (when no-spork (t/skip no-spork))
@@ -30,7 +30,7 @@
 (def- requests-seen @[])
 
 (defn- keep-request
-  "Keeps what a request table has, and its body."
+  "Keeps the contents of a request table, and its body."
   [read-body]
   (fn [req]
     (def plain (table/clone req))
@@ -41,12 +41,12 @@
     (array/push requests-seen [plain (if body (string body))])
     {:body "seen"}))
 
-# A server of spork's closes each connection after one response, as these requests ask for.
+# spork's server closes each connection after one response, as these requests ask for.
 (def- theirs (spork/server (keep-request spork/read-body) host 0))
 (def- ours (http/server (keep-request http/read-body) host 0))
 
 (defn- seen
-  "What a server's handler gets for these bytes: request table and body, or nil where it gets nothing."
+  "What a server's handler gets for these bytes: the request table and the body, or nil if it gets nothing."
   [server parts]
   (array/clear requests-seen)
   (with [conn (t/connect server)]
@@ -60,8 +60,8 @@
   (first requests-seen))
 
 (defn- mended
-  ``A request table of spork's with what is different on purpose: the lines of Cookie are one, and a
-  query string is read to its end, where spork's grammar ends at an empty pair or key.``
+  ``A request table of spork's, with the differences that are intended: the lines of Cookie are joined,
+  and a query string is read to its end. spork's grammar ends at an empty pair or key.``
   [[req body]]
   (def cookies (get-in req [:headers "cookie"]))
   (when (indexed? cookies) (put-in req [:headers "cookie"] (string/join cookies "; ")))
@@ -72,13 +72,13 @@
   [req body])
 
 (defn- without-empty-key
-  "A request table of ours without the query's value that has no key."
+  "A request table of kqnet's without the value of a query that has no key."
   [[req body]]
   (when (req :query) (put (req :query) "" nil))
   [req body])
 
 (defn- compare-requests
-  "Compares what both make of the same bytes. Returns whether both took them."
+  "Compares what both servers make of the same bytes. Returns whether both accepted them."
   [parts]
   (def a (seen theirs parts))
   (def b (seen ours parts))
@@ -106,7 +106,7 @@
     (t/check (compare-requests [(get-bytes "/" ;headers)]) (string/format "both take %q" headers)))
   (each method ["GET" "POST" "PUT" "DELETE" "PATCH" "OPTIONS" "HEAD" "BREW"]
     (t/check (compare-requests [(h/request method "/" ["Connection: close"])]) method))
-  # The version is no part of spork's table; here it is for 1.0 alone.
+  # spork's table has no version; kqnet's has it only for 1.0.
   (def [old] (seen ours ["GET / HTTP/1.0\r\n\r\n"]))
   (t/same "1.0" (old :http-version))
   (t/same (first (seen theirs ["GET / HTTP/1.0\r\n\r\n"])) (put old :http-version nil)))
@@ -127,12 +127,12 @@
     (def headers
       (seq [_ :range [0 (math/rng-int rng 6)]]
         (string (pick ["X" "x" "Accept" "accept" "X-A" "Cookie"]) ":" (pick ["" " " "  " "\t"])
-                # No space at the end, of which spork makes a part of the value.
+                # No space at the end: spork would make it a part of the value.
                 (random-text 20 "ab =;,\"\t\\:/") "z")))
     (def bytes (h/request (pick ["GET" "POST" "HEAD"]) path ["Connection: close" ;headers]))
     (def cut (math/rng-int rng (length bytes)))
     (when (compare-requests [(string/slice bytes 0 cut) (string/slice bytes cut)]) (++ both)))
-  (print "      " both " of 400 were taken by both")
+  (print "      " both " of 400 were accepted by both")
   (t/check (> both 300) "most of them"))
 
 (compared "bodies are the same"
@@ -157,7 +157,7 @@
   (defn headers [name & parts] (map |(get-in (seen $ parts) [0 :headers name]) [theirs ours]))
   # A space at the end is no part of a header's value (RFC 9110, 5.5).
   (t/same ["v  " "v"] (headers "x" (get-bytes "/" "X: v  ")))
-  # Of a target with a host, the route is the path (RFC 9112, 3.2.2).
+  # If the target has a host, the route is only the path (RFC 9112, 3.2.2).
   (def absolute "GET http://h/a?b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
   (t/same ["http://h/a" "/a"] (values :route absolute))
   (t/same ["http://h/a?b" "http://h/a?b"] (values :path absolute)))
@@ -175,7 +175,7 @@
   # spork's grammar of targets and methods is narrower.
   (each start ["GET /caf\xC3\xA9" "GET /[a]" "GET /a|b" "GET /?q={\"a\":1}" "M-SEARCH /" "get /"]
     (t/same [false true] (taken (string start rest "\r\n")) start))
-  # What could be understood in two ways is refused here.
+  # What can be understood in two ways is refused by kqnet.
   (each headers ["A : b\r\n" "Host: other\r\n" "Content-Length: 0\r\nContent-Length: 0\r\n"
                  "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n"]
     (t/same false (last (taken (string "GET /" rest headers "\r\n"))) headers))
@@ -184,7 +184,7 @@
 # The same handlers.
 
 (defn- both-answers
-  "What the same handler answers on both servers."
+  "The answers to the same handler on both servers."
   [handler bytes]
   (map
     (fn [serve]
@@ -193,7 +193,7 @@
           (def text (t/receive conn))
           (def end (string/find "\r\n\r\n" text))
           (unless end (break :nothing))
-          # spork has no reason for some, which the parser here would not let pass.
+          # For some statuses spork has no reason phrase, which kqnet's parser would not accept.
           (def [status & lines] (string/split "\r\n" (string/slice text 0 end)))
           [status
            (sorted (filter |(not (some (fn [name] (string/has-prefix? name (string/ascii-lower $)))
@@ -203,7 +203,7 @@
     [spork/server http/server]))
 
 (defn- alike
-  "Fails unless both servers answer the same, but for Date and Connection, which only one sends."
+  "Fails unless both servers answer the same, except for Date and Connection, which only one sends."
   [handler & requests]
   (each bytes requests
     (def [a b] (both-answers handler bytes))
@@ -228,7 +228,7 @@
      {:status 200 :body @["one"]}
      {:status 200 :body {:a "dictionary"}}
      {:status 200 :headers {"Content-Type" "text/plain"} :body [@"buffer" :keyword 'symbol]}]
-    # spork has no message for 418.
+    # spork has no reason phrase for 418.
     (unless (and (= 418 (response :status)) (nil? (spork/status-messages 418)))
       (alike (fn [_] response) (get-bytes "/") (h/request "POST" "/" ["Connection: close"] "body"))))
   (alike (fn [_] {:body (coro (yield "a") (ev/sleep 0) (yield "bc"))}) (get-bytes "/")))
@@ -269,7 +269,7 @@
 
 (compared "what differs in responses, by name"
   (defn answers [handler bytes] (both-answers handler bytes))
-  # A body of no bytes has a length, so that the connection can be kept.
+  # An empty body has a length, so the connection can be kept.
   (t/same [["HTTP/1.1 200 OK" [] ""] ["HTTP/1.1 200 OK" ["Content-Length: 0"] ""]]
           (answers (fn [_] {:status 200}) (get-bytes "/")))
   # HEAD gets no body.
@@ -282,7 +282,7 @@
   # HTTP/1.0 has no chunks.
   (def [[_ _ theirs] [_ _ ours]] (answers (fn [_] {:body ["a" "b"]}) "GET / HTTP/1.0\r\n\r\n"))
   (t/same ["1\r\na\r\n1\r\nb\r\n0\r\n\r\n" "ab"] [theirs ours])
-  # A header's value ends no header.
+  # A header's value cannot end the header.
   (def [[_ theirs] [status]] (answers (fn [_] {:headers {"X-A" "b\r\nX-C: d"} :body "x"}) (get-bytes "/")))
   (t/check (has-value? theirs "X-C: d") "an injected header with spork")
   (t/same "HTTP/1.1 500 Internal Server Error" status))
@@ -299,7 +299,7 @@
     (t/same "none" (string ((spork/request "GET" (string url "/echo")) :body)))
     (t/same "one two" (string ((spork/request "GET" (string url "/stream")) :body)))
     (t/same "in pieces" (string ((spork/request "POST" (string url "/echo") :body ["in " "pieces"]) :body)))
-    # What is exported here reads what it gets, too.
+    # spork's reading function is exported here, and understands kqnet's answers, too.
     (def response (http/request "GET" (string url "/echo")))
     (t/same "none" (string (http/read-body response)))))
 

@@ -1,7 +1,7 @@
 ###
 ### http.janet
 ###
-### kqnet/http stands in for spork/http: all of its names, the same arguments, the same handlers.
+### kqnet/http takes the place of spork/http: it has all its names, with the same arguments and handlers.
 ###
 
 (import ./support :as t)
@@ -20,7 +20,7 @@
   (sort (seq [[name entry] :pairs env :when (symbol? name) :unless (entry :private)] name)))
 
 (defn- ask
-  "One request, on a connection of its own. Returns status and body."
+  "Sends one request on a new connection. Returns status and body."
   [listener path &opt headers]
   (def response
     (with [conn (t/connect listener)]
@@ -29,11 +29,11 @@
   (def [head body] (string/split "\r\n\r\n" response 0 2))
   [(scan-number (string/slice head 9 12)) body])
 
-(t/test "every public name of spork/http is there"
+(t/test "every public name of spork/http exists in kqnet/http"
   (def names (tabseq [name :in (public-names ours)] name true))
   (t/same [] (filter |(not (names $)) (public-names spork))))
 
-(t/test "what is not replaced is the same"
+(t/test "what kqnet does not replace is spork's own"
   (each name ['cookies 'send-response 'read-request 'read-response 'request
               'status-messages 'request-peg 'server-handler]
     (t/check (= (function-of spork name) (function-of ours name)) (string name " unchanged"))))
@@ -56,7 +56,7 @@
     (t/same 410 (first (ask listener "/gone")))
     (t/same [404 "nothing here"] (ask listener "/else"))))
 
-(t/test "the logger of spork/http and the one here print a line for each request"
+(t/test "spork's logger and kqnet's print a line for each request"
   (each logger [(function-of spork 'logger) (function-of ours 'logger)]
     (def file (file/temp))
     (def handler (with-dyns [:out file] (logger (fn [req] {:status 201 :body "x"}))))
@@ -72,11 +72,11 @@
     (t/same (seq [i :range [0 200]] [200 (string "/" i)])
             (t/together 200 |(ask listener (string "/" $))))))
 
-(t/test "without a host it listens on all of this machine's addresses"
+(t/test "without a host, the server listens on all IPv4 addresses of this machine"
   (with [listener (server "hello" nil 0)]
     (t/same "0.0.0.0" (first (net/localname listener)))))
 
-(t/test "the client of spork/http and this server understand each other"
+(t/test "spork's client and kqnet's server understand each other"
   (def request (function-of spork 'request))
   (def read-body (function-of ours 'read-body))
   (with [listener (server (fn [req] {:body (string/ascii-upper (or (read-body req) "none"))}) "127.0.0.1" 0)]
@@ -91,7 +91,7 @@
   (:close listener)
   (t/check (string? (t/raised |(t/connect port))) "a refused connection"))
 
-(t/test "a taken address is an error that names it"
+(t/test "the error for a taken address names it"
   (with [listener (server "hello" "127.0.0.1" 0)]
     (t/raises (string "cannot listen on 127.0.0.1:" (t/port listener) ": address already in use")
               (server "hello" "127.0.0.1" (t/port listener)))))

@@ -1,8 +1,8 @@
 ###
 ### hygiene.janet
 ###
-### What a server must not do to the rest of the program: its descriptors do not reach child
-### processes, and a client that breaks off does not kill it.
+### What a server must not do to the other parts of a program: its descriptors do not reach child
+### processes, and a client that resets does not kill it.
 ###
 
 (import ./support :as t)
@@ -10,7 +10,7 @@
 # Children.
 
 (def- listing
-  "Forms that have children list their descriptors, by each way to start one, and print the lists."
+  "Forms that start children in each possible way. The children list their descriptors, and the forms print the lists."
   '[(import kqnet)
     (defn output [& args]
       (def child (os/spawn args :p {:out :pipe}))
@@ -28,7 +28,7 @@
       (flush))])
 
 (defn- lists-of
-  "Runs such a program. Returns its lists by their names."
+  "Runs such a program. Returns its lists by name."
   [& forms]
   (with [program (t/start-forms [;listing ;forms])]
     (t/same 0 (:wait program) (string (program :err)))
@@ -38,16 +38,16 @@
       name lists)))
 
 (defn- none-more
-  "Fails unless all lists are those from before there was a server, and those in threads as long."
+  "Fails unless all lists are those from before there was a server. Lists of threads must only be as long."
   [lists expected]
   (t/same (sorted ["before" "in a thread before" "in a thread" ;expected]) (sorted (keys lists)) "what was listed")
   (each name expected
     (t/same (lists "before") (lists name) (string "descriptors of a child: " name)))
-  # A thread's own number may be another each time.
+  # In a thread, the numbers may be others each time.
   (t/same ;(map |(map length (map |(string/split " " $) (lists $))) ["in a thread before" "in a thread"])
           "how many a child has"))
 
-(t/test "no descriptor of a server reaches a child: listeners, queue, connections, timers"
+(t/test "no descriptor of a server reaches a child: listener, queue, connection or timer"
   (none-more
     (lists-of
       '(lists "before")
@@ -87,7 +87,7 @@
       '(lists "closed"))
     ["listening" "in a handler" "serving" "full" "after the rate" "accepted" "closed"]))
 
-(t/test "what was inherited stays here once it is taken over"
+(t/test "inherited sockets reach no child once they were taken over"
   (each [variables take] [[{} '(kqnet/from-fd 3)] [{"LISTEN_FDS" "1"} '(first (in (kqnet/activated) "unknown"))]]
     (with [l (net/listen "127.0.0.1" 0)]
       (with [program (t/start (merge {:in l} variables)
@@ -108,10 +108,10 @@
           (t/same (dec (length (string/split " " before))) (length (string/split " " after)) "one descriptor less")
           (t/same after during))))))
 
-# Clients that break off.
+# Clients that reset.
 
 (def- writer
-  "Forms of a server that writes to each client until that fails, and says how."
+  "Forms of a server that writes to each client until writing fails, and prints the error."
   '[(import kqnet)
     (def piece (string/repeat "x" 100000))
     (def how (os/getenv "WAY"))
@@ -135,7 +135,7 @@
     (t/test (string "a client that resets while it is written to does not kill the server: " way ", " kind)
       (def path (if (= kind "unix") (t/scratch "socket")))
       (with [server (t/start (merge {"WAY" way} (if path {"SOCKET" path} {}))
-                             # With the signal as a login shell would leave it.
+                             # The signal is handled as after a login shell.
                              "sh" "-c" `trap - PIPE; exec "$0" "$@"`
                              (dyn *executable*) "-e" (t/source writer))]
         (def where (:line server))
@@ -144,10 +144,10 @@
           (def conn (connect))
           (:write conn "go")
           (:read conn 1000)
-          # With what was not read, this is a reset.
+          # Bytes were not read, so this is a reset.
           (:close conn)
           (t/same "failed" (:line server)))
-        # One that closed its half of the connection, and then the rest.
+        # This client has closed one half of the connection, and then all of it.
         (def conn (connect))
         (:write conn "go")
         (net/shutdown conn :w)

@@ -2,7 +2,7 @@
 ### inherited.janet
 ###
 ### Listening sockets that a process was started with: kqnet/from-fd and kqnet/activated, in processes
-### that get descriptors from their parent.
+### that get descriptors from their parents.
 ###
 
 (import ./support :as t)
@@ -11,8 +11,8 @@
 (def- host "127.0.0.1")
 
 (defn- start
-  ``Starts a program given as forms, in which descriptors from 3 on are these streams, at most two,
-  with variables as a service manager would set them. A $PID in a value is the process's number.``
+  ``Starts a program given as forms. Its descriptors from 3 on are these streams, at most two, and its
+  variables are set as by a service manager. $PID in a value is the number of the process.``
   [streams variables forms]
   (def [one two] streams)
   (def exports (seq [[name value] :pairs variables] (string "export " name "=\"" value "\"; ")))
@@ -23,7 +23,7 @@
            (dyn *executable*) "-e" (t/source ['(import kqnet) ;forms])))
 
 (defn- says
-  "The lines of such a program, which ends by itself."
+  "The lines that such a program prints. It ends by itself."
   [streams variables & forms]
   (with [program (start streams variables forms)]
     (t/same 0 (:wait program) (string (program :err)))
@@ -40,7 +40,7 @@
 
 # from-fd.
 
-(t/test "a listener that was inherited serves, when the parent has closed its own"
+(t/test "an inherited listener serves after the parent has closed its own"
   (each listen [kqnet/listen net/listen]
     (def l (listen host 0))
     (def port (t/port l))
@@ -49,7 +49,7 @@
       (:close l)
       (t/same (map |(string "child: " $) (range 50)) (t/together 50 |(t/ask port (string $)))))))
 
-(t/test "it can be accepted from as any other, has an address, figures, and a drain"
+(t/test "an inherited listener has all that others have: accept, address, statistics and drain"
   (with [l (kqnet/listen host 0)]
     (with [child (start [l] {} '[(def l (kqnet/from-fd 3))
                                  (print (last (net/localname l)))
@@ -65,7 +65,7 @@
       (t/same "by the method" (t/receive (t/connect l)))
       (t/same "2 0 cannot accept from descriptor 3: it is not open" (:line child)))))
 
-(t/test "a listener of two processes: each client is answered by one of them"
+(t/test "when two processes have a listener, each client is answered by one of them"
   (with [l (kqnet/listen host 0)]
     (with [child (start [l] {} [;served-by-child '(serve (kqnet/from-fd 3) "") '(ready)])]
       (t/same "ready" (:line child))
@@ -73,13 +73,13 @@
                                            (defer (:close conn)
                                              (:write conn (:read conn 100)))))))
       (t/same (map string (range 200)) (t/together 200 |(t/ask l (string $))))
-      # One hands over to the other, and nobody is turned away.
+      # One process hands over to the other, and no client is refused.
       (def port (t/port l))
       (def answers (t/background |(t/together 200 (fn [i] (t/ask port (string i))))))
       (t/same 0 (kqnet/drain l 30))
       (t/same [true (map string (range 200))] (ev/take answers)))))
 
-(t/test "a unix socket that was inherited: its file is the parent's, and stays"
+(t/test "an inherited unix socket's file belongs to the parent, and stays"
   (def path (t/scratch "socket"))
   (with [l (kqnet/listen :unix path)]
     (t/same ["true" "0"]
@@ -87,18 +87,18 @@
     (t/same :socket (os/stat path :mode))))
 
 (def- wrong
-  "Forms that try descriptor 3 and see that nothing has changed."
+  "Forms that try descriptor 3, and check that nothing has changed."
   '[(def before (length (os/dir "/dev/fd")))
     (print (last (protect (kqnet/from-fd 3))))
     (print (- (length (os/dir "/dev/fd")) before) " " (truthy? (os/stat "/dev/fd/3")))])
 
 (defn- refuses
-  "Fails unless a descriptor is refused with this reason, and is as before."
+  "Fails unless a descriptor is refused with this reason, and unchanged."
   [reason stream]
   (t/same [(string "cannot accept from descriptor 3: " reason) "0 true"]
           (says [stream] {} ;wrong)))
 
-(t/test "what is no listening stream socket is told apart, and left alone"
+(t/test "the error for what is not a listening stream socket says what it is, and the descriptor is left alone"
   (t/same "cannot accept from descriptor 999: it is not open" (t/raised |(kqnet/from-fd 999)))
   (with [file (file/open (t/program "init"))] (refuses "it is not a socket" file))
   (def [from to] (os/pipe))
@@ -113,13 +113,13 @@
         (refuses "it is not listening" conn)
         (:write client "ping")
         (t/same "ping" (string (:read conn 10)))))
-    # The kernels with kqueue stop no listener, and macOS says so.
+    # On the kernels with kqueue a listener cannot be shut down, and macOS says so.
     (when (and (= :nothing (t/raised |(net/shutdown l))) (= :epoll (kqnet/backend)))
       (refuses "it is not listening" l))))
 
-(t/test "a stream socket that nobody has made listen"
+(t/test "a stream socket that does not listen is refused"
   (unless (zero? (os/execute ["sh" "-c" "command -v python3 >/dev/null"] :p))
-    (t/skip "Janet makes no such socket, and there is no python3"))
+    (t/skip "Janet cannot make such a socket, and there is no python3"))
   (def path (t/scratch "socket"))
   (defer (when (os/lstat path) (os/rm path))
     (each bind ["" `s.bind(("127.0.0.1", 0))` (string `s = socket.socket(socket.AF_UNIX); s.bind("` path `")`)]
@@ -130,13 +130,13 @@
         (t/same "cannot accept from descriptor 3: it is not listening" (:line program) bind)
         (t/same "0 true" (:line program))))))
 
-(t/test "a unix socket for datagrams, and a connected one"
+(t/test "a datagram unix socket is refused, and so is a connected one"
   (def path (t/scratch "socket"))
   (with [l (kqnet/listen :unix path :datagram)] (refuses "it is a datagram socket" l))
   (with [l (kqnet/listen :unix path)]
     (with [client (net/connect :unix path)] (refuses "it is not listening" client))))
 
-(t/test "what a program has opened itself is not inherited, nor what it took over already"
+(t/test "what the program has opened itself is refused, and so is what it has already taken over"
   (defn number [stream] (first (peg/match '(* (thru "fd=") (number :d+)) (describe stream))))
   (defn own [n] (string "cannot accept from descriptor " n ": it is not inherited, or was taken over already"))
   (each listen [kqnet/listen net/listen]
@@ -154,12 +154,12 @@
             (says [l] {} '(def l (kqnet/from-fd 3)) '(print (last (protect (kqnet/from-fd 3))))
                   '(print (first (net/localname l)))))))
 
-(t/test "what is no descriptor is shown"
+(t/test "the error for what is not a descriptor shows it"
   (each value [nil -1 1.5 "3" :three math/nan math/inf 1e10]
     (t/same (string/format "a descriptor is a non-negative integer, got %q" value)
             (t/raised |(kqnet/from-fd value)))))
 
-(t/test "a sandbox without :net-listen allows neither"
+(t/test "a sandbox without :net-listen forbids both functions"
   (with [l (kqnet/listen host 0)]
     (t/same ["operation forbidden by sandbox" "operation forbidden by sandbox"]
             (says [l] {"LISTEN_PID" "$PID" "LISTEN_FDS" "1"}
@@ -167,10 +167,10 @@
                   '(print (last (protect (kqnet/from-fd 3))))
                   '(print (last (protect (kqnet/activated))))))))
 
-# activated, as systemd does it.
+# activated, in systemd's way.
 
 (def- names-and-ports
-  "Forms that print what was passed on, and what is left of the variables."
+  "Forms that print the sockets that were passed on, and what is left of the variables."
   '[(def [ok found] (protect (kqnet/activated)))
     (if ok
       (each name (sort (keys found))
@@ -191,7 +191,7 @@
               (passed [one two] {"LISTEN_FDS" "2" "LISTEN_FDNAMES" "web:admin"}))
       (t/same [(string "web " p " " q) no-variables]
               (passed [one two] {"LISTEN_FDS" "2" "LISTEN_FDNAMES" "web:web"}))
-      # Names are newer than the rest.
+      # LISTEN_FDNAMES is newer than the other variables.
       (t/same [(string "unknown " p " " q) no-variables] (passed [one two] {"LISTEN_FDS" "2"}))
       (t/same [(string "unknown " q) (string "web " p) no-variables]
               (passed [one two] {"LISTEN_FDS" "2" "LISTEN_FDNAMES" "web"}))
@@ -201,7 +201,7 @@
               (passed [one two] {"LISTEN_FDS" "1" "LISTEN_FDNAMES" "web:admin:more"}))
       (t/same [no-variables] (passed [one] {"LISTEN_FDS" "0"})))))
 
-(t/test "they serve, and a second look finds nothing"
+(t/test "the passed sockets serve, and a second call finds none"
   (with [one (kqnet/listen host 0)]
     (with [two (kqnet/listen host 0)]
       (def ports (map t/port [one two]))
@@ -217,15 +217,15 @@
         (:close two)
         (t/same ["web: hello\n" "admin: hello\n"] (map t/ask ports))))))
 
-(t/test "a program that was not activated gets nothing, and nor does one that they were not for"
+(t/test "a program that was not activated gets nothing, and neither does one for which they were not meant"
   (with [l (kqnet/listen host 0)]
     (t/same [no-variables] (says [l] {} ;names-and-ports))
     (t/same [no-variables] (says [l] {"LISTEN_FDS" "1" "LISTEN_FDNAMES" "web"} ;names-and-ports))
     (t/same [no-variables] (says [l] {"LISTEN_PID" "$PID" "LISTEN_FDNAMES" "web"} ;names-and-ports))
-    # The shell's parent: a child would have inherited the variables by mistake.
+    # It is the shell's parent. A child would have inherited the variables by mistake.
     (t/same [no-variables] (says [l] {"LISTEN_PID" "$PPID" "LISTEN_FDS" "1"} ;names-and-ports))))
 
-(t/test "variables that make no sense are named, with their values, and removed"
+(t/test "the errors for variables without meaning name them with their values, and the variables are removed"
   (with [l (kqnet/listen host 0)]
     (t/same ["LISTEN_PID is not a number: me" no-variables]
             (says [l] {"LISTEN_PID" "me" "LISTEN_FDS" "1"} ;names-and-ports))
@@ -233,13 +233,13 @@
       (t/same [(string "LISTEN_FDS is not a number of descriptors: " value) no-variables]
               (says [l] {"LISTEN_PID" "$PID" "LISTEN_FDS" value} ;names-and-ports)))))
 
-(t/test "a socket that is none of a listener is named"
+(t/test "the error for a passed socket that is not a listener names it"
   (with [one (kqnet/listen host 0)]
     (with [two (kqnet/listen host 0 :datagram)]
       (t/same ["cannot accept from descriptor 4: it is a datagram socket" no-variables]
               (says [one two] {"LISTEN_PID" "$PID" "LISTEN_FDS" "2"} ;names-and-ports)))))
 
-# activated, as launchd does it, which no test here can be started by.
+# activated, in launchd's way. No test here can be started by launchd.
 
 (t/test "launchd's sockets are asked for by name, on macOS"
   (if (= :macos (os/which))

@@ -1,7 +1,7 @@
 ###
 ### install.janet
 ###
-### Programs that were written for net/ and spork/http run on kqnet, unedited: janet -l kqnet/install
+### Programs that were written for net/ and spork/http run on kqnet, unmodified: janet -l kqnet/install
 ###
 
 (import ./support :as t)
@@ -19,13 +19,13 @@
   '[(def listener (net/server "127.0.0.1" 0 (fn [conn] (defer (:close conn) (:write conn (:read conn 10))))))
     (print (last (net/localname listener)))
     (flush)
-    # Core lets a second server share the port.
+    # In core, a second server may share the port.
     (print (if (first (protect (net/server "127.0.0.1" (last (net/localname listener)) (fn [conn]))))
              "shared" "taken"))
     (flush)
     (def other (net/listen "127.0.0.1" 0))
     (ev/spawn (:close other))
-    # Core gives nil.
+    # Core returns nil.
     (print (if (= other (net/accept-loop other (fn [conn]))) "listener" "nothing"))
     (flush)])
 
@@ -47,7 +47,7 @@
         (t/same "listener" (:line process))
         (t/same "" (string (process :err)))))))
 
-(t/test "the same program without it runs on core"
+(t/test "the same program without kqnet/install runs on core"
   (scratch-program net-program
     (fn [path]
       (with [process (t/start-janet path)]
@@ -66,13 +66,13 @@
                  "the body")
         (t/same "taken" (:line process))))))
 
-(t/test "loaded after a module that may have kept core's functions, it says so"
+(t/test "kqnet/install says so when it is loaded after a module that may have kept core's functions"
   (def [status _ err] (t/run-forms '[(import spork/http) (import kqnet/install)]))
   (t/same 0 status)
   (t/check (string/find "kqnet/install: loaded too late: " err) "a warning")
   (t/check (string/find "janet -l kqnet/install PROGRAM" err) "what to do"))
 
-(t/test "imported after a function that uses core's, it names the function"
+(t/test "kqnet/install names a function that was compiled before it with core's functions"
   (each uses ['(defn serve [] (net/server "127.0.0.1" 0 print))
               '(defn- serve [] (fn [] (let [l (net/listen "127.0.0.1" 0)] (net/accept-loop l print))))
               '(var serve (fn [l] (net/accept l)))]
@@ -83,7 +83,7 @@
           (t/wait-until "the end of its errors" |(process :err-ended))
           (t/check (string/find "the function serve was compiled before" (process :err)) (string (process :err))))))))
 
-(t/test "imported first thing in a program, it says nothing"
+(t/test "kqnet/install says nothing when a program imports it first"
   (scratch-program '[(defn harmless [] (net/connect "127.0.0.1" 1))
                      (import kqnet/install)
                      (defn serve [] (net/server "127.0.0.1" 0 print))]
@@ -93,7 +93,7 @@
         (t/wait-until "the end of its errors" |(process :err-ended))
         (t/same "" (string (process :err)))))))
 
-(t/test "loaded first, it says nothing"
+(t/test "kqnet/install says nothing when it is loaded first"
   (def [status out err] (t/run-forms '[(import kqnet/install) (import spork/http)]))
   (t/same [0 "" ""] [status out err]))
 

@@ -1,7 +1,7 @@
 ###
 ### limits.janet
 ###
-### :max-connections and :max-accept-rate: who waits, who comes next, and how a place is given back.
+### :max-connections and :max-accept-rate: which clients wait, who comes next, and when a place is free again.
 ###
 
 (import ./support :as t)
@@ -13,8 +13,8 @@
 (def- host "127.0.0.1")
 
 (defn- counter
-  ``A handler that says how many run, and waits to be let go. Returns a table with :handler, :running,
-  :most, and :gate, a channel that lets one go for each value given.``
+  ``Makes a handler that counts how many of it are running, and waits to be let go. Returns a table with
+  :handler, :running, :most, and :gate, a channel that lets one handler go for each value.``
   []
   (def self @{:running 0 :most 0 :gate (ev/chan 1000)})
   (put self :handler
@@ -30,7 +30,7 @@
 
 (defn- let-go [{:gate gate} count] (repeat count (ev/give gate true)))
 
-# Answers at once. That it has answered shows that the queue had a turn.
+# A server that answers at once. Its answer shows that the queue had a turn.
 (def- other (kqnet/server host 0 (fn [conn] (defer (:close conn) (:write conn (:read conn 100))))))
 
 (defn- turns [] (repeat 5 (t/same "hello\n" (t/ask other))))
@@ -43,7 +43,7 @@
     (t/background (fn [] (defer (:close conn) (t/receive conn))))))
 
 (defn- waits-full
-  "Waits until so many handlers run and the listener is full."
+  "Waits until so many handlers are running and the listener is full."
   [l held count]
   (t/wait-until "a full listener" |(and (= count (held :running)) (pos? (get-in (kqnet/stats l) [:pauses :full])))))
 
@@ -58,7 +58,7 @@
                    l)})
 
 (eachp [name start] loops
-  (t/test (string name ": at :max-connections clients wait, and each that ends lets the next one in")
+  (t/test (string name ": at :max-connections clients wait, and each handler that ends lets one in")
     (def held (counter))
     (with [l (start (held :handler) :max-connections 3)]
       (def waiting (clients l (range 10)))
@@ -101,7 +101,7 @@
       (t/check (and ok (string/has-suffix? "done" text)) "an answer"))
     (t/same 2 most)))
 
-(t/test "a limit of one connection serves them in order"
+(t/test "with a limit of one connection, clients are served in order"
   (def order @[])
   (with [l (kqnet/listen host 0)]
     (def waiting (clients l (range 20)))
@@ -113,40 +113,40 @@
     (t/same (map string (range 20)) order)
     (t/same 1 ((kqnet/stats l) :peak))))
 
-(t/test "a process at its limit rests while clients wait"
+(t/test "at its limit a process uses no processor time while clients wait"
   (with [server (t/start-janet (t/program "holding") "server" ":max-connections" "2")]
     (def port (:port server))
     (with [control (t/connect port)]
-      (defn figures []
+      (defn statistics []
         (:write control "figures\n")
         (parse (:read control 4096)))
-      (figures)
+      (statistics)
       (def held (seq [_ :range [0 20]] (t/send port "hold\n")))
-      (t/wait-until "a full listener" |(= 1 (get-in (figures) [:stats :pauses :full])))
-      (def before (figures))
+      (t/wait-until "a full listener" |(= 1 (get-in (statistics) [:stats :pauses :full])))
+      (def before (statistics))
       (ev/sleep 1)
-      (def after (figures))
+      (def after (statistics))
       (def share (/ (- (after :cpu) (before :cpu)) (- (after :clock) (before :clock))))
       (print (string/format "      %.2f %% of a processor" (* 100 share)))
-      # A sanitizer multiplies it, and so does an emulator.
+      # A sanitizer or an emulator multiplies it.
       (t/check (< share (if t/slow? 0.1 0.02)) "an idle process")
       (t/same 2 (get-in after [:stats :accepted]))
       (each conn held (:close conn)))))
 
-# Giving places back.
+# When a place is free again.
 
 (def- endings
-  "Ways of a handler to end. Each gets the connection and its own task."
+  "The ways in which a handler can end. Each gets the connection and its own task."
   {"returns" (fn [conn _] (:close conn))
    "returns, and keeps its connection" (fn [conn _] (ev/go (fn [] (ev/sleep 0) (:close conn))) nil)
-   "raises" (fn [conn _] (:close conn) (error "an error"))
-   "raises, and closes nothing" (fn [_ _] (error "an error"))
-   "raises in what it does at its end" (fn [conn _] (defer (error "another") (:close conn) (error "an error")))
+   "raises an error" (fn [conn _] (:close conn) (error "an error"))
+   "raises an error without closing its connection" (fn [_ _] (error "an error"))
+   "raises an error in its defer" (fn [conn _] (defer (error "another") (:close conn) (error "an error")))
    "sends a signal" (fn [conn _] (:close conn) (signal 0 "a signal"))
-   "is cancelled where it waits" (fn [conn task]
+   "is cancelled while it waits" (fn [conn task]
                                    (ev/go (fn [] (ev/cancel task "enough")))
                                    (defer (:close conn) (ev/take (ev/chan))))
-   "is cancelled where it reads" (fn [conn task]
+   "is cancelled while it reads" (fn [conn task]
                                    (ev/go (fn [] (ev/cancel task "enough")))
                                    (defer (:close conn) (:read conn 100)))
    "is cancelled twice" (fn [conn task]
@@ -159,15 +159,15 @@
                                  (:close conn))
    "runs into a deadline" (fn [conn _] (defer (:close conn) (ev/with-deadline 0.001 (ev/take (ev/chan)))))
    "has its connection closed elsewhere" (fn [conn _] (ev/go (fn [] (:close conn))) (:read conn 100))
-   "closes its connection over and over" (fn [conn _] (repeat 3 (:close conn)) (ev/close conn))
-   "is in a fiber of its own" (fn [conn _] (resume (coro (:close conn) (ev/sleep 0) (error "an error"))))})
+   "closes its connection several times" (fn [conn _] (repeat 3 (:close conn)) (ev/close conn))
+   "raises an error in its own inner fiber" (fn [conn _] (resume (coro (:close conn) (ev/sleep 0) (error "an error"))))})
 
 (eachp [name ending] endings
-  (t/test (string "a handler that " name " gives its place back exactly once")
+  (t/test (string "a handler that " name " frees its place exactly once")
     (def held (counter))
     (with [l (kqnet/listen host 0)]
       (defn handler [conn]
-        # The first that comes holds on, the next ones end in their ways.
+        # The first handler stays; the next ones end in the given way.
         (case (held :kind)
           :end (do (:read conn 100) (ending conn (fiber/root)))
           ((held :handler) conn)))
@@ -175,12 +175,12 @@
       (def long (clients l ["long"]))
       (t/wait-until "a handler that stays" |(= 1 (held :running)))
       (put held :kind :end)
-      # All at once for one place, and nobody asks for figures, which would look for places.
+      # All want one place at once. Asking for statistics would look for free places, so nobody asks.
       (def ended (ev/chan 20))
       (repeat 12
         (ev/go (fn []
                  (def conn (t/send l "end"))
-                 # One that is closed by nobody is closed when it is collected.
+                 # If nothing closes a connection, it is closed when it is collected.
                  (ev/give ended (protect (t/receive conn)))
                  (:close conn))))
       (repeat 12
@@ -192,7 +192,7 @@
         answer)
       (put held :kind nil)
       (def short (clients l (range 4)))
-      # Neither too few places, nor too many.
+      # There are neither too few places nor too many.
       (t/wait-until "the other place in use" |(= 2 (held :running)))
       (turns)
       (t/same 2 (held :running))
@@ -203,7 +203,7 @@
       (t/settles 0 |((kqnet/stats l) :active) "places in use")
       (t/same 17 ((kqnet/stats l) :accepted)))))
 
-(t/test "a handler that is cancelled before it begins gives its place back"
+(t/test "a handler that is cancelled before it begins frees its place"
   (with [l (kqnet/listen host 0)]
     (def waiting (clients l (range 3)))
     (def begun @[])
@@ -221,7 +221,7 @@
     (each answer waiting
       (t/wait-until "its end" |(do (gccollect) (pos? (ev/count answer)))))))
 
-(t/test "a handler that nobody will wake is in flight, whatever is collected"
+(t/test "a handler that nothing will wake stays active, whatever is collected"
   (def ways [|(yield $) (fn [_] (ev/take (ev/chan))) (fn [_] (ev/take (ev/chan)))])
   (with [l (kqnet/server host 0 (fn [conn] (:close conn) ((ways (% (length (ev/all-tasks)) 3)) conn)))]
     (repeat 9 (t/same "" (t/receive (t/connect l))))
@@ -234,7 +234,7 @@
 
 # Limits and listeners.
 
-(t/test "a full listener leaves others alone"
+(t/test "a full listener does not affect others"
   (def held (counter))
   (with [l (kqnet/server host 0 (held :handler) :max-connections 1)]
     (def waiting (clients l (range 5)))
@@ -243,7 +243,7 @@
     (let-go held 5)
     (each answer waiting (ev/take answer))))
 
-(t/test "a full listener that is closed ends its loop, and what runs goes on"
+(t/test "when a full listener is closed, its loop ends, and running handlers go on"
   (def held (counter))
   (def l (kqnet/listen host 0))
   (def result (t/background |(kqnet/accept-loop l (held :handler) :max-connections 1)))
@@ -253,9 +253,9 @@
   (t/same [true l] (ev/take result))
   (let-go held 1)
   (t/same [true "0"] (ev/take (first waiting)))
-  (t/same [false false] (map |(first (ev/take $)) (drop 1 waiting)) "those that waited are broken off"))
+  (t/same [false false] (map |(first (ev/take $)) (drop 1 waiting)) "those that waited are reset"))
 
-(t/test "a loop that is broken off at its limit: the next one has its own limit at once"
+(t/test "after a loop was cancelled at its limit, the next loop's own limit holds at once"
   (def held (counter))
   (def supervisor (ev/chan 10))
   (with [l (kqnet/listen host 0)]
@@ -271,7 +271,7 @@
     (let-go held 4)
     (t/same (seq [i :range [0 4]] [true (string i)]) (map ev/take waiting))))
 
-(t/test "a loop that is broken off at its limit: accept has none"
+(t/test "after a loop was cancelled at its limit, accept has no limit"
   (def held (counter))
   (def supervisor (ev/chan 10))
   (with [l (kqnet/listen host 0)]
@@ -290,7 +290,7 @@
 # :max-accept-rate.
 
 (defn- comes-evenly
-  "Fails if the connections of a server came faster than its rate at any time since the first client."
+  "Fails if connections came faster than the server's rate at any time since the first client."
   [rate serve count]
   (def times @[])
   (with [l (serve (fn [conn]
@@ -300,19 +300,19 @@
     (t/together count (fn [_] (t/receive (t/connect l))))
     (t/same count (length times))
     (eachp [i time] times
-      # It may run 10 ms ahead, and the clocks differ a little.
+      # The server may be 10 ms early, and the clocks differ a little.
       (def soonest (+ start (/ i rate) -0.012))
       (t/check (>= time soonest) (string "connection " i " not before " (- soonest start) " s")))
     (def {:pauses pauses :peak peak} (kqnet/stats l))
     (t/check (pos? (pauses :rate)) "pauses for the rate")
     (t/same [0 0] [(pauses :full) (pauses :error)])))
 
-# Not so many clients that some of them find no room in a backlog of 128, as macOS has it.
+# Few enough clients that all of them have room in a backlog of 128, as on macOS.
 (each [rate count] [[20 8] [100 40] [1000 100] [7.5 4]]
-  (t/test (string "no more than " rate " connections in a second, at any time")
+  (t/test (string "no more than " rate " connections per second, at any time")
     (comes-evenly rate |(kqnet/server host 0 $ :max-accept-rate rate) count)))
 
-(t/test "both limits at once"
+(t/test "both limits hold at once"
   (comes-evenly 50 |(kqnet/server host 0 $ :max-accept-rate 50 :max-connections 100) 15)
   (def held (counter))
   (with [l (kqnet/server host 0 (held :handler) :max-accept-rate 500 :max-connections 2)]
@@ -322,7 +322,7 @@
     (t/same (seq [i :range [0 6]] [true (string i)]) (map ev/take waiting))
     (t/same 2 (held :most))))
 
-(t/test "a rate limit leaves other listeners alone"
+(t/test "a rate limit does not affect other listeners"
   (with [slow (kqnet/server host 0 (fn [conn] (:close conn)) :max-accept-rate 0.01)]
     (t/same "" (t/receive (t/connect slow)))
     (with [waiting (t/connect slow)]
@@ -330,7 +330,7 @@
       (t/same (map string (range 50)) (t/together 50 |(t/ask other (string $))))
       (t/same 1 ((kqnet/stats slow) :accepted)))))
 
-(t/test "a rate so low that it stands for once, and one without bounds"
+(t/test "a rate may be so low that it means once, or so high that it means no limit"
   (with [l (kqnet/server host 0 (fn [conn] (:close conn)) :max-accept-rate 1e-300)]
     (t/same "" (t/receive (t/connect l)))
     (with [waiting (t/connect l)]
@@ -340,7 +340,7 @@
   (with [l (kqnet/server host 0 (fn [conn] (:close conn)) :max-accept-rate 1e300)]
     (t/same 100 (length (t/together 100 (fn [_] (t/receive (t/connect l))))))))
 
-(t/test "a loop that is broken off in a pause for its rate: the next one has its own at once"
+(t/test "after a loop was cancelled in a pause for its rate, the next loop's own rate holds at once"
   (def supervisor (ev/chan 10))
   (with [l (kqnet/listen host 0)]
     (def slow (ev/go (fn [] (kqnet/accept-loop l (fn [conn] (:close conn)) :max-accept-rate 0.001)) nil supervisor))
@@ -352,9 +352,9 @@
     (ev/go (fn [] (kqnet/accept-loop l (fn [conn] (:close conn)) :max-accept-rate 1000)))
     (t/same [true ""] (ev/take next-client))))
 
-# Bad input.
+# Wrong arguments.
 
-(t/test "a limit that is none is named, with its value, and nothing is opened"
+(t/test "the error for a wrong limit names it with its value, and nothing is opened"
   (def wrong
     {:max-connections ["a positive integer" 0 -1 1.5 "5" :many 1e10 math/inf math/nan true]
      :max-accept-rate ["a positive number" 0 -0.5 "5" :fast math/inf math/nan true]

@@ -1,7 +1,7 @@
 ###
 ### messages.janet
 ###
-### Messages that cannot be written, and values that cannot be shown, cost nothing but themselves.
+### If a message cannot be written or a value cannot be shown, nothing else is lost.
 ###
 
 (import ./support :as t)
@@ -10,7 +10,7 @@
 (def- host "127.0.0.1")
 
 (def- program
-  "A server that answers with what it reads, ends when it is told, and fails when it is told."
+  "A server that answers with what it reads, and that clients can tell to end or to fail."
   (t/source '[(import kqnet)
               (def l (kqnet/server "127.0.0.1" 0
                                    (fn [conn]
@@ -26,36 +26,36 @@
               (flush)]))
 
 (defn- served
-  "Runs it with few descriptors, by a line of the shell, and asks it from more clients than it has room for."
+  "Runs the server with few descriptors, by a line of the shell, and asks it from more clients than it has room for."
   [line]
   (with [server (t/start "sh" "-c" (string "ulimit -n 40; " line) (dyn *executable*) program)]
     (def port (:port server))
-    # All are connected before one is answered.
+    # All clients are connected before one is answered.
     (def conns (seq [_ :range [0 60]] (t/connect port)))
     (each conn conns (:write conn "hello"))
     (t/same (seq [_ :range [0 60]] "hello") (map t/receive conns))
     (t/same "end" (t/ask port "end"))
     (t/same 0 (:wait server))))
 
-(t/test "a shortage of descriptors with stderr on a full disk"
+(t/test "a shortage of descriptors while stderr is a full disk"
   (unless (os/stat "/dev/full") (t/skip "this system has no /dev/full"))
   (served `exec "$0" -e "$1" 2>/dev/full`))
 
-(t/test "a shortage of descriptors with stderr closed"
+(t/test "a shortage of descriptors while stderr is closed"
   (served `exec "$0" -e "$1" 2>&-`))
 
-(t/test "a shortage of descriptors with nobody at the other end of stderr"
-  # The reader ends at once. The signal that comes of a write to it would end the server.
+(t/test "a shortage of descriptors while the reader of stderr has ended"
+  # The reader ends at once. Without precautions, a write to stderr would raise a signal that ends the server.
   (served `{ "$0" -e "$1" 2>&1 >&3 | true; } 3>&1`))
 
-(t/test "handlers that fail with nobody at the other end of stderr"
+(t/test "handlers that fail while the reader of stderr has ended"
   (with [server (t/start "sh" "-c" `{ "$0" -e "$1" 2>&1 >&3 | true; } 3>&1` (dyn *executable*) program)]
     (def port (:port server))
     (repeat 10 (t/same "fail" (t/ask port "fail")))
     (t/same "end" (t/ask port "end"))
     (t/same 0 (:wait server))))
 
-(t/test "a drain that cancels prints nothing of the cancelled, and other errors as ever"
+(t/test "a drain that cancels prints nothing about the cancelled handlers, and other errors as always"
   (with [program (t/start-forms '[(import kqnet)
                                   (def go (ev/chan))
                                   (def l (kqnet/server "127.0.0.1" 0
@@ -85,7 +85,7 @@
     (t/same ["error: an error of its own"] errors)
     (each conn conns (:close conn))))
 
-(t/test "a cancelled handler's supervisor hears of it"
+(t/test "the supervisor of a cancelled handler gets its error"
   (def events (ev/chan 10))
   (def begun (ev/chan))
   (def l (kqnet/listen host 0))
@@ -95,9 +95,9 @@
     (t/same 1 (kqnet/drain l 0 :cancel true))
     (t/same [:error :ok] (sort (seq [_ :range [0 2]] (first (ev/take events)))))))
 
-(t/test "a value that cannot be shown whole is cut in the error, and kqnet goes on"
+(t/test "a value that is too long for an error is shortened, and kqnet goes on"
   (def long (string/repeat "x" 300000000))
-  # As text it would have more than 2 GiB.
+  # As text, this value would have more than 2 GiB.
   (def unprintable (buffer/new-filled 600000000 0))
   (each value [long unprintable]
     (def err (t/raised |(kqnet/accept value)))

@@ -1,8 +1,8 @@
 ###
 ### proxies.janet
 ###
-### Behind nginx and HAProxy, over TCP and over unix sockets, configured as docs/deployment.md says: no
-### request fails, though the server is replaced twice while wrk sends them.
+### Servers behind nginx and HAProxy, over TCP and over unix sockets, configured as in docs/deployment.md. No
+### request fails, though the server is replaced twice while wrk sends requests.
 ###
 
 (import ./support :as t)
@@ -13,36 +13,28 @@
 (print "with " from)
 
 (def- seconds
-  "How long wrk runs, or a little longer: full, or short where that is asked for."
+  "For how long wrk runs: long, or short if a short run is asked for."
   (if (os/getenv "KQNET_TEST_QUICK") 4 10))
 
 (def- here?
-  "A run takes seconds by its nature, so not each host has one."
+  "A run takes seconds by its nature, so this runs on few hosts."
   (has-value? ["native" "1.42.0-epoll" "1.42.0-kqueue-xnu" "1.37.1-kqueue-xnu"] programs/host))
-
-(defn- free-port
-  "A port that is free now. nginx and HAProxy cannot choose one themselves."
-  []
-  (with [listener (net/listen "127.0.0.1" 0)]
-    (t/port listener)))
 
 (defn- get-page
   [port]
   (t/ask port "GET / HTTP/1.0\r\nHost: localhost\r\n\r\n"))
 
 (defn- start-proxy
-  "Starts a proxy with a configuration that `config` makes for a port. Returns its process and the port."
+  "Starts a proxy with the configuration that `config` makes for a port. Returns its process and the port."
   [config & command]
   (def folder (t/scratch "proxy"))
   (os/mkdir folder)
-  (defer (do
-           (os/rm (string folder "/config"))
-           (os/rmdir folder))
+  (defer (t/remove folder)
     (var result nil)
-    # Another process may have taken the port meanwhile.
+    # nginx and HAProxy cannot choose a free port, and another process may have taken this one meanwhile.
     (repeat 5
       (when result (break))
-      (def port (free-port))
+      (def port (t/free-port))
       (spit (string folder "/config") (config port))
       (def proxy (t/start ;command (string folder "/config")))
       (def ready
@@ -54,7 +46,7 @@
     (t/check result (string (first command) " has started"))))
 
 (defn- nginx
-  "nginx with a configuration of the docs."
+  "Starts nginx with a configuration of the docs."
   [& config]
   (def [program] (programs/need "nginx"))
   (start-proxy
@@ -68,19 +60,19 @@
     program "-e" "stderr" "-c"))
 
 (defn- haproxy
-  "HAProxy with a configuration of the docs."
+  "Starts HAProxy with a configuration of the docs."
   [config]
   (def [program] (programs/need "haproxy"))
   (start-proxy |(markdown/replaced config "bind :80\n" (string "bind 127.0.0.1:" $ "\n")) program "-db" "-f"))
 
 (defn- server-block
-  "What follows the upstream block in the configuration of nginx."
+  "What follows the upstream block in the docs' configuration of nginx."
   []
   (def text (markdown/named "nginx.conf"))
   (string/slice text (string/find "server {" text)))
 
 (defn- proxied
-  "A proxy by its name in front of an address: a port or a path."
+  "Starts the proxy with this name in front of an address: a port or a path."
   [name address]
   (def tcp (string "127.0.0.1:" address))
   (case [name (number? address)]
@@ -92,11 +84,11 @@
                                  (markdown/replaced (markdown/named "haproxy-unix.cfg") "/run/app/app.sock" address)))))
 
 (defn- restart
-  "Has the server's worker replaced, and waits until the old one has ended."
+  "Has the server's worker replaced, and waits until the old worker has ended."
   [server worker]
   (:signal server :hup)
   (def lines @{})
-  # In either order.
+  # The lines may come in either order.
   (repeat 3
     (def line (:line server))
     (put lines line true))
@@ -104,8 +96,8 @@
   (t/check (lines "another worker ended with status 0") lines))
 
 (defn- write-slow-example
-  ``Writes examples/graceful-restart.janet with a handler that takes a while: so there are requests in
-  flight at any time, and a worker that ended without draining would cut them off.``
+  ``Writes examples/graceful-restart.janet with a handler that takes a while, so that there are requests
+  in flight at any time. A worker that ended without draining would cut them off.``
   []
   (def file (t/scratch "graceful-restart.janet"))
   (spit file (markdown/replaced (slurp (string t/project "/examples/graceful-restart.janet"))
@@ -129,14 +121,14 @@
   [server port & options]
   (def [wrk] (programs/need "wrk"))
   (t/same "worker 1" (last-line (get-page port)) "who answers at first")
-  # It is interrupted when the last worker has served for a while, however long it took until then.
+  # wrk is interrupted when the last worker has served for a while, however long it took until then.
   (def load (t/start wrk "-t1" "-c16" "-d1000" ;options (string "http://127.0.0.1:" port "/")))
-  # The times are the experiment, and nothing depends on them but what it tries.
+  # The times define the experiment, and the result does not depend on them otherwise.
   (each worker [2 3]
     (ev/sleep (/ seconds 3))
     (restart server worker))
   (ev/sleep (/ seconds 3))
-  (t/same nil (load :status) "wrk, which runs still")
+  (t/same nil (load :status) "wrk, which is still running")
   (:signal load :int)
   (t/same 0 (:wait load) (load :err))
   (t/wait-until "its output" |(load :out-ended))
@@ -155,10 +147,10 @@
 (defmacro- replacing-test
   [name & body]
   ~(t/test-within 100 ,name
-     (unless here? (t/skip (string "takes seconds, and is done on few hosts: not on " programs/host)))
+     (unless here? (t/skip (string "takes seconds, so it runs on few hosts, not on " programs/host)))
      ,;body))
 
-(replacing-test "no request with a connection of its own fails while the server is replaced"
+(replacing-test "no request on a new connection fails while the server is replaced"
   (def [server port] (start-server "0"))
   (no-request-fails server port "-H" "Connection: close"))
 

@@ -1,8 +1,8 @@
 ###
 ### shared.janet
 ###
-### Sockets that another process has too, closed here while it still has them: clients of the other
-### process must do no harm to this one.
+### Sockets that another process has too, and that are closed here while it still has them: clients of
+### the other process must do no harm to this one.
 ###
 
 (import ./support :as t)
@@ -11,23 +11,23 @@
 (def- host "127.0.0.1")
 
 (def- kept-open
-  "Forms: a program that the closing of descriptors leaves alive, as a child with a socket for its stdin."
+  "Forms that run in a child with a socket as its stdin. Closing its descriptors must not end it."
   '[(def holders @[])
     (defn share
-      "Leaves a stream with a process that is not a child of this one: the object of a child would keep the stream alive."
+      "Leaves a stream with a process that is not a child of this one, since the object of a child would keep the stream alive."
       [stream]
       (def shell (os/spawn ["sh" "-c" "exec 3<&0; sleep 20 <&3 >/dev/null 2>&1 & echo $!"] :p {:in stream :out :pipe}))
       (array/push holders (string/trim (:read (shell :out) 20)))
       (os/proc-wait shell)
       (:close (shell :out)))
     (defn collect
-      "Has what was freed written over."
+      "Overwrites freed memory."
       []
       (repeat 3
         (gccollect)
         (seq [i :range [0 2000]] (buffer/new-filled (+ 32 (% i 128)) 255))))
     (defn say [text] (print text) (flush))
-    # The main fiber has no environment of its own to keep a closed stream alive.
+    # The main fiber has no environment that could keep a closed stream alive.
     (def commands (net/connect "127.0.0.1" (os/getenv "COMMANDS")))
     (defn turns
       "Lets the loop run until the test says so, and once more."
@@ -39,7 +39,7 @@
       (os/exit 0))])
 
 (defn- start
-  "Starts such a program, and returns it with the connection by which it is told to go on."
+  "Starts such a program. Returns it with the connection on which it is told to go on."
   [in & forms]
   (with [commands (net/listen host 0)]
     (def program
@@ -48,7 +48,7 @@
     [program (net/accept commands)]))
 
 (defn- stays-alive
-  "Has clients connect, send and leave, one by one, and sees that the program goes on."
+  "Has clients connect, send and leave, one by one, and checks that the program goes on."
   [[program commands] &opt client]
   (repeat 3
     (when client (client))
@@ -58,7 +58,7 @@
   (t/same 0 (:wait program) (string (program :err))))
 
 (def- ways
-  "How a listener called l comes to its end, as forms."
+  "The ways in which a listener called l can end, as forms."
   '{"its method" (:close l)
     "ev/close" (ev/close l)
     "net/close" (net/close l)
@@ -75,17 +75,17 @@
                     (:close l))})
 
 (def- unregistered-by-core?
-  "Whether core, or the kernel, has the loop forget what is closed."
+  "Whether core or the kernel makes the loop forget what is closed."
   (or (t/version-at-least? [1 42]) (= :kqueue (kqnet/backend)) (not= :epoll (t/event-loop))))
 
 (each way (sort (keys ways))
-  (t/test (string "an inherited listener that ends by " way ", and clients of the parent")
+  (t/test (string "clients of the parent do no harm after an inherited listener ended by " way)
     (with [l (net/listen host 0)]
       (def child (start l ~(let [l (kqnet/from-fd 0)] ,(ways way) nil) '(collect)))
-      # Nobody accepts: the event stays with the listener.
+      # Nobody accepts, so the event stays with the listener.
       (stays-alive child |(t/connect l))))
 
-  (t/test (string "a listener that a child has, and that ends by " way)
+  (t/test (string "clients of a child do no harm after a listener that it has ended by " way)
     (unless (or (not= way "the collector") unregistered-by-core?)
       (t/skip "a listener that a child has too must be closed before Janet 1.42"))
     (def program
@@ -100,9 +100,9 @@
     (stays-alive program |(t/connect port))))
 
 (each [way form] [["its method" '(:close conn)] ["ev/close" '(ev/close conn)] ["the collector" nil]]
-  (t/test (string "a connection that a child has, and that ends by " way)
+  (t/test (string "a child's peer does no harm after a connection that it has ended by " way)
     (unless (or (= way "its method") unregistered-by-core?)
-      (t/skip "core's functions of this version close connections only"))
+      (t/skip "in this version, core's functions only close connections"))
     (def program
       (start (file/open "/dev/null")
              ~(def l (kqnet/server "127.0.0.1" 0 (fn [conn] (share conn) ,form (say "closed"))))

@@ -1,11 +1,11 @@
 ###
 ### soak.janet
 ###
-### A server with few descriptors, and clients of all manners, for a while. In the end every
-### well-behaved one was answered, and nothing is left over.
+### A server with few descriptors, and all kinds of clients, for a while. In the end every
+### well-behaved client was answered, and nothing is left over.
 ###
-### KQNET_SOAK_SECONDS says for how long: 30 s if it is not set, 10 s with KQNET_TEST_QUICK, 600 for a real soak.
-### KQNET_SOAK_SEED repeats what a run did, as far as the clock allows.
+### KQNET_SOAK_SECONDS says how long: 30 s if it is not set, 10 s with KQNET_TEST_QUICK, 600 for a real soak.
+### KQNET_SOAK_SEED repeats a run, as far as the clock allows.
 ###
 
 (import ./support :as t)
@@ -28,8 +28,8 @@
 
 (print "soak of " seconds " s, KQNET_SOAK_SEED=" seed)
 
-# What clients do. Each gets a port and a number of its own. Those that behave well return what they
-# were answered, which is that number as a text; others return nil.
+# What clients do. Each gets a port and its own number. Well-behaved clients return their answer,
+# which is that number as a text; others return nil.
 
 (def- seen @{:connections 0})
 (defn- count [what &opt n] (default n 1) (put seen what (+ n (get seen what 0))))
@@ -41,7 +41,7 @@
   conn)
 
 (defn- patient
-  "A client that waits for its answer. `speak` is what it does first."
+  "A client that waits for its answer. `speak` is what it does before."
   [speak]
   (fn [port number rng]
     (with [conn (connect port)]
@@ -49,7 +49,7 @@
       (t/receive conn))))
 
 (defn- impatient
-  "A client that may find that the server has had enough of it."
+  "A client that the server may have cut off."
   [act]
   (fn [port number rng]
     (with [conn (connect port)]
@@ -57,7 +57,7 @@
     nil))
 
 (def- behaviours
-  # How many of a hundred do it, whether it is well-behaved, and the client.
+  # Of a hundred clients, how many do this; whether it is well-behaved; and the client.
   {:ask [35 true (patient (fn [conn text _] (:write conn (string "echo " text "\n"))))]
    :ask-what-takes-a-while [10 true (patient (fn [conn text _] (:write conn (string "echo-late " text "\n"))))]
    :speak-slowly [8 true (patient (fn [conn text rng]
@@ -70,7 +70,7 @@
    :say-nothing [7 false (impatient (fn [conn _ rng] (:read conn 1 nil (* 0.3 (math/rng-uniform rng)))))]
    :hang-up [7 false (impatient (fn [conn text _] (:write conn (string "echo-late " text "\n"))))]
    :hang-up-at-once [5 false (impatient (fn [_ _ _]))]
-   # With bytes that were not read, closing is a reset.
+   # Bytes were not read, so closing resets the connection.
    :reset [7 false (impatient (fn [conn _ _] (:write conn "big\n") (:read conn 1000)))]
    :take-nothing [2 false (impatient (fn [conn _ _] (:write conn "big\n") (ev/sleep 0.6)))]
    :be-failed [9 false (impatient (fn [conn text _] (:write conn (string "raise " text "\n")) (:read conn 100)))]})
@@ -79,7 +79,7 @@
   [rng]
   (var left (math/rng-int rng 100))
   (var chosen nil)
-  # In the same order each time.
+  # The order is the same each time.
   (each name (sort (keys behaviours))
     (def [share] (behaviours name))
     (when (and (nil? chosen) (< left share)) (set chosen name))
@@ -91,7 +91,7 @@
 (def- failures @[])
 
 (defn- work
-  "One client after another until the time is over."
+  "Runs one client after another until the time is over."
   [worker ports end]
   (def rng (math/rng (+ seed worker)))
   (var number (* 1000000 worker))
@@ -106,7 +106,7 @@
       (array/push failures [name number got]))))
 
 (defn- vanish
-  "Processes that are killed with connections in all states, until the time is over."
+  "Runs processes that are killed with connections in all states, until the time is over."
   [ports end]
   (while (< (os/clock :monotonic) end)
     (with [process (t/start-forms
@@ -122,7 +122,7 @@
     (ev/sleep 0.5)))
 
 (def- resets
-  "A program in Python, since Janet cannot set SO_LINGER: resets also what is still in the backlog."
+  "A Python program, since Janet cannot set SO_LINGER. It also resets connections that are still in the backlog."
   ```
   import random, socket, struct, sys, time
   seed, seconds, *ports = sys.argv[1:]
@@ -139,9 +139,9 @@
   ```)
 
 (def- python (zero? (os/execute ["sh" "-c" "command -v python3 >/dev/null"] :p)))
-(unless python (print "      there is no python3, so nobody resets connections in the backlog"))
+(unless python (print "      there is no python3, so no connection is reset in the backlog"))
 
-(t/test-within (+ seconds 120) "well-behaved clients among others are all answered, and nothing is left over"
+(t/test-within (+ seconds 120) "well-behaved clients among all kinds of others are answered, and nothing is left over"
   (with [server (t/start {:err (file/open "/dev/null" :w)}
                          "sh" "-c" `ulimit -n "$0" && exec "$@"` (string few)
                          (dyn *executable*) (t/program "soaked") "run")]
@@ -153,13 +153,13 @@
         (while (not (string/has-suffix? "\n" answer))
           (t/check (:read control 4096 answer) "an answer to the test"))
         (parse answer))
-      (defn at-rest []
-        (t/wait-until "a server at rest"
+      (defn once-idle []
+        (t/wait-until "a server that is idle"
                       (fn []
-                        (def figures (ask "figures"))
-                        # From outside: the server may have no descriptor left to ask with.
-                        (if (= (figures :begun) (figures :ended))
-                          (merge figures {:resident (t/resident server)})))))
+                        (def statistics (ask "figures"))
+                        # Seen from outside, since the server may have no descriptor left for the question.
+                        (if (= (statistics :begun) (statistics :ended))
+                          (merge statistics {:resident (t/resident server)})))))
       (defn spell [length]
         (def end (+ length (os/clock :monotonic)))
         (def resetting
@@ -173,8 +173,8 @@
           (count :connections made)
           (count :reset-in-the-backlog made)
           (:close resetting))
-        (at-rest))
-      # What the memory of a server grows to at first is no leak: Janet keeps the timeout of each read, 5 s here, until
+        (once-idle))
+      # The memory that a server needs at first is not a leak: Janet keeps the timeout of each read, 5 s here, until
       # it is over.
       (def before (spell (max 6 (* 0.25 seconds))))
       (def after (spell (* 0.75 seconds)))
@@ -185,28 +185,28 @@
       (printf "      %d connections: %s" (seen :connections)
               (string/join (seq [name :in (sort (keys seen)) :when (not= :connections name)]
                              (string (seen name) " " name)) ", "))
-      (printf "      %d accepted, %d aborted, %d episodes without descriptors, %d pauses for that, %d at the limit"
+      (printf "      %d accepted, %d aborted, %d shortages of descriptors, %d pauses for them, %d pauses at the limit"
               (total :accepted) (total :aborted) starved
               (sum (map |(get-in $ [:pauses :error]) stats)) (get-in limited [:pauses :full]))
       (printf "      resident: %.1f MB, then %.1f MB" ;(map |(/ ($ :resident) 1e6) [before after]))
 
       (t/same [] failures "well-behaved clients without their answers")
-      (t/same [0 0 0] (map |($ :active) stats) "handlers in flight")
+      (t/same [0 0 0] (map |($ :active) stats) "active connections")
       (t/same begun (total :accepted) "handlers that have begun")
-      # A client that broke off in the backlog is accepted, or counts as aborted, as the system likes it.
+      # Whether a client that reset in the backlog is accepted or counts as aborted depends on the system.
       (t/same (seen :connections) (+ (total :accepted) (total :aborted)) "connections")
       (t/check (<= (limited :peak) 8) "the limit of connections")
       (t/check (<= (limited :largest-batch) 3) "the limit of a batch")
       (t/check (pos? (get-in limited [:pauses :full])) "pauses at the limit")
-      (t/check (pos? starved) "episodes without descriptors")
+      (t/check (pos? starved) "shortages of descriptors")
       (each {:errors errors :pauses pauses :aborted aborted :accepted accepted :batches batches :largest-batch largest} stats
         (t/same (pauses :error) (get errors :EMFILE 0) "pauses, one for each failure")
         (t/same aborted (get errors :ECONNABORTED 0) "aborted connections")
         (t/same (+ aborted (pauses :error)) (sum (values errors)) "no other errors")
         (t/check (<= batches accepted (* batches largest)) "batches that can hold what was accepted"))
       (t/same (map before [:descriptors :tasks]) (map after [:descriptors :tasks]) "descriptors and fibers")
-      # A sanitizer keeps what was freed for a while, the emulation has memory of its own, and other C libraries than
-      # Linux's give back what they like.
+      # A sanitizer keeps what was freed for a while, the emulation has its own memory, and C libraries other than
+      # Linux's give back memory as they like.
       (unless (or (string/find "asan" (or host "")) (os/getenv "KQUEUE_EMU_KERNEL") (not t/linux?))
         (t/check (< (- (after :resident) (before :resident)) 3e6) "no more memory than after the first quarter"))
       (t/same [0 0 0] (ask "end") "handlers left by the drains")

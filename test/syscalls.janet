@@ -1,7 +1,7 @@
 ###
 ### syscalls.janet
 ###
-### System calls for each accepted connection at 64 clients, with core's net/server beside it.
+### System calls per accepted connection with 64 clients, compared with core's net/server.
 ###
 
 (import ./support :as t)
@@ -14,23 +14,23 @@
   []
   (cond
     (not t/linux?) "strace and epoll are Linux's"
-    (string/find "asan" host) "a sanitizer makes calls of its own"
-    (string/find "kqueue" host) "the emulation makes calls of its own"
+    (string/find "asan" host) "a sanitizer makes system calls, too"
+    (string/find "kqueue" host) "the emulation makes system calls, too"
     (not= :epoll (t/event-loop)) "a poll() loop is slow by design"
     (not= 0 (os/execute ["sh" "-c" "command -v strace >/dev/null 2>&1"] :p)) "strace is not installed"))
 
 (defn- calls
-  "The total of strace -c's table."
+  "The total in the table of strace -c."
   [table]
   (def line (find |(string/has-suffix? " total" (string/trimr $)) (string/split "\n" table)))
   (scan-number (in (filter |(not (empty? $)) (string/split " " line)) 3)))
 
 (defn- total
-  "System calls of a server that answers so many connections, from beginning to end."
+  "How many system calls a server makes that answers so many connections, from start to end."
   [whose count]
   (def table (t/scratch "strace"))
   (defer (protect (os/rm table))
-    # strace's own bounds: the server ends by itself, and no longer than a minute.
+    # The server ends by itself. If it does not, timeout ends strace.
     (with [server (t/start "timeout" "-k" "1" "55" "strace" "-f" "-c" "-o" table
                            (dyn *executable*) (t/program "counted") whose (string count))]
       (def port (:port server))
@@ -46,15 +46,15 @@
       (calls (slurp table)))))
 
 (defn- per-connection
-  "System calls for each connection, without what the server's beginning and end cost."
+  "System calls for each connection, without those for starting and ending the server."
   [whose]
   (/ (- (total whose (+ connections clients)) (total whose clients)) connections))
 
 (def- most 6.3)
 
-(t/test "at 64 clients a connection costs at most 6.3 system calls, where core makes 8"
+(t/test "with 64 clients a connection costs at most 6.3 system calls, where core makes 8"
   (when-let [reason (reason-to-skip)] (t/skip reason))
-  # On a busy machine clients write late, and the server reads in vain: chance only adds to it.
+  # On a busy machine clients write late, and the server reads in vain, so chance can only add calls.
   (var ours (per-connection "kqnet"))
   (repeat 2
     (when (> ours most) (set ours (min ours (per-connection "kqnet")))))

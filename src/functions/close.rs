@@ -22,7 +22,7 @@ fn drain(args: &[Janet]) -> Result<Outcome, String> {
         if let Some(token) =
             vm.known(stream).filter(|listener| !listener.handler.get().is_null()).map(|listener| listener.token)
         {
-            vm.engine.accept_rest(token, &mut Deliver);
+            vm.engine.accept_backlog(token, &mut Deliver);
         }
     });
     close(args)

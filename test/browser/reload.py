@@ -1,10 +1,10 @@
-"""Loads a page in headless Chromium and reloads it, by chromedriver's WebDriver.
+"""Loads a page in headless Chromium and reloads it, through chromedriver's WebDriver interface.
 
 Usage: reload.py URL RELOADS DEADLINE SCREENSHOT
 
-Prints `loaded N`, or `stalled at load N: WHY` when the browser does not call a load complete within DEADLINE seconds,
-or `incomplete at load N: WHAT` when it does, but the page's script has not run or not all of the six images are shown.
-Exit status 2 when the browser itself does not work.
+Prints `loaded N`, or `stalled at load N: WHY` if the browser does not report a load as complete within DEADLINE
+seconds, or `incomplete at load N: WHAT` if it does, but the page's script has not run or not all of the six images are
+shown. Exits with status 2 if the browser itself does not work.
 """
 
 import base64
@@ -34,11 +34,11 @@ return [Number(document.documentElement.dataset.loads), images.length,
 
 
 class Refused(Exception):
-    """What chromedriver says it could not do: an error code and a message."""
+    """chromedriver's answer that it could not do something: an error code and a message."""
 
 
 class Driver:
-    """A chromedriver and the browser that it starts, which keep their files in a folder of their own."""
+    """A chromedriver and the browser that it starts, which keep their files in their own temporary folder."""
 
     def __init__(self):
         self.session = "/session/none"
@@ -64,7 +64,7 @@ class Driver:
         self.session = "/session/" + self.call("POST", "/session", {"capabilities": capabilities})["sessionId"]
 
     def end(self):
-        """Ends the browser, and whatever is left of it: each of its processes has the folder in its arguments."""
+        """Ends the browser and all its processes, each of which has the folder in its arguments."""
         with contextlib.suppress(OSError, Refused, http.client.HTTPException):
             self.call("DELETE", self.session)
         self.process.kill()
@@ -103,7 +103,7 @@ def main(url, reloads, deadline, screenshot):
                 print(f"stalled at load {load}: {refusal.args[1]}")
                 break
             if state != [load, 6, 6]:
-                print(f"incomplete at load {load}: script of load, images, and those shown: {state}")
+                print(f"incomplete at load {load}: load that the script counted, images, images shown: {state}")
                 break
         else:
             print(f"loaded {load}")

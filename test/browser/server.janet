@@ -1,8 +1,8 @@
 ###
 ### browser/server.janet
 ###
-### Servers of the demo's files for test/browser.janet: janet server.janet core|closing
-### Prints its port.
+### Serves the demo's files for test/browser.janet: janet server.janet core|closing
+### Prints the port.
 ###
 
 (def- folder
@@ -12,7 +12,7 @@
   {"html" "text/html" "css" "text/css" "js" "text/javascript" "svg" "image/svg+xml"})
 
 (defn- answer
-  "Answers one request, as servers on net/server do, and closes."
+  "Answers one request, as servers on net/server do, and closes the connection."
   [conn]
   (defer (:close conn)
     (when-let [request (:read conn 16384)
@@ -24,7 +24,7 @@
                            "\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n" body)))))
 
 (defn- closing
-  "kqnet/http's server, with a connection for each request, as browsers had with spork/http."
+  "Starts kqnet/http's server with one connection for each request, as browsers get from spork/http."
   []
   (def {'server {:value server} 'static {:value static}} (require "kqnet/http"))
   (def files (static folder))

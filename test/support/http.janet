@@ -39,6 +39,11 @@
       (put headers name value)))
   @{:status status :reason reason :headers headers})
 
+(defn brief
+  "The status and the body of a response."
+  [{:status status :body body}]
+  [status body])
+
 (defn- more
   "Reads more. Returns nil at the end."
   [{:conn conn :buf buf}]

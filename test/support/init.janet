@@ -101,6 +101,14 @@
   (def unique (string/join (map |(string/format "%02x" $) (os/cryptorand 6))))
   (string (os/getenv "TMPDIR") "/kqnet-" unique "-" name))
 
+(defn remove
+  "Removes a file, a link, or a folder with everything in it."
+  [path]
+  (when (= :directory (os/lstat path :mode))
+    (each name (os/dir path) (remove (string path "/" name)))
+    (os/rmdir path))
+  (when (os/lstat path) (os/rm path)))
+
 (var- links nil)
 
 (defn need-spork
@@ -309,6 +317,12 @@
   [where]
   (if (number? where) where (last (net/localname where))))
 
+(defn free-port
+  "A port that is free now. Another process may take it at any time."
+  []
+  (with [listener (net/listen "127.0.0.1" 0)]
+    (port listener)))
+
 (defn connect
   "Connects to a listener of this process, or to a port of this machine."
   [where]
@@ -336,6 +350,12 @@
   (with [conn (connect where)]
     (:write conn text)
     (receive conn)))
+
+(defn echo
+  "A handler that sends back what it reads at once."
+  [conn]
+  (defer (:close conn)
+    (:write conn (:read conn 1024))))
 
 (defn together
   "Calls a function with the numbers below `count`, each in a fiber, and returns all results."
@@ -370,6 +390,13 @@
   "Resident memory of a process that was started here, in bytes."
   [process]
   (* 1024 (first (peg/match '(number :d+) (told-of process "VmRSS" "rss")))))
+
+(defn peak
+  "The most memory that a process that was started here ever had resident, in bytes, or nil if the system does not tell."
+  [{:proc proc}]
+  (when-let [[_ status] (protect (slurp (string "/proc/" (proc :pid) "/status")))
+             [size] (peg/match '(* (thru "VmHWM:") :s* (number :d+)) status)]
+    (* 1024 size)))
 
 (defn stopped?
   "Whether a process that was started here is stopped."

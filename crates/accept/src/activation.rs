@@ -1,4 +1,4 @@
-//! Listening sockets that the program was started with: systemd's, launchd's, or a parent's.
+//! Listening sockets that the program was started with, by systemd, launchd or a parent process.
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
@@ -6,11 +6,11 @@ use crate::errno::Errno;
 use crate::socket::{NotListener, check_listener, no_sigpipe};
 use crate::sys::syscall;
 
-/// Checks that a descriptor was there when the program began: what a program opens itself is closed on exec here, and
-/// owned by something.
+/// Checks that a descriptor was there when the program began. One that is closed on exec was opened by the program itself,
+/// and something already owns it.
 ///
 /// # Errors
-/// [`NotListener::NotOpen`] or [`NotListener::Own`].
+/// Returns [`NotListener::NotOpen`] or [`NotListener::Own`].
 pub fn check_inherited(fd: RawFd) -> Result<(), NotListener> {
     match syscall!(fcntl(fd, libc::F_GETFD)) {
         Ok(flags) if flags & libc::FD_CLOEXEC == 0 => Ok(()),
@@ -19,17 +19,18 @@ pub fn check_inherited(fd: RawFd) -> Result<(), NotListener> {
     }
 }
 
-/// Makes a descriptor that the program was given fit for the accept loop: non-blocking, closed on exec, and ours.
+/// Takes over a descriptor that the program was started with, and prepares it for the accept loop: non-blocking and closed
+/// on exec.
 ///
 /// # Errors
-/// What it is instead of a listening stream socket.
+/// Returns what the descriptor is instead, if it is not a listening stream socket.
 ///
 /// # Safety
 /// Nothing else may own the descriptor.
 pub unsafe fn take(fd: RawFd) -> Result<OwnedFd, NotListener> {
     check_listener(fd)?;
     prepare(fd).map_err(|_| NotListener::NotSocket)?;
-    // SAFETY: it is open, and the caller says that it is nobody else's.
+    // SAFETY: it is open, and the caller guarantees that nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -40,26 +41,26 @@ fn prepare(fd: RawFd) -> Result<(), Errno> {
     no_sigpipe(fd)
 }
 
-/// A descriptor that a service manager passed on, and the name it gave it.
+/// A descriptor that a service manager passed to the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passed {
-    /// The name in FDNAMES, or the socket's key in launchd's plist.
+    /// The name in LISTEN_FDNAMES, or the socket's key in launchd's plist.
     pub name: String,
     /// The descriptor.
     pub fd: RawFd,
 }
 
-/// The descriptors of systemd's socket activation (sd_listen_fds(3)): `LISTEN_PID` must be this process, and
-/// descriptors from 3 on belong to it.
+/// The descriptors of systemd's socket activation (sd_listen_fds(3)). The arguments are the values of `LISTEN_PID`,
+/// `LISTEN_FDS` and `LISTEN_FDNAMES`. The descriptors start at 3, and are for this process only if `LISTEN_PID` names it.
 ///
 /// # Errors
-/// What is wrong with the variables.
+/// Returns a text that says what is wrong with the variables.
 pub fn systemd(pid: Option<&str>, count: Option<&str>, names: Option<&str>) -> Result<Vec<Passed>, String> {
     const FIRST: RawFd = 3;
     let (Some(pid), Some(count)) = (pid, count) else { return Ok(Vec::new()) };
     let pid: u32 = pid.parse().map_err(|_| format!("LISTEN_PID is not a number: {pid}"))?;
     if pid != std::process::id() {
-        // Meant for a parent of this process.
+        // The variables are for a parent of this process.
         return Ok(Vec::new());
     }
     let count: RawFd = match count.parse() {
@@ -78,8 +79,8 @@ pub fn systemd(pid: Option<&str>, count: Option<&str>, names: Option<&str>) -> R
 /// The sockets that launchd holds for the program under `name` in its plist (launch_activate_socket(3)).
 ///
 /// # Errors
-/// ENOENT where there is none of that name, ESRCH where launchd did not start the program, ENOSYS on systems
-/// without launchd.
+/// Returns ENOENT if there is no such name, ESRCH if launchd did not start the program, and ENOSYS on systems without
+/// launchd.
 #[cfg(target_vendor = "apple")]
 pub fn launchd(name: &std::ffi::CStr) -> Result<Vec<Passed>, Errno> {
     unsafe extern "C" {
@@ -91,7 +92,7 @@ pub fn launchd(name: &std::ffi::CStr) -> Result<Vec<Passed>, Errno> {
     }
     let mut fds = std::ptr::null_mut();
     let mut count = 0;
-    // SAFETY: the name ends with NUL; on success it gives an array from malloc, which is ours.
+    // SAFETY: the name ends with NUL. On success, `fds` is an array of `count` descriptors from malloc, which is ours.
     unsafe {
         match launch_activate_socket(name.as_ptr(), &mut fds, &mut count) {
             0 => {
@@ -108,10 +109,10 @@ pub fn launchd(name: &std::ffi::CStr) -> Result<Vec<Passed>, Errno> {
     }
 }
 
-/// There is no launchd here.
+/// There is no launchd on this system.
 ///
 /// # Errors
-/// Always ENOSYS.
+/// Always returns ENOSYS.
 #[cfg(not(target_vendor = "apple"))]
 pub fn launchd(_name: &std::ffi::CStr) -> Result<Vec<Passed>, Errno> {
     Err(Errno(libc::ENOSYS))

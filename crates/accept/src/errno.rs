@@ -1,58 +1,19 @@
-//! Error numbers of system calls, and what the accept policy makes of each.
+//! Error numbers of system calls: their names, their texts, and which of them mean that a peer is gone.
 
 use std::fmt;
 
-/// An error number as errno gives it.
+/// An error number, as errno holds it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Errno(pub i32);
 
-/// What a failed `accept` means for the listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The backlog is empty: the batch ends here.
-    Empty,
-    /// This connection is gone; the next one may be fine.
-    Skip,
-    /// The system is short of something, or the reason is unknown: pause, then try again.
-    Pause,
-    /// The descriptor is no listening socket any more.
-    Broken,
-}
-
 impl Errno {
-    /// The calling thread's errno.
+    /// The errno of the calling thread.
     pub fn last() -> Self {
         Self(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
     }
 
-    /// The system's words, as strerror(3) gives them.
-    pub fn text(self) -> String {
-        let text = std::io::Error::from_raw_os_error(self.0).to_string();
-        // std appends " (os error N)", which a person cannot act on.
-        text.split(" (os error").next().unwrap_or_default().to_owned()
-    }
-
-    /// Sorts an error of `accept` (accept(2) of each system; Linux also passes on errors that were pending
-    /// on the new connection's network, which its manual asks to be treated as "try again").
-    pub fn verdict(self) -> Verdict {
-        match self.0 {
-            // EAGAIN and EWOULDBLOCK are one number on all of the systems supported here.
-            libc::EAGAIN => Verdict::Empty,
-            libc::EINTR | libc::ECONNABORTED | libc::EPROTO | libc::EPERM => Verdict::Skip,
-            libc::ENETDOWN | libc::EHOSTDOWN | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::ETIMEDOUT => {
-                Verdict::Skip
-            }
-            #[cfg(target_os = "linux")]
-            libc::ENONET | libc::EOPNOTSUPP | libc::ENOPROTOOPT => Verdict::Skip,
-            libc::EBADF | libc::EINVAL | libc::ENOTSOCK => Verdict::Broken,
-            #[cfg(not(target_os = "linux"))]
-            libc::EOPNOTSUPP => Verdict::Broken,
-            _ => Verdict::Pause,
-        }
-    }
-
-    /// True where reading or writing failed because the peer, or the way to it, is gone. The texts of these differ between
-    /// systems.
+    /// Whether reading or writing failed because the peer, or the way to it, is gone. The texts of these errors differ
+    /// between systems.
     pub fn is_lost_peer(self) -> bool {
         matches!(
             self.0,
@@ -69,12 +30,7 @@ impl Errno {
         )
     }
 
-    /// True where the process or the system has no descriptor or no memory left.
-    pub fn is_exhaustion(self) -> bool {
-        matches!(self.0, libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-    }
-
-    /// The symbolic name of the errors that `accept` gives, such as `EMFILE`; `E<number>` for others.
+    /// The symbolic name of an error that `accept` may return, such as `EMFILE`. `E<number>` for other errors.
     pub fn name(self) -> String {
         let known = [
             (libc::EINTR, "EINTR"),
@@ -103,17 +59,20 @@ impl Errno {
 }
 
 impl fmt::Display for Errno {
-    /// The system's words with a small first letter, fit for the end of a line: `address already in use`.
+    /// The text of strerror(3) with a small first letter, so that it can end a sentence: `address already in use`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.text();
-        let mut chars = text.chars();
-        match (chars.next(), chars.clone().next()) {
-            // "I/O error" keeps its capital.
-            (Some(first), Some(second)) if second.is_lowercase() => {
-                write!(f, "{}{}", first.to_lowercase(), chars.as_str())
-            }
-            _ => f.write_str(&text),
-        }
+        let text = std::io::Error::from_raw_os_error(self.0).to_string();
+        // std appends " (os error N)", which does not help a person.
+        f.write_str(&uncapitalized(text.split(" (os error").next().unwrap_or_default()))
+    }
+}
+
+/// A text of the system with a small first letter. "I/O error" keeps its capital.
+pub(crate) fn uncapitalized(text: &str) -> String {
+    let mut chars = text.chars();
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => first.to_lowercase().chain(chars).collect(),
+        _ => text.into(),
     }
 }
 

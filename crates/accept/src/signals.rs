@@ -1,13 +1,13 @@
-//! Signals that would end a server which could go on.
+//! Signals that would end a server that could go on.
 
 use std::mem::MaybeUninit;
 
-/// Makes writing to a pipe that nobody reads fail with EPIPE instead of ending the process: a server must outlive whoever
-/// reads its log. Installs a handler instead of ignoring the signal, since the programs that this one starts would
-/// ignore it too. Does nothing if the program has chosen something itself.
+/// Makes writing to a pipe that nobody reads fail with EPIPE instead of ending the process: a server must outlive the
+/// reader of its log. This installs a handler rather than ignore the signal, since the programs that this one starts would
+/// ignore it too. Does nothing if the program has already chosen what to do with the signal.
 pub fn survive_broken_pipes() {
     extern "C" fn nothing(_: libc::c_int) {}
-    // SAFETY: sigaction is called with live and initialized places; the handler does nothing, which any signal may.
+    // SAFETY: sigaction is called with live, initialized structs. The handler does nothing, which is allowed at any time.
     unsafe {
         let mut current = MaybeUninit::<libc::sigaction>::zeroed().assume_init();
         if libc::sigaction(libc::SIGPIPE, std::ptr::null(), &raw mut current) == 0

@@ -1,15 +1,16 @@
-//! The real [`Kernel`]: the system's queue, sockets and clock.
+//! The [`Kernel`] that the program runs on: its queue, its sockets and its clock.
 
 use std::os::fd::{OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use crate::engine::{Arm, Kernel, Token};
 use crate::errno::Errno;
+use crate::kernel::{Arm, Kernel};
 use crate::queue::Queue;
 use crate::room::Room;
 use crate::socket;
+use crate::token::Token;
 
-/// The system that the program runs on.
+/// The [`Kernel`] that the program runs on.
 #[derive(Debug)]
 pub struct System {
     queue: Queue,
@@ -18,10 +19,10 @@ pub struct System {
 }
 
 impl System {
-    /// Makes the event queue, and gives its descriptor to nest in another queue.
+    /// Makes the event queue, and returns its descriptor, which can be nested in another queue.
     ///
     /// # Errors
-    /// EMFILE, ENFILE, ENOMEM.
+    /// Returns EMFILE, ENFILE or ENOMEM.
     pub fn new() -> Result<(Self, OwnedFd), Errno> {
         let (queue, fd) = Queue::new()?;
         Ok((Self { queue, start: Instant::now(), room: Room::default() }, fd))
@@ -47,7 +48,7 @@ impl Kernel for System {
         self.queue.timer(delay);
     }
 
-    fn begin(&mut self) {
+    fn begin_batch(&mut self) {
         self.room.forget();
     }
 

@@ -1,8 +1,8 @@
-//! Descriptors that a program is started with: what is taken over, what is refused, and systemd's variables.
+//! Descriptors that a program is started with: which are taken over, which are refused, and systemd's variables.
 
 use std::fs::File;
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use kqnet_accept::activation::{Passed, check_inherited, launchd, systemd, take};
@@ -11,9 +11,9 @@ use kqnet_accept::socket::{NotListener, accept};
 #[cfg(feature = "emulated-kqueue")]
 use kqueue_emu as _;
 
-/// A duplicate that is as if inherited: it is not closed on exec.
+/// A duplicate that looks inherited: it is not closed on exec.
 fn inherited(fd: &impl AsRawFd) -> RawFd {
-    // SAFETY: a system call on a descriptor that is held by the caller.
+    // SAFETY: a system call on a descriptor that the caller holds.
     let fd = unsafe { libc::dup(fd.as_raw_fd()) };
     assert!(fd >= 0);
     fd
@@ -25,13 +25,22 @@ fn flags(fd: RawFd, command: i32) -> i32 {
 }
 
 fn close(fd: RawFd) {
-    // SAFETY: the tests close what they have duplicated.
+    // SAFETY: the tests only close descriptors that they have duplicated and that nothing else owns.
     assert_eq!(unsafe { libc::close(fd) }, 0);
+}
+
+fn pipe() -> [OwnedFd; 2] {
+    let mut fds = [-1; 2];
+    // SAFETY: there is a place for two descriptors, which nothing else owns.
+    unsafe {
+        assert_eq!(libc::pipe(fds.as_mut_ptr()), 0);
+        fds.map(|fd| OwnedFd::from_raw_fd(fd))
+    }
 }
 
 #[test]
 fn a_listener_is_taken_over_with_its_flags_set() {
-    // The standard library's blocks.
+    // A listener of the standard library blocks.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let fd = inherited(&listener);
     assert_eq!(flags(fd, libc::F_GETFD) & libc::FD_CLOEXEC, 0);
@@ -44,20 +53,20 @@ fn a_listener_is_taken_over_with_its_flags_set() {
     assert_eq!(accept(taken.as_raw_fd()).map(drop).map_err(|errno| errno.0), Err(libc::EAGAIN));
     let _client = TcpStream::connect(listener.local_addr().expect("an address")).expect("the backlog has room");
     accept(taken.as_raw_fd()).expect("a client");
-    // It is of this program now, and will not be taken again.
+    // It belongs to this program now, and will not be taken again.
     assert_eq!(check_inherited(fd), Err(NotListener::Own));
     drop(taken);
     assert_eq!(check_inherited(fd), Err(NotListener::NotOpen));
 }
 
 #[test]
-fn what_is_something_else_is_told_apart_and_left_as_it_is() {
+fn what_is_not_a_listener_is_refused_and_left_as_it_is() {
     let file = File::open("/dev/null").expect("a file");
     let (end, _other) = UnixStream::pair().expect("a pair");
     let datagram = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("the backlog has room");
-    let (reader, _writer) = std::io::pipe().expect("a pipe");
+    let [reader, _writer] = pipe();
     let cases = [
         (inherited(&file), NotListener::NotSocket),
         (inherited(&reader), NotListener::NotSocket),
@@ -98,19 +107,19 @@ fn systemd_passes_descriptors_from_3_on() {
     assert_eq!(with("2", Some("web:admin")), Ok(passed(&["web", "admin"])));
     assert_eq!(with("2", Some("web:web")), Ok(passed(&["web", "web"])));
     assert_eq!(with("0", Some("")), Ok(Vec::new()));
-    // Older ones give no names; and a name may be empty.
+    // Older versions pass no names, and a name may be empty.
     assert_eq!(with("2", None), Ok(passed(&["unknown", "unknown"])));
     assert_eq!(with("3", Some("web::more")), Ok(passed(&["web", "unknown", "more"])));
     assert_eq!(with("1", Some("web:admin")), Ok(passed(&["web"])));
 }
 
 #[test]
-fn what_is_meant_for_another_process_or_for_none_is_nothing() {
+fn variables_for_another_process_or_for_none_are_ignored() {
     let pid = std::process::id().to_string();
     assert_eq!(systemd(None, Some("1"), None), Ok(Vec::new()));
     assert_eq!(systemd(Some(&pid), None, Some("web")), Ok(Vec::new()));
     assert_eq!(systemd(Some("1"), Some("1"), None), Ok(Vec::new()));
-    // Nor is what would be an error looked at.
+    // Errors in them are ignored too.
     assert_eq!(systemd(Some("1"), Some("many"), None), Ok(Vec::new()));
 }
 

@@ -1,5 +1,5 @@
-//! The accept policy and the kqueue code on simulated kernels: on every one no connection is lost and no wake-up
-//! missed, whatever happens in whatever order; and a naive policy, which shows that the tests can fail.
+//! The accept policy and the kqueue code on simulated kernels: no connection is lost and no wake-up is missed on any of
+//! them, whatever happens in whatever order. A naive policy shows that the tests can fail.
 #![cfg(feature = "emulated-kqueue")]
 
 use std::cell::RefCell;
@@ -9,7 +9,7 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use kqnet_accept::engine::Arm;
+use kqnet_accept::Arm;
 use kqnet_accept::queue::kqueue::{Event, Kevent as Call, Queue};
 use kqnet_accept::{Engine, Errno, Kernel, Limits, Next, Sink, Token};
 use kqueue_emu::kevent::{EV_ADD, EV_CLEAR, EVFILT_READ, Kevent};
@@ -81,7 +81,7 @@ impl Kernel for SimKernel {
 
     fn accept(&mut self, listener: RawFd) -> Result<(Fd, Conn), Errno> {
         let mut sim = self.sim.borrow_mut();
-        // What System finds out before it accepts.
+        // `System` finds this out before it accepts.
         if sim.headroom() == 0 {
             return Err(Errno(libc::EMFILE));
         }
@@ -93,14 +93,14 @@ impl Kernel for SimKernel {
     }
 }
 
-/// Who waits for each listener: nobody, for one connection, or for all.
+/// What somebody waits for: one connection of a listener, or all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Waiter {
     Once,
     Loop,
 }
 
-/// A listening stream, told from an older one whose descriptor had the same number.
+/// A listening stream. It is not equal to an older one whose descriptor had the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Stream(u32);
 
@@ -132,17 +132,17 @@ impl Sink<(Fd, Conn), Stream> for Taker {
         self.failed.push(errno);
     }
 
-    fn starved(&mut self, _listener: &Stream, _errno: Errno) {}
+    fn shortage(&mut self, _listener: &Stream, _errno: Errno) {}
 }
 
-/// A Janet VM in small: an outer queue that watches the inner one edge-triggered, and the engine.
+/// A small Janet VM: an outer queue that watches the inner one edge-triggered, and the engine.
 struct Vm {
     sim: Shared,
     outer: Fd,
     engine: Engine<SimKernel, Stream>,
     taker: Taker,
     listeners: BTreeMap<Fd, (Token, Stream)>,
-    /// Those that core closed, of which the engine was not told.
+    /// The listeners that core has closed without telling the engine.
     left: Vec<Token>,
     streams: u32,
 }
@@ -181,17 +181,18 @@ impl Vm {
         if self.taker.waiters.contains_key(&stream) {
             return;
         }
-        if waiter == Waiter::Once
-            && let Some(conn) = self.engine.accept_now(token, &mut self.taker).expect("the listener is open")
-        {
-            self.taker.taken.push(conn);
-            return;
+        if waiter == Waiter::Once {
+            let conn = self.engine.accept_now(token, &mut self.taker).expect("the listener is open");
+            if let Some(conn) = conn {
+                self.taker.taken.push(conn);
+                return;
+            }
         }
         self.engine.start(token).expect("the listener is open");
         self.taker.waiters.insert(stream, waiter);
     }
 
-    /// True if the outer queue had an event.
+    /// Runs a turn if the outer queue has an event. Returns whether it has.
     fn turn(&mut self) -> bool {
         let mut event = [Kevent::default()];
         let woken = self.sim.borrow_mut().kevent(self.outer, &[], &mut event).expect("the outer queue works") > 0;
@@ -218,7 +219,7 @@ impl Vm {
         }
     }
 
-    /// Closes a listener without a word to the engine. Its number may be another's soon.
+    /// Closes a listener without telling the engine. Its number may soon belong to another.
     fn close_by_core(&mut self, fd: Fd) {
         if let Some((token, stream)) = self.listeners.remove(&fd) {
             self.left.push(token);
@@ -227,7 +228,7 @@ impl Vm {
         }
     }
 
-    /// The collector finds what core closed.
+    /// The collector finds what core has closed.
     fn collect(&mut self) {
         for token in self.left.drain(..) {
             self.engine.forget(token);
@@ -352,7 +353,7 @@ fn happen(vm: &mut Vm, limits: Limits, happening: &Happening) {
         Happening::Collect => vm.collect(),
         Happening::Shutdown { listener } => {
             if let Some((fd, ..)) = vm.nth(listener) {
-                // Refused on XNU.
+                // XNU refuses this.
                 let _ = vm.sim.borrow_mut().shutdown_read(fd);
             }
         }
@@ -368,7 +369,7 @@ fn happen(vm: &mut Vm, limits: Limits, happening: &Happening) {
     }
 }
 
-/// Runs one case, and lets the system settle: what is waiting in the end?
+/// Runs one case, lets the system settle, and checks that every connection was accepted once.
 fn check(profile: Profile, limits: Limits, happenings: &[Happening]) -> Result<(), TestCaseError> {
     let mut vm = Vm::new(profile);
     vm.listen(limits);
@@ -376,7 +377,7 @@ fn check(profile: Profile, limits: Limits, happenings: &[Happening]) -> Result<(
     for one in happenings {
         happen(&mut vm, limits, one);
     }
-    // From here on there is plenty, everybody waits, and handlers end.
+    // From here on there are enough descriptors, somebody waits for every listener, and handlers end.
     vm.sim.borrow_mut().set_limit(100_000);
     for (token, stream) in vm.listeners.values().copied().collect::<Vec<_>>() {
         if vm.taker.waiters.get(&stream) == Some(&Waiter::Once) {
@@ -401,7 +402,7 @@ fn check(profile: Profile, limits: Limits, happenings: &[Happening]) -> Result<(
     let sim = vm.sim.borrow();
     for (conn, state) in sim.conns() {
         prop_assert_ne!(state, State::Waiting, "{:?} waits for ever", conn);
-        prop_assert_ne!(state, State::Killed, "{:?} was closed for want of a descriptor", conn);
+        prop_assert_ne!(state, State::Killed, "{:?} was closed because there was no descriptor", conn);
     }
     let mut taken: Vec<u32> = vm.taker.taken.iter().map(|&(_, conn)| conn.0).collect();
     let all = taken.len();
@@ -433,12 +434,12 @@ on_every_kernel! {
     no_connection_is_lost_on_openbsd => System::OpenBsd,
 }
 
-/// How many cases to try on each kernel: CASES, or 20,000, which makes 100,000.
+/// How many cases to try on each kernel: CASES, or 20,000, which makes 100,000 in all.
 fn cases() -> u32 {
     std::env::var("CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(20_000)
 }
 
-/// EV_CLEAR, and one accept for each event, as Janet 1.36 and 1.37 do: how many of two bursts of 20 are left?
+/// EV_CLEAR, and one accept for each event, as Janet 1.36 and 1.37 do. Returns how many connections of two bursts of 20 are left.
 fn naive(kernel: System) -> usize {
     let mut sim = Sim::new(kernel.profile());
     let listener = sim.listen(128).expect("a listener");

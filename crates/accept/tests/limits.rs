@@ -1,4 +1,5 @@
-//! Limits and shortages of one listener, on a kernel in memory: what a shortage is told of, and how places come back.
+//! The limits and shortages of one listener, on a kernel in memory: when a shortage is reported, and how the places of
+//! connections become free again.
 
 mod model;
 
@@ -9,7 +10,7 @@ use model::{ConnId, Model};
 
 const FD: i32 = 3;
 
-/// A sink that takes every connection but those it is to lose, and knows of handlers that ended by themselves.
+/// A sink that takes every connection except those that it must lose, and knows how many handlers have ended by themselves.
 #[derive(Default)]
 struct Handlers {
     taken: Vec<ConnId>,
@@ -17,7 +18,7 @@ struct Handlers {
     ended: u32,
     asked_for_all: u32,
     nobody_waits: bool,
-    starved: u32,
+    shortages: u32,
 }
 
 impl Sink<ConnId, ()> for Handlers {
@@ -46,8 +47,8 @@ impl Sink<ConnId, ()> for Handlers {
         panic!("the listener failed: {errno}");
     }
 
-    fn starved(&mut self, (): &(), _errno: Errno) {
-        self.starved += 1;
+    fn shortage(&mut self, (): &(), _errno: Errno) {
+        self.shortages += 1;
     }
 }
 
@@ -114,7 +115,7 @@ fn at_rate(rate: f64) -> Limits {
 }
 
 #[test]
-fn a_server_at_the_edge_tells_of_one_shortage() {
+fn a_server_at_the_edge_reports_one_shortage() {
     let mut server = Server::new(Limits::default());
     server.descriptors(2);
     server.arrive(100);
@@ -125,7 +126,7 @@ fn a_server_at_the_edge_tells_of_one_shortage() {
     }
     assert!(server.taken() > 80);
     assert!(server.stats().paused_error.count > 80);
-    assert_eq!(server.handlers.starved, 1);
+    assert_eq!(server.handlers.shortages, 1);
 }
 
 #[test]
@@ -137,10 +138,10 @@ fn an_episode_is_over_a_second_after_all_were_accepted() {
         server.pass(50);
         server.descriptors(1);
         server.pass(50);
-        assert_eq!(server.handlers.starved, expected);
+        assert_eq!(server.handlers.shortages, expected);
     };
     shortage(&mut server, 1);
-    // Everybody was accepted, but only just: this is the same episode.
+    // Everybody was accepted, but less than a second ago: this is the same episode.
     server.pass(500);
     shortage(&mut server, 1);
     server.pass(500);
@@ -155,7 +156,7 @@ fn an_episode_lasts_for_as_long_as_somebody_waits() {
     server.descriptors(0);
     server.arrive(1);
     server.pass(20_000);
-    assert_eq!(server.handlers.starved, 1);
+    assert_eq!(server.handlers.shortages, 1);
     server.descriptors(1);
     server.pass(50);
     assert_eq!(server.taken(), 1);
@@ -208,7 +209,7 @@ fn connections_that_ended_by_themselves_are_found_when_the_listener_is_full() {
 }
 
 #[test]
-fn a_full_listener_asks_at_times_and_not_more() {
+fn a_full_listener_only_asks_now_and_then() {
     let mut server = Server::new(at_most(1));
     server.arrive(2);
     server.pass(10_000);
@@ -226,7 +227,7 @@ fn a_place_is_given_back_once() {
     server.pass(100);
     assert_eq!(server.taken(), 4);
     assert_eq!(server.stats().active, 2);
-    // More than there are do no harm.
+    // Releasing more than there are does no harm.
     for _ in 0..5 {
         server.engine.release(server.token, &mut server.handlers).expect("the listener is open");
     }
@@ -259,7 +260,7 @@ fn a_new_rate_ends_a_pause_for_the_old_one() {
 }
 
 #[test]
-fn a_pause_for_want_of_something_is_not_ended_by_a_new_limit() {
+fn a_pause_for_a_shortage_is_not_ended_by_a_new_limit() {
     let mut server = Server::new(Limits::default());
     server.descriptors(0);
     server.arrive(1);
@@ -273,7 +274,7 @@ fn a_pause_for_want_of_something_is_not_ended_by_a_new_limit() {
 }
 
 #[test]
-fn rates_without_bounds_are_rates() {
+fn the_lowest_and_highest_rates_work() {
     for rate in [f64::MIN_POSITIVE, 1e-300, 1e-9, 1e300, f64::MAX] {
         let mut server = Server::new(at_rate(rate));
         server.arrive(3);
@@ -283,50 +284,50 @@ fn rates_without_bounds_are_rates() {
 }
 
 #[test]
-fn the_rest_is_accepted_before_the_end() {
+fn the_backlog_is_accepted_before_the_end() {
     let mut server = Server::new(Limits { batch: 2, ..Limits::default() });
     server.arrive(20);
-    server.engine.accept_rest(server.token, &mut server.handlers);
+    server.engine.accept_backlog(server.token, &mut server.handlers);
     assert_eq!(server.taken(), 20);
     server.engine.close(server.token);
     assert_eq!(server.stats().accepted, 20);
 }
 
 #[test]
-fn the_rest_is_accepted_as_far_as_limits_and_descriptors_allow() {
+fn the_backlog_is_accepted_as_far_as_limits_and_descriptors_allow() {
     let mut server = Server::new(at_most(3));
     server.arrive(5);
-    server.engine.accept_rest(server.token, &mut server.handlers);
+    server.engine.accept_backlog(server.token, &mut server.handlers);
     assert_eq!(server.taken(), 3);
 
     let mut server = Server::new(at_rate(0.1));
     server.arrive(5);
-    server.engine.accept_rest(server.token, &mut server.handlers);
+    server.engine.accept_backlog(server.token, &mut server.handlers);
     assert_eq!(server.taken(), 1);
 
     let mut server = Server::new(Limits::default());
     server.descriptors(2);
     server.arrive(5);
-    server.engine.accept_rest(server.token, &mut server.handlers);
+    server.engine.accept_backlog(server.token, &mut server.handlers);
     assert_eq!(server.taken(), 2);
 }
 
 #[test]
-fn the_rest_is_bounded_and_only_for_one_who_waits() {
+fn what_is_accepted_of_the_backlog_is_bounded_and_needs_a_waiter() {
     let mut server = Server::new(Limits::default());
     server.arrive(5000);
-    server.engine.accept_rest(server.token, &mut server.handlers);
+    server.engine.accept_backlog(server.token, &mut server.handlers);
     assert_eq!(server.taken(), 4096);
 
     let mut server = Server::new(Limits::default());
     server.handlers.nobody_waits = true;
     server.arrive(5);
-    server.engine.accept_rest(server.token, &mut server.handlers);
+    server.engine.accept_backlog(server.token, &mut server.handlers);
     assert_eq!(server.taken(), 0);
 
     let mut server = Server::new(Limits::default());
     server.engine.close(server.token);
     server.arrive(5);
-    server.engine.accept_rest(server.token, &mut server.handlers);
+    server.engine.accept_backlog(server.token, &mut server.handlers);
     assert_eq!(server.taken(), 0);
 }

@@ -1,4 +1,4 @@
-//! What a connection knows of its peer.
+//! What a connection knows of its peer: whether it is still there, and what it has acknowledged.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -51,7 +51,7 @@ fn a_reset_shows_behind_bytes_that_were_not_read_and_asking_takes_nothing() {
     drop(client);
     becomes("lost", || socket::peer(server.as_raw_fd()) == Peer::Lost);
     let mut bytes = [0; 8];
-    // What was asked has not taken the error, either.
+    // Asking has not taken the error either.
     let error = loop {
         match server.read(&mut bytes) {
             Ok(0) => panic!("an end"),

@@ -10,7 +10,7 @@ use kqnet_accept::{Engine, Errno, Limits, Stats, Token};
 use model::{ConnId, Model, Taker, Waiter};
 use proptest::prelude::*;
 
-/// An engine on a model, and what a Janet VM would be.
+/// An engine on a model, and what a Janet VM does with it.
 struct Vm {
     model: Model,
     engine: Engine<Model, RawFd>,
@@ -42,9 +42,8 @@ impl Vm {
     /// What kqnet/accept and kqnet/accept-loop do.
     fn wait(&mut self, fd: RawFd, waiter: Waiter) {
         let Some(&token) = self.tokens.get(&fd) else { return };
-        if waiter == Waiter::Once
-            && let Ok(Some(conn)) = self.engine.accept_now(token, &mut self.taker)
-        {
+        let conn = if waiter == Waiter::Once { self.engine.accept_now(token, &mut self.taker) } else { Ok(None) };
+        if let Ok(Some(conn)) = conn {
             self.taker.taken.push((fd, conn));
             return;
         }
@@ -56,7 +55,7 @@ impl Vm {
         (0..count).filter_map(|_| self.model.0.borrow_mut().arrive(fd)).collect()
     }
 
-    /// A turn of Janet's loop: true if the queue had woken it.
+    /// A turn of Janet's loop. Returns true if the queue has woken it.
     fn turn(&mut self) -> bool {
         let woken = self.model.0.borrow_mut().take_edge();
         if woken {
@@ -164,7 +163,7 @@ fn errors_count_against_the_batch() {
 }
 
 #[test]
-fn few_attempts_find_nothing_where_clients_come_one_by_one_or_by_the_dozen() {
+fn few_attempts_find_nothing_when_clients_come_one_by_one_or_by_the_dozen() {
     for at_once in [1, 12] {
         let mut vm = Vm::with(3, Limits::default(), Waiter::Loop);
         for _ in 0..160 {
@@ -174,7 +173,7 @@ fn few_attempts_find_nothing_where_clients_come_one_by_one_or_by_the_dozen() {
         let accepted = vm.stats(3).accepted;
         assert_eq!(accepted, 160 * at_once as u64);
         let vain = vm.model.0.borrow().accepts - accepted;
-        assert!(vain <= 20, "{vain} of 160 turns tried in vain, {at_once} at a time");
+        assert!(vain <= 20, "{vain} attempts in 160 turns found nothing, with {at_once} clients at a time");
     }
 }
 
@@ -205,7 +204,7 @@ fn without_descriptors_it_pauses_says_so_once_and_goes_on_by_itself() {
         vm.turns();
     }
     assert_eq!(vm.taken(), conns[..1]);
-    assert_eq!(vm.taker.starved, [(3, Errno(libc::EMFILE))]);
+    assert_eq!(vm.taker.shortages, [(3, Errno(libc::EMFILE))]);
     // One attempt for each time the timer fired.
     assert!(vm.model.0.borrow().accepts <= 2 + 20);
     vm.model.0.borrow_mut().free_descriptors = 2;
@@ -224,7 +223,7 @@ fn a_shortage_of_one_listener_leaves_the_others_alone() {
     vm.arrive(4, 2);
     vm.turns();
     assert_eq!(vm.taker.taken.len(), 2);
-    assert_eq!(vm.taker.starved, [(3, Errno(libc::ENOBUFS))]);
+    assert_eq!(vm.taker.shortages, [(3, Errno(libc::ENOBUFS))]);
 }
 
 #[test]
@@ -276,7 +275,7 @@ fn a_long_pause_of_one_listener_does_not_delay_a_short_one_of_another() {
 }
 
 #[test]
-fn a_listener_that_is_none_any_more_ends_its_waiter() {
+fn a_waiter_ends_when_its_descriptor_is_not_a_listener_any_more() {
     for errno in [libc::EBADF, libc::EINVAL, libc::ENOTSOCK] {
         let mut vm = Vm::with(3, Limits::default(), Waiter::Loop);
         vm.model.0.borrow_mut().fail_next(3, errno);
@@ -287,8 +286,8 @@ fn a_listener_that_is_none_any_more_ends_its_waiter() {
 }
 
 #[test]
-fn nobody_waits_for_a_listener_that_is_none_any_more() {
-    // Whoever found out: one that waited, or one that looked first.
+fn nobody_can_wait_for_a_descriptor_that_is_not_a_listener_any_more() {
+    // Whether it is an event or the first look that shows this.
     for errno in [libc::EBADF, libc::EINVAL, libc::ENOTSOCK] {
         for first in [Waiter::Loop, Waiter::Once] {
             let mut vm = Vm::new();
@@ -315,7 +314,7 @@ fn nobody_waits_for_a_listener_that_is_none_any_more() {
 }
 
 #[test]
-fn the_figures_of_a_closed_listener_stay_until_it_is_forgotten() {
+fn the_statistics_of_a_closed_listener_stay_until_it_is_forgotten() {
     let mut vm = Vm::with(3, Limits::default(), Waiter::Loop);
     vm.arrive(3, 2);
     vm.turns();
@@ -441,7 +440,7 @@ proptest! {
                 Happening::Turn => _ = vm.turn(),
             }
         }
-        // From here on the system has plenty and handlers end: everything must come in.
+        // From here on there are enough descriptors, and handlers end, so every connection must be accepted.
         vm.model.0.borrow_mut().free_descriptors = u32::MAX;
         for fd in vm.tokens.keys().copied().collect::<Vec<_>>() {
             if vm.taker.waiter(fd) != Waiter::Loop {
@@ -482,16 +481,15 @@ proptest! {
 }
 
 fn release(vm: &mut Vm, fd: RawFd) {
-    if let Some(&token) = vm.tokens.get(&fd)
-        && vm.stats(fd).active > 0
-    {
+    let Some(&token) = vm.tokens.get(&fd) else { return };
+    if vm.stats(fd).active > 0 {
         vm.engine.release(token, &mut vm.taker).expect("the listener is open");
         let mut world = vm.model.0.borrow_mut();
         world.free_descriptors = world.free_descriptors.saturating_add(1);
     }
 }
 
-/// How many cases to try: CASES, or as many as take some seconds.
+/// How many cases to try: CASES, or a number that takes some seconds.
 fn cases() -> u32 {
     std::env::var("CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(20_000)
 }

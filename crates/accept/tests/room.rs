@@ -1,4 +1,4 @@
-//! Near the limit of descriptors on the kernel that closes a connection for which there is none: no connection is lost.
+//! Near the limit of descriptors on XNU, which closes a connection if there is no descriptor for it: none is lost.
 //!
 //! The tests lower the limit of their process, so they run one at a time.
 #![cfg(feature = "emulated-kqueue")]
@@ -18,10 +18,10 @@ use kqueue_emu::{Kernel, set_kernel};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Above every limit that is set here, so that clients take no descriptor from the servers.
+/// Above every limit that is set here, so that clients take no descriptors from the servers.
 const CLIENTS_FROM: RawFd = 1100;
 
-/// Greets whom it is given, and holds the connection.
+/// Greets each client and keeps its connection.
 #[derive(Default)]
 struct Greeter {
     held: Vec<TcpStream>,
@@ -43,7 +43,7 @@ impl Sink<OwnedFd, ()> for Greeter {
         panic!("the listener failed: {errno}");
     }
 
-    fn starved(&mut self, (): &(), _errno: Errno) {}
+    fn shortage(&mut self, (): &(), _errno: Errno) {}
 }
 
 struct Server {
@@ -74,7 +74,7 @@ impl Server {
         Self { engine, queue, listener, token, greeter: Greeter::default() }
     }
 
-    /// Waits a little for something to do, and does it.
+    /// Waits a little for something to do, and then does it.
     fn turn(&mut self) {
         let mut poll = libc::pollfd { fd: self.queue.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one pollfd, which outlives the call.
@@ -104,7 +104,7 @@ impl Server {
         (0..count).map(|_| connect()).collect()
     }
 
-    /// Serves until each of the clients was greeted; those that were leave. Gives how many were closed instead.
+    /// Serves until every client was greeted or closed. Greeted clients leave. Returns how many were closed.
     fn lost(&mut self, mut clients: Vec<TcpStream>) -> usize {
         let deadline = Instant::now() + PATIENCE;
         let mut lost = 0;
@@ -125,7 +125,7 @@ impl Server {
     }
 }
 
-/// A soft limit of descriptors, until it is dropped.
+/// Changes the soft limit of descriptors, and restores it when dropped. Holds off the other tests meanwhile.
 struct Limit {
     old: libc::rlimit,
     _alone: MutexGuard<'static, ()>,
@@ -154,7 +154,7 @@ impl Drop for Limit {
     }
 }
 
-/// Runs `action` while another thread opens files, up to so many, and closes them, again and again.
+/// Runs `action` while another thread opens up to `most` files and closes them, again and again.
 fn while_files_come_and_go<T>(most: usize, action: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -230,7 +230,7 @@ fn few_free_numbers_below_many_that_are_taken_are_no_room() {
     let clients = server.clients(60);
     limit.set(200);
     let mut files: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
-    // Where one was the last of a window of free numbers, and where it is the lowest number.
+    // One number near the top of the table becomes free, and one near its bottom.
     for index in [files.len() - 64, 3] {
         files.swap_remove(index);
     }

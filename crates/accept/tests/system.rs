@@ -34,7 +34,7 @@ impl Sink<OwnedFd, ()> for Taker {
         panic!("the listener failed: {errno}");
     }
 
-    fn starved(&mut self, (): &(), errno: Errno) {
+    fn shortage(&mut self, (): &(), errno: Errno) {
         panic!("accepting pauses: {errno}");
     }
 }
@@ -67,7 +67,7 @@ impl Vm {
         readable(self.queue.as_raw_fd(), 0)
     }
 
-    /// Turns until `count` connections are there in all.
+    /// Runs turns until there are `count` connections in all.
     fn run_until(&mut self, count: usize) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while self.taker.0.len() < count {
@@ -164,7 +164,7 @@ fn what_a_batch_leaves_makes_the_queue_readable_again() {
 fn an_edge_triggered_outer_queue_misses_no_wake_up() {
     let mut vm = Vm::new();
     let (_listener, _, name) = vm.listen(Limits { batch: 2, ..Limits::default() });
-    // SAFETY: plain system calls on descriptors and an event that are held here.
+    // SAFETY: system calls on descriptors and an event that outlive the calls.
     let outer = unsafe {
         use std::os::fd::FromRawFd;
         let outer = OwnedFd::from_raw_fd(libc::epoll_create1(libc::EPOLL_CLOEXEC));
@@ -178,7 +178,7 @@ fn an_edge_triggered_outer_queue_misses_no_wake_up() {
         let expected = clients.len();
         while vm.taker.0.len() < expected {
             let mut event = libc::epoll_event { events: 0, u64: 0 };
-            // SAFETY: room for one event.
+            // SAFETY: there is space for one event.
             let count = unsafe { libc::epoll_wait(outer.as_raw_fd(), &mut event, 1, 20_000) };
             assert_eq!(count, 1, "a wake-up is missing at {} of {expected}", vm.taker.0.len());
             vm.run();
@@ -194,14 +194,12 @@ fn an_edge_triggered_outer_queue_misses_no_wake_up() {
 fn a_removed_listener_gives_no_event_and_its_number_can_be_used_again() {
     let mut vm = Vm::new();
     let (listener, token, name) = vm.listen(Limits::default());
-    let old_number = listener.as_raw_fd();
     vm.engine.close(token);
     let _client = connect(&name, 1);
     assert!(!vm.is_readable());
     drop(listener);
-    // Likely the same number, since descriptors are handed out lowest first; the test holds either way.
-    let (listener, _, name) = vm.listen(Limits::default());
-    let _ = (old_number, &listener);
+    // This mostly has the same number, since the lowest free one is handed out.
+    let (_listener, _, name) = vm.listen(Limits::default());
     let _client = connect(&name, 1);
     vm.run_until(1);
 }
@@ -214,7 +212,7 @@ fn a_duplicate_keeps_no_stale_listener_alive() {
     vm.engine.forget(token);
     drop(listener);
     let _client = connect(&name, 1);
-    // On epoll the registration lives on with the duplicate, and may give one event, for nobody.
+    // On epoll the registration lives on with the duplicate, and may give one event, which is for no listener.
     vm.run();
     vm.run();
     assert!(vm.taker.0.is_empty());
@@ -223,7 +221,7 @@ fn a_duplicate_keeps_no_stale_listener_alive() {
 }
 
 #[test]
-fn a_rate_limit_comes_back_by_the_timer() {
+fn the_timer_ends_a_pause_for_the_rate_limit() {
     let mut vm = Vm::new();
     let (_listener, token, name) = vm.listen(Limits { max_rate: Some(50.0), ..Limits::default() });
     let _clients = connect(&name, 5);
@@ -232,7 +230,7 @@ fn a_rate_limit_comes_back_by_the_timer() {
 }
 
 #[test]
-fn a_taken_port_is_an_error_and_sharing_is_asked_for() {
+fn a_taken_port_is_an_error_unless_sharing_is_asked_for() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("an address").port().to_string();
     let error = listen(&inet("127.0.0.1", &port), &OPTIONS).expect_err("taken");

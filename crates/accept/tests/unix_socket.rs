@@ -1,4 +1,4 @@
-//! Unix sockets in the file system: whose file is replaced, and when it is removed.
+//! The files of unix sockets: which are replaced, which permissions they have, and when they are removed.
 
 use std::ffi::CString;
 use std::fs;
@@ -62,7 +62,7 @@ fn listening_at(path: &Path) -> Listening {
 }
 
 impl Folder {
-    /// What is in the folder beside the socket.
+    /// What else is in the folder than the socket.
     fn others(&self) -> Vec<String> {
         let names = fs::read_dir(&self.0).expect("the folder").map(|entry| entry.expect("an entry").file_name());
         names.map(|name| name.to_string_lossy().into_owned()).filter(|name| name != "socket").collect()
@@ -106,7 +106,7 @@ fn the_place_of_a_living_server_is_not_taken() {
     let living = UnixListener::bind(folder.path()).expect("a free path");
     living.set_nonblocking(true).expect("a socket");
     assert_eq!(listen_at(&folder.path()).map(drop), IN_USE);
-    // Nor has it had a visitor.
+    // It has had no connection either.
     assert!(living.accept().is_err());
 }
 
@@ -118,10 +118,10 @@ fn the_place_of_a_socket_that_is_bound_and_not_listening_yet_is_not_taken() {
     assert_eq!(listen_at(&folder.path()).map(drop), IN_USE);
     drop(bound);
 
-    // A stream socket between bind and listen, as another server has it for a moment.
+    // A stream socket between bind and listen, as every server has for a moment.
     let folder = Folder::new();
     let path = c_path(&folder.path());
-    // SAFETY: plain system calls; the address is zeroed, and the path is shorter than its place in it.
+    // SAFETY: system calls on a new descriptor and an address that outlives the call, which may be all zeros.
     let bound = unsafe {
         use std::os::fd::FromRawFd;
         let fd = OwnedFd::from_raw_fd(libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0));
@@ -151,7 +151,7 @@ fn what_is_no_socket_stays_as_it_is() {
 
         symlink("/no/such/file", folder.path()).expect("a link");
         let result = listen(&address(&folder.path()), &options).map(drop);
-        // macOS looks where the link leads, and there is no such folder.
+        // macOS follows the link, and its target's folder does not exist.
         let refused = if cfg!(target_vendor = "apple") { result.is_err() } else { result == IN_USE };
         assert!(refused, "{result:?}");
         assert!(fs::symlink_metadata(folder.path()).expect("the link").is_symlink());
@@ -163,7 +163,7 @@ fn what_is_no_socket_stays_as_it_is() {
     }
 }
 
-/// Has many listen at once, and returns those that won.
+/// Lets several threads listen at once, and returns the listeners of those that succeeded.
 fn race(path: &Path) -> Vec<OwnedFd> {
     const RACERS: usize = 8;
     let start = Barrier::new(RACERS);
@@ -190,7 +190,7 @@ fn race(path: &Path) -> Vec<OwnedFd> {
 }
 
 #[test]
-fn of_those_that_start_at_once_exactly_one_wins_and_is_reachable() {
+fn of_servers_that_start_at_once_exactly_one_wins_and_is_reachable() {
     let folder = Folder::new();
     for round in 0..100 {
         if round % 2 == 0 {
@@ -284,7 +284,7 @@ fn a_mode_changes_nothing_for_what_others_create_meanwhile() {
 }
 
 #[test]
-fn an_error_of_bind_is_told_with_a_mode_too() {
+fn an_error_of_bind_is_returned_with_a_mode_too() {
     let mode = Options { mode: Some(0o600), ..OPTIONS };
     let missing = listen(&address(Path::new("/no/such/folder/socket")), &mode);
     assert_eq!(missing.map(drop), Err(ListenError::System(Errno(libc::ENOENT))));
@@ -300,7 +300,7 @@ fn a_file_is_removed_if_it_is_the_same() {
         let listening = listen(&address(&folder.path()), &Options { kind, ..OPTIONS }).expect("a free path");
         remove(&listening);
         assert!(!folder.path().exists());
-        // Twice is no error.
+        // Removing it twice is no error.
         remove(&listening);
         fs::write(folder.path(), "precious").expect("a file");
         remove(&listening);
@@ -329,13 +329,13 @@ fn the_file_of_a_successor_stays_though_it_has_the_same_inode() {
         let Listening { socket, file } = listening_at(&folder.path());
         let file = file.expect("a file");
         let inode = fs::metadata(folder.path()).expect("the file").ino();
-        // As core closes it: nobody was told, so the file stays behind.
+        // Core closes it like this: the file stays behind.
         let number = socket.as_raw_fd();
         drop(socket);
         fs::remove_file(folder.path()).expect("the file");
         let next = listening_at(&folder.path());
         same += usize::from(fs::metadata(folder.path()).expect("the file").ino() == inode);
-        // By the number alone too, which may be the next one's by now.
+        // The number of the closed descriptor may belong to the next listener by now.
         file.remove(None);
         if number != next.socket.as_raw_fd() {
             file.remove(Some(number));
@@ -352,7 +352,7 @@ fn a_file_is_removed_after_its_socket_only_when_no_socket_belongs_to_it() {
     let folder = Folder::new();
     let Listening { socket, file } = listening_at(&folder.path());
     let file = file.expect("a file");
-    // As another process has it.
+    // Another process may hold the socket like this.
     let shared = socket.try_clone().expect("a descriptor");
     drop(socket);
     file.remove(None);
@@ -364,7 +364,7 @@ fn a_file_is_removed_after_its_socket_only_when_no_socket_belongs_to_it() {
 }
 
 #[test]
-fn what_is_put_in_its_place_at_the_moment_of_removal_is_not_lost() {
+fn a_file_that_is_put_in_its_place_during_the_removal_is_not_lost() {
     let folder = Folder::new();
     let other = folder.0.join("other");
     for round in 0..1000 {
@@ -385,9 +385,9 @@ fn what_is_put_in_its_place_at_the_moment_of_removal_is_not_lost() {
     assert_eq!(folder.others(), Vec::<String>::new());
 }
 
-/// What a forked child did: its exit status.
+/// Runs `body` in a forked child, and returns its status.
 fn in_child(body: impl FnOnce() -> bool) -> i32 {
-    // SAFETY: the child does what `body` does, with memory that nobody changes any more, and ends.
+    // SAFETY: the child only runs `body`, on memory that no other thread changes any more, and ends.
     unsafe {
         let child = libc::fork();
         if child == 0 {
@@ -415,7 +415,7 @@ fn a_forked_child_leaves_its_parents_file_alone() {
 
 #[test]
 fn a_relative_path_is_remembered_as_an_absolute_one() {
-    // The current folder is the package's, and other tests depend on it.
+    // The current folder is the package's. It is not changed here, since other tests depend on it.
     let name = format!("kqnet-test-{}", std::process::id());
     let listening = listening_at(Path::new(&name));
     let file = format!("{:?}", listening.file);
@@ -456,7 +456,7 @@ fn an_abstract_name_and_a_port_have_no_file() {
 }
 
 #[test]
-fn an_option_that_can_do_nothing_at_an_address_is_an_error_that_says_what_it_is_for() {
+fn an_option_without_effect_at_an_address_is_an_error_that_says_what_it_is_for() {
     let folder = Folder::new();
     let unix = address(&folder.path());
     let inet = Address::Inet { host: c"127.0.0.1".into(), port: c"0".into() };
@@ -483,7 +483,7 @@ fn an_option_that_can_do_nothing_at_an_address_is_an_error_that_says_what_it_is_
         assert_eq!(error.to_string(), expected);
         assert!(!folder.path().exists());
     }
-    // And what can do something is none.
+    // Options that have an effect are no errors.
     listen(&inet, &Options { reuse_port: true, ..datagram }).expect("a port");
     listen(&inet, &Options { nodelay: true, reuse_port: true, backlog: Some(1), ..OPTIONS }).expect("a port");
     listen(&unix, &Options { backlog: Some(1), ..mode }).expect("a free path");

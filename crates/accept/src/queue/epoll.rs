@@ -1,13 +1,16 @@
 //! The queue on Linux: epoll with EPOLLONESHOT, and a timerfd.
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use super::{CAPACITY, TIMER};
-use crate::engine::{Arm, Token};
 use crate::errno::Errno;
-use crate::sys::syscall;
+use crate::kernel::Arm;
+use crate::sys::{new_descriptor, syscall};
+use crate::token::Token;
+
+/// How many events one epoll_wait(2) can return.
+const CAPACITY: usize = 64;
 
 /// An epoll instance for listeners.
 #[derive(Debug)]
@@ -18,31 +21,28 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// The name that `(kqnet/backend)` gives.
+    /// The name of this kind of queue.
     pub const NAME: &'static str = "epoll";
 
-    /// A queue with no listener, and its descriptor, to nest in another queue. The queue is of no use once the
-    /// descriptor is closed.
+    /// Makes a queue without listeners, and its descriptor, which can be nested in another queue. The queue is of no use
+    /// once the descriptor is closed.
     ///
     /// # Errors
-    /// EMFILE, ENFILE, ENOMEM: epoll_create1(2), timerfd_create(2).
+    /// Returns the error of epoll_create1(2), timerfd_create(2) or epoll_ctl(2): EMFILE, ENFILE or ENOMEM.
     pub fn new() -> Result<(Self, OwnedFd), Errno> {
-        let epoll = syscall!(epoll_create1(libc::EPOLL_CLOEXEC))?;
-        // SAFETY: the kernel has just given this descriptor to us alone.
-        let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
-        let timer = syscall!(timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK))?;
-        // SAFETY: as above.
-        let timer = unsafe { OwnedFd::from_raw_fd(timer) };
+        let epoll = new_descriptor!(epoll_create1(libc::EPOLL_CLOEXEC))?;
+        let timer = new_descriptor!(timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK))?;
         // Edge-triggered: each setting of the timer clears the last expiry, so it never has to be read.
-        let mut event = libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: TIMER as u64 };
+        let mut event =
+            libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: Token::TIMER.0 as u64 };
         syscall!(epoll_ctl(epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, timer.as_raw_fd(), &mut event))?;
         Ok((Self { epoll: epoll.as_raw_fd(), timer }, epoll))
     }
 
-    /// Appends the tokens of all ready listeners, and gives true where the timer has fired.
+    /// Appends the tokens of all ready listeners. Returns true if the timer has fired.
     ///
     /// # Errors
-    /// Where the descriptor is no epoll instance any more.
+    /// Returns an error if the descriptor is not an epoll instance any more.
     pub fn poll(&mut self, ready: &mut Vec<Token>) -> Result<bool, Errno> {
         let mut timer = false;
         let mut events = [const { MaybeUninit::<libc::epoll_event>::uninit() }; CAPACITY];
@@ -55,11 +55,9 @@ impl Queue {
             for event in &events[..count] {
                 // SAFETY: epoll_wait has filled the first `count` events.
                 let event = unsafe { event.assume_init() };
-                let token = event.u64 as usize;
-                if token == TIMER {
-                    timer = true;
-                } else {
-                    ready.push(Token(token));
+                match Token(event.u64 as usize) {
+                    Token::TIMER => timer = true,
+                    token => ready.push(token),
                 }
             }
             // Every listener is armed for one event, so a short read has emptied the queue.
@@ -74,8 +72,8 @@ impl Queue {
         for arm in arms {
             let mut event =
                 libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLONESHOT) as u32, u64: arm.token.0 as u64 };
-            // MOD evaluates again and wakes an outer queue. A closed descriptor has left by itself, so its number
-            // may be new here; and one that a duplicate kept alive may be known still.
+            // MOD looks at the socket again and wakes an outer queue. The kernel removes a closed descriptor by itself,
+            // so its number may be unknown here; and a registration that a duplicate kept alive may still be known.
             let (first, second, unless) = if arm.fresh {
                 (libc::EPOLL_CTL_ADD, libc::EPOLL_CTL_MOD, libc::EEXIST)
             } else {
@@ -89,16 +87,16 @@ impl Queue {
         }
     }
 
-    /// Forgets a listener.
+    /// Removes the registration of a listener.
     pub fn disarm(&mut self, fd: RawFd) {
         let mut unused = libc::epoll_event { events: 0, u64: 0 };
-        // It may never have been armed.
+        // The listener may never have been armed.
         let _ = syscall!(epoll_ctl(self.epoll, libc::EPOLL_CTL_DEL, fd, &mut unused));
     }
 
     /// Makes the queue readable after `delay`.
     pub fn timer(&mut self, delay: Duration) {
-        // A zero would disarm the timer.
+        // Zero would disarm the timer.
         let delay = delay.max(Duration::from_nanos(1));
         let spec = libc::itimerspec {
             it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
@@ -108,6 +106,6 @@ impl Queue {
             },
         };
         let set = syscall!(timerfd_settime(self.timer.as_raw_fd(), 0, &spec, std::ptr::null_mut()));
-        debug_assert!(set.is_ok(), "timerfd_settime fails on bad arguments only");
+        debug_assert!(set.is_ok(), "timerfd_settime fails only for invalid arguments");
     }
 }

@@ -1,16 +1,16 @@
-//! Counting free descriptors on XNU.
+//! Counting the free descriptors on XNU.
 //!
-//! Neither the numbers that are handed out nor those that are free at the top of the table tell how many are free: a low
-//! number may be the last free one. When it asks for no event, poll(2) never reports POLLNVAL there, and with POLLIN it
-//! reports it for some open files too. So the system is asked which descriptors are open, and how many there may be.
+//! Other ways do not tell how many are free. The kernel hands out the lowest free number, and a low number may be the last
+//! free one. XNU's poll(2) never reports POLLNVAL if it is asked for no event, and if it is asked for POLLIN, it reports
+//! POLLNVAL for some open files too. So this asks the system which descriptors are open, and how many there may be.
 //!
-//! A shortage of files in the whole system (ENFILE) closes the connection as well, and cannot be foreseen.
+//! A shortage of files in the whole system (ENFILE) also makes XNU close the connection, and cannot be foreseen.
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::{mem, ptr};
 
 use crate::errno::Errno;
-use crate::sys::syscall;
+use crate::sys::{new_descriptor, syscall};
 
 #[cfg(feature = "emulated-kqueue")]
 #[path = "emulated.rs"]
@@ -18,30 +18,30 @@ mod os;
 #[cfg(not(feature = "emulated-kqueue"))]
 use libc as os;
 
-/// How many numbers are looked at. If more are allowed, the rest count as used.
+/// How many descriptor numbers are looked at. If more are allowed, the rest count as used.
 const NUMBERS: usize = 10_240;
 
-/// How many descriptors are left alone if there are other threads: what they may open between the count and an `accept`.
+/// How many descriptors are left for other threads, which may open some between the count and an `accept`.
 const MARGIN: usize = 16;
 
-/// As many connections as a batch takes by default.
+/// The room that is enough: as many connections as a batch takes by default.
 const BATCH: usize = 64;
 
-/// If there is room enough for this many threads, the threads need not be counted.
+/// If there is enough room for this many threads, the threads need not be counted.
 const MANY_THREADS: usize = 16;
 
-/// How many connections can be accepted before room must be looked for again.
+/// How many connections can be accepted before the descriptors must be counted again.
 #[derive(Debug, Default)]
 pub struct Room {
     known: usize,
-    /// It was counted since it was last forgotten.
+    /// The descriptors were counted since [`Room::forget`].
     is_counted: bool,
     /// Kept between batches, since it takes 80 KiB at the highest limits.
     open: Vec<os::proc_fdinfo>,
 }
 
 impl Room {
-    /// Forgets the count. Must be called whenever other code has run on this thread, since it may have opened files.
+    /// Forgets the count. Must be called when other code has run on this thread, since it may have opened files.
     pub fn forget(&mut self) {
         (self.known, self.is_counted) = (0, false);
     }
@@ -49,7 +49,7 @@ impl Room {
     /// Takes the room for one connection.
     ///
     /// # Errors
-    /// EMFILE if there is no room and a connection waits, EAGAIN if there is no room and none waits.
+    /// Returns EMFILE if there is no room and a connection waits, and EAGAIN if there is no room and none waits.
     pub fn take(&mut self, listener: RawFd) -> Result<(), Errno> {
         if self.known == 0 {
             match self.count() {
@@ -61,13 +61,14 @@ impl Room {
         Ok(())
     }
 
-    /// How many descriptors this thread may open. `None` where the system does not tell.
+    /// How many descriptors this thread may open. `None` if the system does not tell.
     fn count(&mut self) -> Option<usize> {
         let was_counted = mem::replace(&mut self.is_counted, true);
-        // SAFETY: it takes no argument. Unlike the limit of getrlimit(2) it is what the kernel compares with.
+        // Unlike the limit of getrlimit(2), this is what the kernel compares with.
+        // SAFETY: it takes no argument.
         let limit = usize::try_from(unsafe { libc::getdtablesize() }).ok()?.min(NUMBERS);
         if share_of_many(limit) >= BATCH {
-            // The table has as many numbers as were ever needed. Those beyond are free, and asking does not walk the table.
+            // The table has as many numbers as were ever needed. All beyond it are free, and asking for its size is cheap.
             let beyond = limit.saturating_sub(list(&mut [])?);
             if share_of_many(beyond) >= BATCH {
                 return Some(BATCH);
@@ -79,7 +80,7 @@ impl Room {
         let below = |info: &&os::proc_fdinfo| usize::try_from(info.proc_fd).is_ok_and(|fd| fd < limit);
         let room = limit - self.open.get(..count)?.iter().filter(below).count();
         let share = share_of_many(room);
-        // Most batches are small, and end before they need more.
+        // For the first count a small share is enough, since most batches are small and end before they need more.
         if share >= BATCH || share > 0 && !was_counted {
             return Some(share);
         }
@@ -95,7 +96,8 @@ fn share_of_many(room: usize) -> usize {
     room.saturating_sub(MARGIN) / MANY_THREADS
 }
 
-/// Writes the open descriptors of this process, and returns how many. Without space to write to, returns how much is needed.
+/// Writes the open descriptors of this process to `space` and returns how many there are. If `space` is empty, returns how
+/// much space is needed.
 fn list(space: &mut [os::proc_fdinfo]) -> Option<usize> {
     let address = if space.is_empty() { ptr::null_mut() } else { space.as_mut_ptr() };
     Some(about_this_process(os::PROC_PIDLISTFDS, address, space.len())? / size_of::<os::proc_fdinfo>())
@@ -108,29 +110,25 @@ fn threads() -> Option<usize> {
     usize::try_from(info.pti_threadnum).ok().filter(|threads| *threads > 0)
 }
 
-/// proc_pidinfo(3): how many bytes it wrote. `None` where it fails: a sandbox may forbid it.
+/// Calls proc_pidinfo(3) and returns how many bytes it wrote. `None` if it fails: a sandbox may forbid it.
 fn about_this_process<T>(flavor: libc::c_int, buffer: *mut T, count: usize) -> Option<usize> {
     let size = libc::c_int::try_from(count * size_of::<T>()).ok()?;
     // SAFETY: it takes no argument.
     let process = unsafe { libc::getpid() };
-    // SAFETY: the buffer is null, or as long as said; the kernel writes no more, and only integers.
+    // SAFETY: the buffer is null or holds `size` bytes. The kernel writes no more than that, and only integers.
     let written = unsafe { os::proc_pidinfo(process, flavor, 0, buffer.cast(), size) };
     usize::try_from(written).ok().filter(|written| *written > 0)
 }
 
-/// Finds out whether there is a free descriptor. Another thread may take it before `accept` does.
+/// Finds out whether there is a free descriptor, which another thread may still take before `accept` does.
 fn probe(listener: RawFd) -> Result<(), Errno> {
-    match syscall!(fcntl(listener, libc::F_DUPFD_CLOEXEC, 0)) {
-        Ok(fd) => {
-            // SAFETY: the kernel has just given this descriptor to us alone; dropping it closes it.
-            drop(unsafe { OwnedFd::from_raw_fd(fd) });
-            Ok(())
-        }
+    match new_descriptor!(fcntl(listener, libc::F_DUPFD_CLOEXEC, 0)) {
+        Ok(_closed_at_once) => Ok(()),
         Err(_) => Err(shortage(listener)),
     }
 }
 
-/// The error of an `accept` without a free descriptor.
+/// The error that `accept` would have without a free descriptor if XNU left the connection in the backlog.
 fn shortage(listener: RawFd) -> Errno {
     let mut poll = libc::pollfd { fd: listener, events: libc::POLLIN, revents: 0 };
     Errno(if syscall!(poll(&mut poll, 1, 0)) == Ok(0) { libc::EAGAIN } else { libc::EMFILE })

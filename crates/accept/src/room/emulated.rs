@@ -1,4 +1,4 @@
-//! What libc has of proc_pidinfo(3) on macOS; given by the host program of a test on Linux (dev/kqueue-emu).
+//! What libc has of proc_pidinfo(3) on macOS, as the host program of a test on Linux provides it (dev/kqueue-emu).
 #![allow(non_camel_case_types, missing_docs)]
 
 use std::ffi::{c_int, c_void};

@@ -1,21 +1,16 @@
-//! For systems on which `accept` without a free descriptor loses nothing.
+//! For systems on which `accept` without a free descriptor loses no connection.
 
 use std::os::fd::RawFd;
 
 use crate::errno::Errno;
 
-/// Nothing.
+/// Always says that there is room.
 #[derive(Debug, Default)]
 pub struct Room {}
 
 impl Room {
-    /// Does nothing.
     pub fn forget(&mut self) {}
 
-    /// Always succeeds.
-    ///
-    /// # Errors
-    /// None.
     pub fn take(&mut self, _listener: RawFd) -> Result<(), Errno> {
         Ok(())
     }

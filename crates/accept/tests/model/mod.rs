@@ -8,10 +8,10 @@ use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use kqnet_accept::engine::Arm;
+use kqnet_accept::Arm;
 use kqnet_accept::{Errno, Kernel, Next, Sink, Token};
 
-/// A connection that arrived: which listener's, and a number of its own.
+/// The number of a connection that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u32);
 
@@ -56,7 +56,7 @@ impl World {
         Some(conn)
     }
 
-    /// A client goes away before it was accepted: its connection vanishes, or gives an error.
+    /// A client goes away before it was accepted: its connection vanishes, or `accept` returns an error for it.
     pub fn reset(&mut self, fd: RawFd, at: usize, vanish: bool) -> Option<ConnId> {
         let backlog = &mut self.listeners.get_mut(&fd)?.backlog;
         let index = at.checked_rem(backlog.len())?;
@@ -102,10 +102,8 @@ impl Kernel for Model {
         let mut world = self.0.borrow_mut();
         let timer = std::mem::take(&mut world.timer_posted);
         for listener in world.listeners.values_mut() {
-            if std::mem::take(&mut listener.posted)
-                && let Some(token) = listener.armed.take()
-            {
-                ready.push(token);
+            if std::mem::take(&mut listener.posted) {
+                ready.extend(listener.armed.take());
             }
         }
         Ok(timer)
@@ -176,7 +174,7 @@ pub struct Taker {
     pub waiters: BTreeMap<RawFd, Option<Waiter>>,
     pub taken: Vec<(RawFd, ConnId)>,
     pub failed: Vec<(RawFd, Errno)>,
-    pub starved: Vec<(RawFd, Errno)>,
+    pub shortages: Vec<(RawFd, Errno)>,
 }
 
 impl Taker {
@@ -206,7 +204,7 @@ impl Sink<ConnId, RawFd> for Taker {
         self.failed.push((*fd, errno));
     }
 
-    fn starved(&mut self, fd: &RawFd, errno: Errno) {
-        self.starved.push((*fd, errno));
+    fn shortage(&mut self, fd: &RawFd, errno: Errno) {
+        self.shortages.push((*fd, errno));
     }
 }

@@ -1,7 +1,7 @@
 //! Whether there is a descriptor for the next connection.
 //!
-//! XNU takes a connection from the backlog before it looks for a descriptor, and closes the connection when there is
-//! none. The other kernels leave it where it is, so there nothing needs to be known.
+//! XNU takes a connection from the backlog before it looks for a descriptor, and closes the connection if there is none.
+//! The other kernels leave it in the backlog, so nothing needs to be known on them.
 
 #[cfg(any(target_vendor = "apple", feature = "emulated-kqueue"))]
 mod counted;

@@ -1,0 +1,130 @@
+//! One listener of the engine: its state, and whether a limit keeps it from accepting now.
+
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use super::guess::Guess;
+use super::limits::Limits;
+use super::pause::Pause;
+use super::rate::Rate;
+use super::shortage::Shortage;
+use super::statistics::Stats;
+use crate::errno::Errno;
+use crate::kernel::Arm;
+use crate::token::Token;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum State {
+    /// Not armed: nobody waits, or a turn is under way.
+    Idle,
+    /// The kernel will say when it is ready.
+    Armed,
+    /// Closed, or refused by the queue. Only its statistics are left.
+    Closed,
+    /// accept(2) said that it is not a listening socket. No kernel would ever post an event for it, so nobody may wait.
+    Broken(Errno),
+    /// Accepts nothing until a time, or until a limit allows it.
+    Paused { why: Pause, since: Duration, until: Duration },
+}
+
+pub(super) struct Listener<D> {
+    pub(super) fd: RawFd,
+    pub(super) data: D,
+    pub(super) limits: Limits,
+    pub(super) state: State,
+    /// The next arm must delete the older registration.
+    pub(super) fresh: bool,
+    pub(super) shortage: Shortage,
+    rate: Rate,
+    pub(super) guess: Guess,
+    pub(super) stats: Stats,
+}
+
+impl<D> Listener<D> {
+    pub(super) fn new(fd: RawFd, limits: Limits, data: D) -> Self {
+        Self {
+            fd,
+            data,
+            limits,
+            state: State::Idle,
+            fresh: true,
+            shortage: Shortage::default(),
+            rate: Rate::default(),
+            guess: Guess::UNKNOWN,
+            stats: Stats::default(),
+        }
+    }
+
+    pub(super) fn set_limits(&mut self, limits: Limits, now: Duration) {
+        self.limits = limits;
+        if let Some(rate) = limits.max_rate {
+            self.rate.change(rate, now);
+        }
+        // The pause at an older limit need not last.
+        match self.state {
+            State::Paused { why: why @ (Pause::Full | Pause::Rate), .. } if self.reached_limit(now) != Some(why) => {
+                self.resume(now);
+            }
+            _ => {}
+        }
+    }
+
+    /// The limit that forbids accepting now, if there is one.
+    pub(super) fn reached_limit(&self, now: Duration) -> Option<Pause> {
+        if self.limits.max_connections.is_some_and(|max| self.stats.active >= max) {
+            Some(Pause::Full)
+        } else if self.limits.max_rate.is_some() && self.rate.is_used_up(now) {
+            Some(Pause::Rate)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn pause(&mut self, why: Pause, now: Duration) {
+        self.stats.pause(why).count += 1;
+        self.state = State::Paused { why, since: now, until: why.until(now, &self.rate) };
+        self.fresh = true;
+    }
+
+    /// Puts off the end of a pause, if the listener is paused.
+    pub(super) fn stay_paused(&mut self, now: Duration) {
+        if let State::Paused { why, until, .. } = &mut self.state {
+            *until = why.until(now, &self.rate);
+        }
+    }
+
+    /// Ends a pause, if the listener is paused.
+    pub(super) fn resume(&mut self, now: Duration) {
+        if let State::Paused { why, since, .. } = self.state {
+            self.stats.pause(why).time += now.saturating_sub(since);
+            self.state = State::Idle;
+        }
+    }
+
+    pub(super) fn count_accepted(&mut self, now: Duration) {
+        self.stats.accepted += 1;
+        if self.limits.counted {
+            self.stats.count_active();
+        }
+        if let Some(rate) = self.limits.max_rate {
+            self.rate.count(rate, now);
+        }
+    }
+
+    pub(super) fn count_ended(&mut self, connections: u32) {
+        self.stats.active = self.stats.active.saturating_sub(connections);
+    }
+
+    pub(super) fn to_arm(&self, token: Token) -> Arm {
+        Arm { fd: self.fd, token, fresh: self.fresh, result: Ok(()) }
+    }
+
+    /// The statistics so far, with the time of a pause that is not over yet.
+    pub(super) fn stats(&self, now: Duration) -> Stats {
+        let mut stats = self.stats.clone();
+        if let State::Paused { why, since, .. } = self.state {
+            stats.pause(why).time += now.saturating_sub(since);
+        }
+        stats
+    }
+}

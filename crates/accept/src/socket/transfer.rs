@@ -1,0 +1,67 @@
+//! Bytes through a connection: receiving, sending, and what the peer has acknowledged.
+
+use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
+
+use crate::errno::Errno;
+use crate::sys::syscall;
+
+/// Reads what has arrived, without blocking. Returns `None` if nothing has, and 0 at the end.
+///
+/// # Errors
+/// Returns the error of recv(2).
+pub fn receive(fd: RawFd, space: &mut [MaybeUninit<u8>]) -> Result<Option<usize>, Errno> {
+    transferred(|| syscall!(recv(fd, space.as_mut_ptr().cast(), space.len(), 0)))
+}
+
+/// Writes what the connection takes, without blocking. Returns `None` if its buffer is full.
+///
+/// # Errors
+/// Returns the error of send(2).
+pub fn send(fd: RawFd, bytes: &[u8]) -> Result<Option<usize>, Errno> {
+    // macOS has no such flag, but the connection has inherited SO_NOSIGPIPE from its listener.
+    #[cfg(target_vendor = "apple")]
+    const FLAGS: libc::c_int = 0;
+    #[cfg(not(target_vendor = "apple"))]
+    const FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
+    transferred(|| syscall!(send(fd, bytes.as_ptr().cast(), bytes.len(), FLAGS)))
+}
+
+/// Calls again after an interruption, and returns `None` if the call would block.
+pub(super) fn transferred(mut call: impl FnMut() -> Result<isize, Errno>) -> Result<Option<usize>, Errno> {
+    loop {
+        match call() {
+            Ok(count) => return Ok(Some(count.unsigned_abs())),
+            Err(Errno(libc::EAGAIN)) => return Ok(None),
+            Err(Errno(libc::EINTR)) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// How many of the bytes that were written the peer has not acknowledged. `None` if the system does not tell.
+pub fn unacknowledged(fd: RawFd) -> Option<u64> {
+    let mut count: libc::c_int = 0;
+    #[cfg(target_os = "linux")]
+    // SIOCOUTQ is another name of this number (tcp(7)).
+    let result = syscall!(ioctl(fd, libc::TIOCOUTQ, &raw mut count));
+    #[cfg(target_vendor = "apple")]
+    let result = super::sockopt::get(fd, libc::SO_NWRITE).map(|queued| {
+        count = queued;
+        0
+    });
+    #[cfg(any(target_os = "freebsd", target_os = "netbsd"))]
+    let result = syscall!(ioctl(fd, libc::FIONWRITE, &raw mut count));
+    #[cfg(not(any(target_os = "linux", target_vendor = "apple", target_os = "freebsd", target_os = "netbsd")))]
+    let result = Err::<libc::c_int, _>(Errno(libc::EOPNOTSUPP));
+    let _ = (fd, &mut count);
+    result.ok().and_then(|_| u64::try_from(count).ok())
+}
+
+/// Tells the peer that nothing more will be sent.
+///
+/// # Errors
+/// Returns the error of shutdown(2), which is ENOTCONN if the peer is gone.
+pub fn end_sending(fd: RawFd) -> Result<(), Errno> {
+    syscall!(shutdown(fd, libc::SHUT_WR)).map(drop)
+}
