@@ -65,11 +65,10 @@ pub unsafe fn register(env: *mut c::JanetTable) {
     }
     // SAFETY: the caller promises that the table is live; the rows end with one of nulls. Janet keeps the names, which are
     // static.
-    unsafe {
-        c::janet_cfuns(env, c"kqnet/_native".as_ptr(), rows.as_ptr());
-        let version = string(env!("CARGO_PKG_VERSION")).into();
-        c::janet_def(env, c"version".as_ptr(), version, c"The version of the module.".as_ptr());
-    }
+    unsafe { c::janet_cfuns(env, c"kqnet/_native".as_ptr(), rows.as_ptr()) };
+    let version = string(env!("CARGO_PKG_VERSION"));
+    // SAFETY: the table is live, as the caller promises. Janet copies the name and the text.
+    unsafe { c::janet_def(env, c"version".as_ptr(), version.into(), c"The version of the module.".as_ptr()) };
 }
 
 /// The C function that calls the native function at an index.
