@@ -1,15 +1,14 @@
-//! Compiles the C trampolines against the installed janet.h, and sets the cfg `kqueue` as crates/accept/build.rs does.
+//! Compiles the C trampolines with the installed janet.h, and sets the cfg `kqueue` as crates/accept/build.rs does.
 
 fn main() {
     println!("cargo::rerun-if-changed=src/trampoline.c");
     let Ok(include) = std::env::var("DEP_JANET_HEADER_INCLUDE") else {
-        println!("cargo::error=crates/evil-janet did not say where janet.h is");
+        println!("cargo::error=crates/evil-janet did not tell where janet.h is");
         return;
     };
     cc::Build::new()
         .file("src/trampoline.c")
         .include(include)
-        .define("KQNET_VERSION", format!("{:?}", env!("CARGO_PKG_VERSION")).as_str())
         .warnings(true)
         .extra_warnings(false)
         .compile("trampoline");
@@ -19,7 +18,7 @@ fn main() {
         println!("cargo::rustc-cfg=kqueue");
     }
     if std::env::var("CARGO_CFG_TARGET_VENDOR").as_deref() == Ok("apple") {
-        // The host program has Janet's functions; macOS's linker wants to be told that this is meant.
+        // The host program provides Janet's functions. macOS's linker must be told that they are missing on purpose.
         println!("cargo::rustc-cdylib-link-arg=-undefined");
         println!("cargo::rustc-cdylib-link-arg=dynamic_lookup");
     }

@@ -17,20 +17,27 @@ use kqnet_http1::path::RelativePath;
 use kqnet_http1::range::{Selection, select};
 
 use crate::abstract_type::{AbstractType, NOTHING};
-use crate::boundary::{Outcome, entry, guard};
-use crate::buffer;
+use crate::boundary::{Function, Outcome, guard, native};
+use crate::buffer::{self, Buffer};
 use crate::http;
 use crate::value::{arg, bytes, describe, integer, is_true, string, tuple};
 
-entry!(kqnet_file_path => path);
-entry!(kqnet_file_codings => codings);
-entry!(kqnet_folder => folder);
-entry!(kqnet_folder_open => open);
-entry!(kqnet_file_answer => answer);
-entry!(kqnet_file_body => body);
-entry!(kqnet_file_close => close);
-entry!(kqnet_file_take => take);
-entry!(kqnet_file_piece => piece);
+/// The functions of this file that Janet code calls.
+pub const FUNCTIONS: &[Function] = &[
+    native!("file-path", "path hidden", path),
+    native!("file-codings", "accept-encoding", codings),
+    native!("folder", "path symlinks", folder, c::JANET_SANDBOX_FS_READ),
+    native!("folder-open", "folder path &opt stream", open),
+    native!(
+        "file-answer",
+        "file folder coding is-read if-match if-unmodified-since if-none-match if-modified-since range if-range",
+        answer
+    ),
+    native!("file-body", "file first length", body),
+    native!("file-close", "file", close),
+    native!("file-take", "file most buffer", take),
+    native!("file-piece", "file index", piece),
+];
 
 /// Bodies up to this size are read at once, so that their descriptor is closed before they are sent.
 const SMALL: u64 = 32 * 1024;
@@ -138,7 +145,7 @@ impl Part {
     }
 
     /// Appends so many bytes of the file to a buffer.
-    fn read(&self, at: u64, count: usize, into: &mut c::JanetBuffer) -> Result<(), String> {
+    fn read(&self, at: u64, count: usize, into: &mut Buffer) -> Result<(), String> {
         let (file, _, _) = self.rest()?;
         let room = buffer::room(into, count)?;
         // SAFETY: zeros are written before it is read as bytes.
@@ -305,13 +312,11 @@ fn body(args: &[Janet]) -> Result<Outcome, String> {
         (part.first, part.length, part.sent) = (first, length, 0);
         return Ok(Outcome::Value(arg(args, 0)));
     }
-    // SAFETY: a new buffer, which nothing collects before it is returned.
-    let buffer = unsafe { &mut *c::janet_buffer(length as i32) };
+    let buffer = &mut buffer::new(length as usize)?;
     let result = part.read(first, length as usize, buffer);
     part.close();
     result?;
-    // SAFETY: as above.
-    Ok(Outcome::Value(unsafe { c::janet_wrap_buffer(buffer) }.into()))
+    Ok(Outcome::Value(buffer.value()))
 }
 
 /// `(native/file-close file)`
@@ -325,7 +330,7 @@ fn take(args: &[Janet]) -> Result<Outcome, String> {
     let part = file(args)?;
     let most = integer(arg(args, 1)).and_then(|most| u64::try_from(most).ok());
     let most = most.ok_or_else(|| format!("expected a number of bytes, got {}", describe(arg(args, 1))))?;
-    let buffer = buffer::get(arg(args, 2))?;
+    let buffer = &mut buffer::get(arg(args, 2))?;
     let (_, at, left) = part.rest()?;
     let count = left.min(most);
     part.read(at, count as usize, buffer)?;
@@ -344,9 +349,7 @@ fn piece(args: &[Janet]) -> Result<Outcome, String> {
         return Ok(Outcome::Value(Janet::nil()));
     }
     let count = PIECE.min(part.length - at);
-    // SAFETY: a new buffer, which nothing collects before it is returned.
-    let buffer = unsafe { &mut *c::janet_buffer(count as i32) };
+    let buffer = &mut buffer::new(count as usize)?;
     part.read(part.first + at, count as usize, buffer)?;
-    // SAFETY: as above.
-    Ok(Outcome::Value(unsafe { c::janet_wrap_buffer(buffer) }.into()))
+    Ok(Outcome::Value(buffer.value()))
 }

@@ -1,8 +1,8 @@
-//! Forks: whether Janet's loop, and what kqnet made, belong to this process.
+//! Forks: whether Janet's event loop, and the objects that kqnet made, belong to this process or to its parent.
 //!
-//! `os/posix-fork` copies the whole VM, but the kernel's objects behind it are shared: what the child deregisters or
-//! reads from an epoll instance is gone for the parent. So the child gets a loop of its own at once, where that is
-//! possible, and nothing that the parent made is deregistered, removed or read in the child.
+//! `os/posix-fork` copies the whole VM, but the kernel objects behind it are shared: what the child deregisters or reads from
+//! an epoll instance is gone for the parent. So the child gets a loop of its own at once, if that is possible, and never
+//! deregisters, removes or reads anything that the parent made.
 
 #[cfg(not(kqueue))]
 mod epoll;
@@ -11,12 +11,10 @@ use std::cell::Cell;
 #[cfg(not(kqueue))]
 use std::cell::RefCell;
 use std::ffi::c_int;
-use std::sync::Once;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use janetrs::lowlevel as c;
-
-use crate::vm;
 
 unsafe extern "C" {
     fn pthread_atfork(
@@ -26,25 +24,28 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// How often the process was forked on the way to this one.
+/// The number of forks that led to this process.
 static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// Drops the handlers that a forked child has copies of.
+static DROP_HANDLERS: OnceLock<fn()> = OnceLock::new();
 
 thread_local! {
     /// The stream of this thread's event queue, by which Janet's own epoll instance is found.
     static QUEUE: Cell<*const c::JanetStream> = const { Cell::new(std::ptr::null()) };
-    /// The process that made it.
+    /// The process that made the queue.
     static QUEUE_OF: Cell<Process> = const { Cell::new(Process(0)) };
-    /// Janet's loop on this thread is the parent's too, or did not survive the fork.
+    /// Janet's loop on this thread is shared with the parent, or did not survive the fork.
     static IS_SHARED: Cell<bool> = const { Cell::new(false) };
 }
 
 #[cfg(not(kqueue))]
 thread_local! {
-    /// What was registered with Janet's loop right before the last fork, where there was a queue.
+    /// What was registered with Janet's loop right before the last fork. None if there was no queue.
     static SNAPSHOT: RefCell<Option<Result<Option<epoll::Snapshot>, &'static str>>> = const { RefCell::new(None) };
 }
 
-/// A process: the one that calls [`Process::current`], told from those that it forks.
+/// Identifies a process among its forks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process(u32);
 
@@ -60,21 +61,24 @@ impl Process {
     }
 }
 
-/// Notices forks from now on. Called when the module is loaded.
-pub fn watch() {
-    static ONCE: Once = Once::new();
-    // SAFETY: the handlers call only what may be called then. The module is never unloaded. Without memory
-    // for the registration, forks go unnoticed, as they do in Janet.
-    ONCE.call_once(|| _ = unsafe { pthread_atfork(Some(before), None, Some(in_child)) });
+/// Notices forks from now on, and calls `drop_handlers` in each child, on the thread that forked. Called when the module is
+/// loaded.
+pub fn watch(drop_handlers: fn()) {
+    DROP_HANDLERS.get_or_init(|| {
+        // SAFETY: the handlers call only what may be called in a child of a process with several threads. The module is never
+        // unloaded. If there is no memory for the registration, forks go unnoticed, as they do in Janet.
+        unsafe { pthread_atfork(Some(before), None, Some(in_child)) };
+        drop_handlers
+    });
 }
 
-/// Takes note of the stream of a new queue of this thread's VM. After a fork, Janet's loop must be this process's own.
+/// Takes note of the stream of a new queue of this thread's VM. After a fork, it first gives this process a loop of its own.
 ///
 /// # Errors
-/// Says why the loop is not.
+/// Returns the reason why this process cannot get one.
 pub fn own_loop(queue: *const c::JanetStream) -> Result<(), String> {
     if IS_SHARED.get() {
-        // SAFETY: the caller has just made the stream.
+        // SAFETY: the caller has just made the stream, so it is live.
         replace_loop(unsafe { &*queue })?;
         IS_SHARED.set(false);
     }
@@ -83,21 +87,21 @@ pub fn own_loop(queue: *const c::JanetStream) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether Janet's loop on this thread is not this process's own.
+/// Whether Janet's loop on this thread belongs to the parent.
 pub fn is_loop_shared() -> bool {
     IS_SHARED.get()
 }
 
-/// The VM of this thread has ended.
+/// Forgets the queue, because the VM of this thread has ended.
 pub fn forget_queue() {
     QUEUE.set(std::ptr::null());
 }
 
-/// Runs on the thread that forks.
+/// Runs before a fork, on the thread that forks.
 unsafe extern "C" fn before() {
     #[cfg(not(kqueue))]
     {
-        // SAFETY: null, or a stream that the VM keeps until `forget_queue`.
+        // SAFETY: it is null, or a stream that the VM keeps until `forget_queue`.
         let snapshot =
             unsafe { QUEUE.get().as_ref() }.map(|queue| epoll::Snapshot::take(queue, QUEUE_OF.get().is_current()));
         SNAPSHOT.replace(snapshot);
@@ -107,7 +111,9 @@ unsafe extern "C" fn before() {
 /// Runs in the child, on the thread that forked.
 unsafe extern "C" fn in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
-    vm::drop_handlers();
+    if let Some(drop_handlers) = DROP_HANDLERS.get() {
+        drop_handlers();
+    }
     #[cfg(not(kqueue))]
     let is_shared = SNAPSHOT.with_borrow(|snapshot| match snapshot {
         Some(Ok(Some(snapshot))) => snapshot.separate(None).is_err(),

@@ -21,29 +21,36 @@ use kqnet_http1::response::{self, Body, Delivery, Exchange, HeadWriter, plan, wr
 use kqnet_http1::{BodyReader, Framing, HeadParser, Limits, Reject, Status, Version, push_lower, target};
 
 use crate::abstract_type::{AbstractType, NOTHING};
-use crate::boundary::{Outcome, entry, guard};
-use crate::buffer;
+use crate::boundary::{self, Function, Outcome, guard, native};
+use crate::buffer::{self, Buffer};
 use crate::deadlines::{Place, Reason};
 use crate::files::Part;
 use crate::stream;
 use crate::value::{arg, bytes, describe, integer, is_true, tuple};
 use crate::vm::{self, Vm};
 
-entry!(kqnet_http_config => config);
-entry!(kqnet_http_open => open);
-entry!(kqnet_http_limit_unsent => limit_unsent);
-entry!(kqnet_http_tracker => tracker);
-entry!(kqnet_http_close => close);
-entry!(kqnet_http_of => of);
-entry!(kqnet_http_parse => parse);
-entry!(kqnet_http_body => body);
-entry!(kqnet_http_continue => awaits_continue);
-entry!(kqnet_http_respond => respond);
-entry!(kqnet_http_refuse => refuse);
-entry!(kqnet_http_begun => begun);
-entry!(kqnet_http_phase => phase);
-entry!(kqnet_http_end_idle => end_idle);
-entry!(kqnet_http_is_invalid => is_invalid);
+/// The functions of this file and of those below that Janet code calls.
+pub const FUNCTIONS: &[Function] = &boundary::join::<{ boundary::count(LISTS) }>(LISTS);
+
+const LISTS: &[&[Function]] = &[OWN, file_body::FUNCTIONS, tally::FUNCTIONS, transfer::FUNCTIONS, watch::FUNCTIONS];
+
+const OWN: &[Function] = &[
+    native!("http-config", "max-head max-request-line max-headers max-body max-requests head body idle write", config),
+    native!("http-open", "stream config tracker", open),
+    native!("http-limit-unsent", "listener", limit_unsent),
+    native!("http-tracker", "http", tracker),
+    native!("http-close", "http", close),
+    native!("http-of", "stream", of),
+    native!("http-parse", "http buffer draining", parse),
+    native!("http-body", "http buffer out number", body),
+    native!("http-continue", "http number", awaits_continue),
+    native!("http-respond", "http response out buffer closing", respond),
+    native!("http-refuse", "http status reason out", refuse),
+    native!("http-begun", "http", begun),
+    native!("http-phase", "http", phase),
+    native!("http-end-idle", "http", end_idle),
+    native!("http-invalid?", "http", is_invalid),
+];
 
 /// The most of an unread body that is read and thrown away to keep a connection.
 const MAX_DISCARD: u64 = 64 * 1024;
@@ -328,7 +335,7 @@ impl Conn {
     }
 
     /// Throws away what `buffer` has of an unread body.
-    fn discard(&mut self, buffer: &mut c::JanetBuffer) -> Result<(), Reject> {
+    fn discard(&mut self, buffer: &mut Buffer) -> Result<(), Reject> {
         let mut taken = 0;
         let mut received = 0;
         while !self.body.is_done() && taken < buffer::contents(buffer).len() {
@@ -477,7 +484,7 @@ fn tracker(args: &[Janet]) -> Result<Outcome, String> {
 /// `native/http-answered`, where somebody wants to hear how the last request was answered.
 fn parse(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
-    let buffer = buffer::get(arg(args, 1))?;
+    let buffer = &mut buffer::get(arg(args, 1))?;
     if conn.request != 0 {
         end_request(conn);
         set_env(conn.config().env);
@@ -647,11 +654,11 @@ fn request(vm: &Vm, conn: &Conn, head: &kqnet_http1::Head<'_>, buffer: Janet) ->
 fn body(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     check_request(conn, arg(args, 3))?;
-    let from = buffer::get(arg(args, 1))?;
+    let from = &mut buffer::get(arg(args, 1))?;
     if arg(args, 1) == arg(args, 2) {
         return Err("a body cannot be read into the buffer that it comes from".into());
     }
-    let to = buffer::get(arg(args, 2))?;
+    let to = &mut buffer::get(arg(args, 2))?;
     let mut taken = 0;
     while !conn.body.is_done() && taken < buffer::contents(from).len() {
         let rest = &buffer::contents(from)[taken..];
@@ -732,11 +739,11 @@ fn is_invalid(args: &[Janet]) -> Result<Outcome, String> {
 fn write_response(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
     let answer = arg(args, 1);
-    let out = buffer::get(arg(args, 2))?;
+    let out = &mut buffer::get(arg(args, 2))?;
     if arg(args, 2) == arg(args, 3) {
         return Err("a response cannot be written to the buffer that its request comes from".into());
     }
-    let from = buffer::get(arg(args, 3))?;
+    let from = &mut buffer::get(arg(args, 3))?;
     vm::with(|vm| {
         let keys = vm.keys;
         let status = match get(answer, keys.status)? {
@@ -909,7 +916,7 @@ fn refuse(args: &[Janet]) -> Result<Outcome, String> {
         Some(text) => String::from_utf8_lossy(text).into_owned(),
         None => response::reason(status).to_owned(),
     };
-    let out = buffer::get(arg(args, 3))?;
+    let out = &mut buffer::get(arg(args, 3))?;
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.clear();
         write_failure(scratch, &conn.exchange, status, &reason, unix_time());

@@ -1,7 +1,7 @@
-//! Gives a forked child an epoll instance of its own in place of the one that Janet's loop shares with the parent.
+//! Gives a forked child its own epoll instance, in place of the one that Janet's loop shares with the parent.
 //!
-//! A shared instance would give the parent's events to the child, and the child's streams, which are addresses in the
-//! child's memory, to the parent. What is registered is noted before the fork, since the parent goes on at once.
+//! A shared instance would give the parent's events to the child, and the child's streams, which are addresses in the child's
+//! memory, to the parent. The registrations are noted before the fork, since the parent goes on at once.
 
 use std::mem::{MaybeUninit, offset_of, size_of};
 use std::os::fd::RawFd;
@@ -9,20 +9,20 @@ use std::ptr;
 
 use janetrs::lowlevel as c;
 
-/// The numbers among which Janet's own epoll instance is looked for first: mostly it is as old as the thread.
+/// Janet's epoll instance is looked for below this number first: it is usually as old as the thread, so its number is low.
 const NEAR: RawFd = 256;
 
-/// A stream that no fiber waits for. Events of sockets for which only the parent waits lead here.
+/// A stream that no fiber waits for. It receives the events of sockets that only the parent waits for.
 struct Nobody(c::JanetStream);
 
 impl Nobody {
-    /// What is registered to lead here.
+    /// The data with which a descriptor is registered for this stream.
     fn data() -> u64 {
         &raw const NOBODY.0 as u64
     }
 }
 
-// SAFETY: nobody writes to it.
+// SAFETY: nothing writes to it.
 unsafe impl Sync for Nobody {}
 
 static NOBODY: Nobody = Nobody(c::JanetStream {
@@ -41,11 +41,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Notes what is registered, or nothing where Janet's loop is on poll(2), of which nothing is shared. `is_own` says
-    /// that this process made the queue, and not one that forked it.
+    /// Notes what is registered. Returns none if Janet's loop uses poll(2), which shares nothing. `is_own` tells whether this
+    /// process made the queue, rather than one that it was forked from.
     ///
     /// # Errors
-    /// Says what cannot be read.
+    /// Returns what cannot be read.
     pub fn take(queue: &c::JanetStream, is_own: bool) -> Result<Option<Self>, &'static str> {
         if queue.handle < 0 {
             return Err("the event queue is closed");
@@ -57,20 +57,20 @@ impl Snapshot {
         Ok(Some(Self { epoll, registrations: list.lines().filter_map(Registration::parse).collect() }))
     }
 
-    /// Replaces the instance, and what the loop uses to wake itself. A queue that was made in this process is removed from
-    /// the old one, so that the parent never gets its events. Makes only system calls, since this may run right after a
-    /// fork of a process with several threads.
+    /// Replaces the instance, and the descriptors by which the loop wakes itself. `new_queue`, a queue that was made in this
+    /// process, is removed from the old instance, so that the parent never gets its events. It makes only system calls, since
+    /// it may run right after a fork of a process with several threads.
     ///
     /// # Errors
-    /// Says what cannot be had. The instance stays shared then.
+    /// Returns what cannot be made. The instance stays shared then.
     pub fn separate(&self, new_queue: Option<RawFd>) -> Result<(), &'static str> {
-        // SAFETY: a system call with a flag.
+        // SAFETY: it is a system call with a flag.
         let fresh = Descriptor::new(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) });
         let fresh = fresh.ok_or("no epoll instance can be made")?;
         for registration in &self.registrations {
             registration.renew(fresh.0);
         }
-        // SAFETY: the descriptors are open; the child's copy of the shared instance is closed by this.
+        // SAFETY: the descriptors are open. dup3 closes the child's copy of the shared instance.
         unsafe {
             if let Some(queue) = new_queue {
                 libc::epoll_ctl(self.epoll, libc::EPOLL_CTL_DEL, queue, ptr::null_mut());
@@ -83,23 +83,23 @@ impl Snapshot {
 
 /// The epoll instance that a queue is registered with.
 fn find(queue: &c::JanetStream, is_own: bool) -> Option<RawFd> {
-    // As Janet registers a readable stream, or as `renew` does, so that the one success changes nothing.
+    // The event is what Janet, or `renew`, registered for the queue, so the one call that succeeds changes nothing.
     let mut event = if is_own {
         libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLET) as u32, u64: ptr::from_ref(queue) as u64 }
     } else {
         libc::epoll_event { events: libc::EPOLLET as u32, u64: Nobody::data() }
     };
-    // SAFETY: EPOLL_CTL_MOD fails on what is no epoll instance, and on one that does not have the descriptor.
+    // SAFETY: EPOLL_CTL_MOD fails on a descriptor that is no epoll instance, and on an instance that does not have the queue.
     let mut has_it = |fd: &RawFd| unsafe { libc::epoll_ctl(*fd, libc::EPOLL_CTL_MOD, queue.handle, &mut event) } == 0;
     (0..NEAR).find(&mut has_it).or_else(|| others().find(&mut has_it))
 }
 
-/// The other descriptors that are open, or, where the system does not tell, that may be.
+/// The other open descriptors, or, if the system does not tell which they are, all that may be open.
 fn others() -> Box<dyn Iterator<Item = RawFd>> {
     if let Ok(folder) = std::fs::read_dir("/proc/self/fd") {
         return Box::new(folder.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()));
     }
-    // SAFETY: it takes no argument.
+    // SAFETY: it takes no arguments.
     Box::new(NEAR..unsafe { libc::getdtablesize() })
 }
 
@@ -114,7 +114,7 @@ impl Descriptor {
 
 impl Drop for Descriptor {
     fn drop(&mut self) {
-        // SAFETY: it is ours.
+        // SAFETY: this owns the descriptor.
         unsafe { libc::close(self.0) };
     }
 }
@@ -139,31 +139,31 @@ impl Registration {
         })
     }
 
-    /// Registers the same with a new instance.
+    /// Registers the descriptor with a new instance in the same way.
     fn renew(&self, epoll: RawFd) {
-        // What an earlier fork gave to nobody stays there. Each other address leads to the descriptor's number first.
+        // What an earlier fork registered for `NOBODY` stays so. Every other address is that of the descriptor's number.
         let is_nobodys = self.data == Nobody::data();
         if !is_nobodys && peek::<RawFd>(self.data) != Some(self.fd) {
             return;
         }
         let mut event = libc::epoll_event { events: self.events, u64: self.data };
         if !is_nobodys && !self.replace_timer() && !self.replace_pipe() && self.is_awaited() {
-            // The parent's fibers wait for it; their copies here must not take anything from them. It is registered all
-            // the same, since Janet raises an error when it cannot remove a stream.
+            // The parent's fibers wait for it, and their copies here must not take anything from them. It is still registered,
+            // since Janet raises an error when it cannot remove a stream.
             event = libc::epoll_event { events: libc::EPOLLET as u32, u64: Nobody::data() };
         }
-        // SAFETY: a system call on descriptors of this process. It fails where the number was closed meanwhile.
+        // SAFETY: it is a system call on descriptors of this process, which fails if the number was closed meanwhile.
         unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, self.fd, &mut event) };
     }
 
-    /// The loop's timer, which the parent sets for itself.
+    /// Replaces the loop's timer, which the parent sets for itself. Returns whether this is the timer.
     fn replace_timer(&self) -> bool {
         let mut time = MaybeUninit::<libc::itimerspec>::uninit();
-        // SAFETY: there is room for the answer; on other descriptors the call fails.
+        // SAFETY: there is room for the answer, and the call fails on other descriptors.
         if unsafe { libc::timerfd_gettime(self.fd, time.as_mut_ptr()) } != 0 {
             return false;
         }
-        // SAFETY: a system call with flags.
+        // SAFETY: it is a system call with flags.
         let timer = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK) };
         if let Some(timer) = Descriptor::new(timer) {
             replace(&timer, self.fd);
@@ -171,11 +171,12 @@ impl Registration {
         true
     }
 
-    /// The pipe by which threads wake the loop: its two ends stand one after the other in memory.
+    /// Replaces the pipe by which threads wake the loop. Its two descriptors are next to each other in memory. Returns whether
+    /// this is the pipe.
     fn replace_pipe(&self) -> bool {
         let Some(other) = peek::<RawFd>(self.data + size_of::<RawFd>() as u64) else { return false };
         let (Some(read), Some(write)) = (pipe(self.fd), pipe(other)) else { return false };
-        // SAFETY: a system call on an open descriptor.
+        // SAFETY: it is a system call on an open descriptor.
         let is_writable = unsafe { libc::fcntl(other, libc::F_GETFL) } & libc::O_ACCMODE == libc::O_WRONLY;
         if read != write || !is_writable {
             return false;
@@ -208,14 +209,14 @@ fn pipe(fd: RawFd) -> Option<(libc::dev_t, libc::ino_t)> {
     if unsafe { libc::fstat(fd, stat.as_mut_ptr()) } != 0 {
         return None;
     }
-    // SAFETY: fstat has filled it.
+    // SAFETY: fstat has succeeded, so it has filled the answer.
     let stat = unsafe { stat.assume_init() };
     (stat.st_mode & libc::S_IFMT == libc::S_IFIFO).then_some((stat.st_dev, stat.st_ino))
 }
 
-/// Puts a new descriptor in the place of an old one, with the old one's flags.
+/// Puts a new descriptor in the place of an old one, with the flags of the old one.
 fn replace(new: &Descriptor, old: RawFd) {
-    // SAFETY: system calls on open descriptors.
+    // SAFETY: they are system calls on open descriptors.
     unsafe {
         let flags = libc::fcntl(old, libc::F_GETFL);
         libc::fcntl(new.0, libc::F_SETFL, flags);
@@ -223,13 +224,13 @@ fn replace(new: &Descriptor, old: RawFd) {
     }
 }
 
-/// Reads a number at an address, or nothing where no memory is: what is registered for a socket that another process
-/// still holds may have been freed.
+/// Reads a number at an address, or none if there is no memory: the stream that is registered for a socket may have been freed
+/// if another process still holds the socket.
 fn peek<T: Copy + Default>(address: u64) -> Option<T> {
     let mut value = T::default();
     let local = libc::iovec { iov_base: (&raw mut value).cast(), iov_len: size_of::<T>() };
     let remote = libc::iovec { iov_base: address as *mut _, iov_len: size_of::<T>() };
-    // SAFETY: the kernel checks the address, and `value` has room for so many bytes.
+    // SAFETY: the kernel checks the address, and `value` has room for that many bytes.
     let count = unsafe { libc::process_vm_readv(libc::getpid(), &local, 1, &remote, 1, 0) };
     (count == size_of::<T>() as isize).then_some(value)
 }

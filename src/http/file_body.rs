@@ -6,12 +6,13 @@ use kqnet_accept::Errno;
 use kqnet_files::{SendError, send};
 
 use super::conn;
-use crate::boundary::{Outcome, entry};
+use crate::boundary::{Function, Outcome, native};
 use crate::files::Part;
 use crate::stream;
 use crate::value::{arg, describe};
 
-entry!(kqnet_http_send_file => send_file);
+/// The functions of this file that Janet code calls.
+pub const FUNCTIONS: &[Function] = &[native!("http-send-file", "http file", send_file)];
 
 /// The most that is sent in one turn of the loop, so that a client that takes all at once does not keep others waiting.
 const MOST: u64 = 1024 * 1024;

@@ -9,15 +9,18 @@ use std::time::Duration;
 use janetrs::Janet;
 
 use super::{config_of, conn};
-use crate::boundary::{Outcome, entry};
+use crate::boundary::{Function, Outcome, native};
 use crate::value::{arg, array, describe, integer, string, structure, tuple};
 use crate::vm;
 
-entry!(kqnet_http_answered => answered);
-entry!(kqnet_http_observe => observe);
-entry!(kqnet_http_peer => peer);
-entry!(kqnet_http_piece => piece);
-entry!(kqnet_http_tally => tally);
+/// The functions of this file that Janet code calls.
+pub const FUNCTIONS: &[Function] = &[
+    native!("http-answered", "http", answered),
+    native!("http-observe", "http number observers", observe),
+    native!("http-peer", "http &opt peer", peer),
+    native!("http-piece", "http framing payload", piece),
+    native!("http-tally", "config", tally),
+];
 
 /// The methods that are counted by name. A client could make up others without end.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];

@@ -17,16 +17,19 @@ use kqnet_accept::{Errno, socket};
 
 use super::wait::{self, Side};
 use super::{Conn, Phase, check_request, conn, watch};
-use crate::boundary::{Outcome, entry, guard};
+use crate::boundary::{Function, Outcome, guard, native};
 use crate::buffer;
 use crate::deadlines::{Place, Reason};
 use crate::stream;
 use crate::value::{arg, bytes, describe, integer, is_true, string};
 use crate::vm;
 
-entry!(kqnet_http_read => read);
-entry!(kqnet_http_write => write);
-entry!(kqnet_http_linger => linger);
+/// The functions of this file that Janet code calls.
+pub const FUNCTIONS: &[Function] = &[
+    native!("http-read", "http buffer most &opt number", read),
+    native!("http-write", "http bytes from", write),
+    native!("http-linger", "http draining", linger),
+];
 
 /// How long a client that still sends may take to let the last answer arrive, in all and without sending anything.
 const LINGER: Duration = Duration::from_secs(30);
@@ -51,8 +54,8 @@ const AHEAD: i64 = 24 * TAKEN;
 #[derive(Clone, Copy)]
 pub struct Reading {
     pub fiber: *mut c::JanetFiber,
-    /// Where they go; null where they are thrown away.
-    into: *mut c::JanetBuffer,
+    /// The buffer that they go to; nil where they are thrown away.
+    into: Janet,
     most: usize,
     /// They are for a handler that reads its body.
     is_body: bool,
@@ -102,13 +105,15 @@ fn failed(errno: Errno) -> Read {
 /// Takes what has come, as far as there is room for.
 fn receive(stream: *mut c::JanetStream, reading: Reading) -> Read {
     let Some(fd) = stream::descriptor(stream) else { return Read::Lost };
-    if reading.into.is_null() {
+    if reading.into.is_nil() {
         return discard(fd);
     }
     let Reading { into, most, .. } = reading;
-    // SAFETY: the buffer is live: an argument, or marked as what is waited for.
-    let into = unsafe { &mut *into };
-    let room = match buffer::room(into, most) {
+    let mut into = match buffer::get(into) {
+        Ok(buffer) => buffer,
+        Err(why) => return Read::Failed(why),
+    };
+    let room = match buffer::room(&mut into, most) {
         Ok(room) => room,
         Err(why) => return Read::Failed(why),
     };
@@ -117,7 +122,7 @@ fn receive(stream: *mut c::JanetStream, reading: Reading) -> Read {
         Ok(Some(0)) => Read::End,
         Ok(Some(count)) => {
             // SAFETY: the system has written so many bytes.
-            unsafe { buffer::filled(into, count) };
+            unsafe { buffer::filled(&mut into, count) };
             Read::Some
         }
         Err(errno) => failed(errno),
@@ -144,7 +149,8 @@ fn discard(fd: RawFd) -> Read {
 /// at their end, or :gone. With the number of a request, it is for a handler that reads the body of that request.
 fn read(args: &[Janet]) -> Result<Outcome, String> {
     let conn = conn(args)?;
-    let into: *mut c::JanetBuffer = buffer::get(arg(args, 1))?;
+    let into = arg(args, 1);
+    buffer::get(into)?;
     let most = integer(arg(args, 2)).filter(|most| *most > 0);
     let most = most.ok_or_else(|| format!("expected a number of bytes, got {}", describe(arg(args, 2))))?;
     let is_body = args.len() > 3;
@@ -154,7 +160,7 @@ fn read(args: &[Janet]) -> Result<Outcome, String> {
     start_reading(conn, into, most.unsigned_abs() as usize, is_body)
 }
 
-fn start_reading(conn: &mut Conn, into: *mut c::JanetBuffer, most: usize, is_body: bool) -> Result<Outcome, String> {
+fn start_reading(conn: &mut Conn, into: Janet, most: usize, is_body: bool) -> Result<Outcome, String> {
     let stream = stream::get(conn.stream)?;
     if stream::descriptor(stream).is_none() {
         return Ok(Outcome::Value(gone()));
@@ -184,7 +190,7 @@ fn start_reading(conn: &mut Conn, into: *mut c::JanetBuffer, most: usize, is_bod
             return Ok(Outcome::Await);
         }
         Read::Some => {
-            if into.is_null() {
+            if into.is_nil() {
                 conn.linger_on();
             }
             Janet::boolean(true)
@@ -227,8 +233,8 @@ unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::Jan
                 // SAFETY: marking live values while the collector asks for it.
                 unsafe {
                     wait::mark(conn);
-                    if !reading.into.is_null() {
-                        c::janet_mark(c::janet_wrap_buffer(reading.into));
+                    if !reading.into.is_nil() {
+                        c::janet_mark(reading.into.into());
                     }
                 }
             }
@@ -487,5 +493,5 @@ fn linger(args: &[Janet]) -> Result<Outcome, String> {
         conn.lingers_briefly = is_true(arg(args, 1));
         conn.linger_on();
     }
-    start_reading(conn, std::ptr::null_mut(), 0, false)
+    start_reading(conn, Janet::nil(), 0, false)
 }

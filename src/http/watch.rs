@@ -11,15 +11,18 @@ use kqnet_accept::socket::{self, Peer};
 
 use super::wait::{self, Side};
 use super::{Conn, check_request, conn};
-use crate::boundary::{Outcome, entry, guard};
+use crate::boundary::{Function, Outcome, guard, native};
 use crate::deadlines::{Place, Reason};
 use crate::value::{arg, is_true};
 use crate::{stream, vm};
 
-entry!(kqnet_http_watch => watch);
-entry!(kqnet_http_gone => is_gone);
-entry!(kqnet_http_ending => ending);
-entry!(kqnet_http_detach => detach);
+/// The functions of this file that Janet code calls.
+pub const FUNCTIONS: &[Function] = &[
+    native!("http-watch", "http number", watch),
+    native!("http-gone", "http number or-ended", is_gone),
+    native!("http-ending", "http &opt number or-ended channel", ending),
+    native!("http-detach", "http", detach),
+];
 
 /// How often a connection is looked at whose unread bytes hide what comes after them.
 const AGAIN: Duration = Duration::from_secs(1);

@@ -61,13 +61,6 @@ impl<K: Kernel, D> Engine<K, D> {
         self.listeners.insert(Listener::new(fd, limits, data))
     }
 
-    /// Replaces what the caller attached to a listener.
-    pub fn attach(&mut self, token: Token, data: D) {
-        if let Some(listener) = self.listeners.get(token) {
-            listener.data = data;
-        }
-    }
-
     /// Changes the limits of a listener for which nobody waits.
     pub fn limit(&mut self, token: Token, limits: Limits) {
         let now = self.kernel.now();

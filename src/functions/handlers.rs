@@ -1,0 +1,89 @@
+//! The handlers of a listener: giving their places back when they return, raise an error or are cancelled, listing the running
+//! ones, and cancelling them.
+
+use janetrs::lowlevel as c;
+use janetrs::{Janet, TaggedJanet};
+
+use crate::boundary::{Function, Outcome, native};
+use crate::deliver::Deliver;
+use crate::listener::ListenerRef;
+use crate::value::{arg, describe, tuple};
+use crate::{stream, vm};
+
+/// The functions of this file that Janet code calls.
+pub const FUNCTIONS: &[Function] = &[
+    native!("release", "listener", release),
+    native!("tasks", "listener", tasks),
+    native!("cancel", "task reason quiet", cancel),
+    native!("trackers", "", trackers),
+];
+
+/// Gives back the place of the running task, a handler of the listener that is about to return.
+fn release(args: &[Janet]) -> Result<Outcome, String> {
+    let stream = stream::get(arg(args, 0))?;
+    let mut result = Ok(());
+    vm::with_existing(|vm| {
+        // SAFETY: Janet called this function, so there is a root fiber.
+        let task = unsafe { c::janet_root_fiber() };
+        if let Some(token) = vm.known(stream).filter(|listener| listener.end(task)).map(|listener| listener.token) {
+            result = vm.engine.release(token, &mut Deliver);
+        }
+    });
+    result.map_err(|errno| format!("cannot go on accepting: {errno}"))?;
+    Ok(Outcome::Value(Janet::nil()))
+}
+
+/// Gives back the places of handlers that raised an error or were cancelled.
+pub fn sweep(vm: &mut vm::Vm, listener: ListenerRef) {
+    for _ in 0..listener.sweep() {
+        // If the kernel does not take the listener back, its waiting fiber is told at the next turn.
+        let _ = vm.engine.release(listener.token, &mut Deliver);
+    }
+}
+
+/// Returns the tasks of the running handlers.
+fn tasks(args: &[Janet]) -> Result<Outcome, String> {
+    let stream = stream::get(arg(args, 0))?;
+    let mut tasks = Vec::new();
+    vm::with_existing(|vm| {
+        if let Some(listener) = vm.known(stream) {
+            sweep(vm, listener);
+            // SAFETY: the listener keeps its tasks alive, by marking them.
+            tasks = listener.tasks().into_iter().map(|task| unsafe { c::janet_wrap_fiber(task) }.into()).collect();
+        }
+    });
+    Ok(Outcome::Value(tuple(&tasks)))
+}
+
+/// Cancels a task. Its end is reported to its supervisor, or, if it has none, to the channel `quiet` and not to stderr. Returns
+/// whether it is the channel that will be told.
+fn cancel(args: &[Janet]) -> Result<Outcome, String> {
+    let TaggedJanet::Fiber(_) = arg(args, 0).unwrap() else {
+        return Err(format!("expected a task, got {}", describe(arg(args, 0))));
+    };
+    // SAFETY: the types are checked before the values are unwrapped; `janet_channel_type` is a static of the host. The task
+    // keeps its supervisor alive, and a signal of this kind is what janet_cancel sends.
+    unsafe {
+        let channel = c::janet_checkabstract(arg(args, 2).into(), &raw const c::janet_channel_type);
+        if channel.is_null() {
+            return Err(format!("expected a channel, got {}", describe(arg(args, 2))));
+        }
+        let task = c::janet_unwrap_fiber(arg(args, 0).into());
+        let is_unsupervised = (*task).supervisor_channel.is_null();
+        if is_unsupervised {
+            (*task).supervisor_channel = channel;
+        }
+        // Without this mask, Janet prints a trace even though there is a supervisor.
+        (*task).flags |= 1 << c::JanetSignal_JANET_SIGNAL_ERROR;
+        c::janet_schedule_signal(task, arg(args, 1).into(), c::JanetSignal_JANET_SIGNAL_ERROR);
+        Ok(Outcome::Value(Janet::boolean(is_unsupervised)))
+    }
+}
+
+/// Returns the table in which janet/kqnet/tracker.janet keeps what it knows of the handlers of each listener.
+fn trackers(_args: &[Janet]) -> Result<Outcome, String> {
+    match vm::trackers() {
+        Some(table) => Ok(Outcome::Value(table)),
+        None => vm::with(|vm| Ok(Outcome::Value(vm.trackers()))),
+    }
+}
