@@ -8,6 +8,7 @@
 mod abstract_type;
 mod boundary;
 mod buffer;
+mod collected;
 mod deadlines;
 mod files;
 mod fork;

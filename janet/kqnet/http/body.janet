@@ -37,14 +37,14 @@
     (when (= at :gone) (error (gone "the client is gone")))))
 
 (defn- checked
-  "What `native/http-body` says of a body: true when it is complete. Raises an error where it is refused."
+  "What `native/http-take-body` says of a body: true when it is complete. Raises an error where it is refused."
   [verdict]
   (if (indexed? verdict) (error (reject verdict)) verdict))
 
 (defn- await-body
   "Waits for more of a body."
   [{:buffer buf :request-number number} http]
-  (when (native/http-continue http number)
+  (when (native/http-awaits-continue? http number)
     (write http "HTTP/1.1 100 Continue\r\n\r\n"))
   (unless (= true (native/http-read http buf read-size number))
     (error (gone "the client closed the connection within the body"))))
@@ -67,7 +67,7 @@
     (when (has-body? req)
       (forever
         (def out @"")
-        (def verdict (native/http-body http (in req :buffer) out (in req :request-number)))
+        (def verdict (native/http-take-body http (in req :buffer) out (in req :request-number)))
         (unless (empty? out) (yield out))
         (when (checked verdict) (break))
         (await-body req http)))))
@@ -88,7 +88,7 @@
     (and (nil? http) (in req :request-number) (not (native/open? (in req :connection)))) (error over)
     (nil? http) (spork/read-body req)
     (has-body? req) (let [out (buffer/new (expected-size req))]
-                      (while (not (checked (native/http-body http (in req :buffer) out (in req :request-number))))
+                      (while (not (checked (native/http-take-body http (in req :buffer) out (in req :request-number))))
                         (await-body req http))
                       (put req :body out)
                       out)))

@@ -54,7 +54,7 @@
   [connection state handler]
   (def [_ http buf _ tracker] connection)
   (forever
-    (def req (native/http-parse http buf (in tracker :draining)))
+    (def req (native/http-next-request http buf (in tracker :draining)))
     (case (type req)
       :table (when (answer connection state handler req) (break))
       :nil (unless (= true (native/http-read http buf read-size)) (break))
@@ -74,7 +74,7 @@
   [[_ http] err fib &opt req]
   (def what (string "kqnet/http: " (if req (string (in req :method) " " (in req :path) ": ") "")))
   (protect
-    (if (native/http-invalid? http)
+    (if (native/http-invalid-response? http)
       # The handler has returned, so its stack is gone, and the server's own would not help.
       (eprint what err)
       (debug/stacktrace fib (if (bytes? err) err (string/format "%q" err)) what))))
@@ -83,7 +83,7 @@
   "Answers for a handler that raised an error, with 500 or what `on-error` returns; cuts off a response that has begun."
   [connection state on-error err fib]
   (def req (state :request))
-  (defn begun? [] (native/http-begun (in connection 1)))
+  (defn begun? [] (native/http-answering? (in connection 1)))
   (defn refuse [status reason]
     (unless (begun?) (response/refuse connection state status reason)))
   (defn answer-500 [] (refuse 500 "Internal Server Error"))
@@ -114,7 +114,7 @@
   "What to do when a connection's fiber has ended with an error: by a timeout, a handler, or the client."
   [connection state on-error err fib]
   (response/drop-body (state :body) "the client is gone")
-  (def in-request (and (state :request) (not (native/http-begun (in connection 1)))))
+  (def in-request (and (state :request) (not (native/http-answering? (in connection 1)))))
   # A client may be gone in each phase: what it did is no error of the program.
   (case (if (body/gone? err) :gone (native/http-phase (in connection 1)))
     :gone nil

@@ -65,5 +65,5 @@
   (def {:or-ended or-ended} (options/split "kqnet/http/gone?" [] [:or-ended] args))
   (check-request "kqnet/http/gone?" req)
   (if-let [http (native/http-of (in req :connection))]
-    (native/http-gone http (in req :request-number) or-ended)
+    (native/http-gone? http (in req :request-number) or-ended)
     true))

@@ -137,7 +137,7 @@
   ``Ends the account of the request that was answered last, and has it logged, once. Must be called
   wherever an answer ends, for whatever reason.``
   [[conn http buf _ tracker] state]
-  (when-let [answer (native/http-answered http)]
+  (when-let [answer (native/http-close-account http)]
     (def [status bytes seconds observers] answer)
     (cond
       observers (tell answer)

@@ -82,7 +82,7 @@
     (seq [listener :in (native/listeners)
           :let [config (get-in trackers [listener :config])]
           :when config]
-      [((kqnet/stats listener) :address) (native/http-tally config)]))
+      [((kqnet/stats listener) :address) (native/http-statistics config)]))
   (defn each-server [f] (seq [[address t] :in tallies] [["listener" address] (f t)]))
   (metric out "http_requests_total" "counter" "Requests that were answered, or whose client left before."
           (seq [[address t] :in tallies [method class count] :in (t :requests)]

@@ -29,11 +29,11 @@
         (do
           (buffer/clear out)
           (buffer/format out "%x\r\n" (length piece))
-          (native/http-piece http (length out) (length piece))
+          (native/http-announce http (length out) (length piece))
           (buffer/push out piece "\r\n")
           (write http out))
         (do
-          (native/http-piece http 0 (length piece))
+          (native/http-announce http 0 (length piece))
           (write http piece)))))
   (when left
     (assert (zero? left) "a response's body is shorter than its Content-Length"))
@@ -76,7 +76,7 @@
       (def body (in response :body))
       (case rest
         :bytes (do
-                 (native/http-piece http 0 (length body))
+                 (native/http-announce http 0 (length body))
                  (write http body))
         :file (send-file http body out)
         :unsent (drop-body body "this response has no body")
