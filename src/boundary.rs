@@ -16,10 +16,11 @@ pub enum Outcome {
     Await,
 }
 
-/// A function that Janet code calls: takes its arguments, and returns an outcome or the text of an error to raise.
-type Entry = fn(&[Janet]) -> Result<Outcome, String>;
+/// What a trampoline calls: runs a native function with arguments, writes the value that goes with the outcome, and
+/// returns the outcome's code. [`native!`] makes it of a Rust function.
+pub type Entry = unsafe extern "C-unwind" fn(argc: i32, argv: *const Janet, out: *mut Janet) -> i32;
 
-/// A native function, as the lists of `FUNCTIONS` in each file describe it. Made by [`native!`].
+/// A native function, as the lists `FUNCTIONS` in several files describe it. [`native!`] makes it.
 #[derive(Clone, Copy)]
 pub struct Function {
     /// The name that Janet code calls it by.
@@ -28,7 +29,7 @@ pub struct Function {
     pub usage: &'static CStr,
     /// The capability that `sandbox` can take away (`JANET_SANDBOX_*`), or 0. The trampoline raises an error then.
     pub guard: u32,
-    /// What it does.
+    /// What the trampoline calls.
     pub entry: Entry,
 }
 
@@ -42,30 +43,35 @@ impl Function {
         };
         Self { name, usage, guard, entry }
     }
+}
 
-    /// Runs the function for its trampoline, and returns the code of its outcome (src/trampoline.c).
-    ///
-    /// # Safety
-    /// `argv` holds `argc` values, and `out` has room for one.
-    pub unsafe fn call(&self, argc: i32, argv: *const Janet, out: *mut Janet) -> i32 {
-        let args = match usize::try_from(argc) {
-            Ok(count) if count > 0 => {
-                // SAFETY: the caller promises that there are so many. Janet's stack does not move before the trampoline
-                // returns, since no Janet code runs until then.
-                unsafe { std::slice::from_raw_parts(argv, count) }
-            }
-            _ => &[],
-        };
-        let (code, value) = match catch_unwind(AssertUnwindSafe(|| (self.entry)(args))) {
-            Ok(Ok(Outcome::Value(value))) => (0, value),
-            Ok(Ok(Outcome::Await)) => (2, Janet::nil()),
-            Ok(Err(text)) => (1, string(&text)),
-            Err(panic) => (1, string(&format!("kqnet: internal error: {}", panic_text(&*panic)))),
-        };
-        // SAFETY: the caller promises that there is room for a value.
-        unsafe { out.write(value) };
-        code
-    }
+/// Runs a Rust function for an [`Entry`]: it takes its arguments, and returns an outcome or the text of an error to raise.
+///
+/// # Safety
+/// `argv` holds `argc` values, and `out` has room for one.
+pub unsafe fn enter(
+    function: fn(&[Janet]) -> Result<Outcome, String>,
+    argc: i32,
+    argv: *const Janet,
+    out: *mut Janet,
+) -> i32 {
+    let args = match usize::try_from(argc) {
+        Ok(count) if count > 0 => {
+            // SAFETY: the caller promises that there are so many. Janet's stack does not move before the trampoline
+            // returns, since no Janet code runs until then.
+            unsafe { std::slice::from_raw_parts(argv, count) }
+        }
+        _ => &[],
+    };
+    let (code, value) = match catch_unwind(AssertUnwindSafe(|| function(args))) {
+        Ok(Ok(Outcome::Value(value))) => (0, value),
+        Ok(Ok(Outcome::Await)) => (2, Janet::nil()),
+        Ok(Err(text)) => (1, string(&text)),
+        Err(panic) => (1, string(&format!("kqnet: internal error: {}", panic_text(&*panic)))),
+    };
+    // SAFETY: the caller promises that there is room for a value.
+    unsafe { out.write(value) };
+    code
 }
 
 /// How many functions several lists have.
@@ -113,19 +119,27 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
 
 /// Describes a native function: its name in Janet, the names of its arguments, the Rust function, and the guard, if any.
 macro_rules! native {
-    ($name:literal, $arguments:literal, $entry:expr) => {
-        $crate::boundary::native!($name, $arguments, $entry, 0)
+    ($name:literal, $arguments:literal, $function:path) => {
+        $crate::boundary::native!($name, $arguments, $function, 0)
     };
-    ($name:literal, "", $entry:expr, $guard:expr) => {
-        $crate::boundary::Function::new(concat!($name, "\0"), concat!("(native/", $name, ")\0"), $guard, $entry)
+    ($name:literal, "", $function:path, $guard:expr) => {
+        $crate::boundary::native!(@ $name, concat!("(native/", $name, ")\0"), $function, $guard)
     };
-    ($name:literal, $arguments:literal, $entry:expr, $guard:expr) => {
-        $crate::boundary::Function::new(
-            concat!($name, "\0"),
-            concat!("(native/", $name, " ", $arguments, ")\0"),
-            $guard,
-            $entry,
-        )
+    ($name:literal, $arguments:literal, $function:path, $guard:expr) => {
+        $crate::boundary::native!(@ $name, concat!("(native/", $name, " ", $arguments, ")\0"), $function, $guard)
+    };
+    (@ $name:literal, $usage:expr, $function:path, $guard:expr) => {
+        $crate::boundary::Function::new(concat!($name, "\0"), $usage, $guard, {
+            unsafe extern "C-unwind" fn entry(
+                argc: i32,
+                argv: *const janetrs::Janet,
+                out: *mut janetrs::Janet,
+            ) -> i32 {
+                // SAFETY: the trampoline passes the arguments that Janet gave it, and a local.
+                unsafe { $crate::boundary::enter($function, argc, argv, out) }
+            }
+            entry
+        })
     };
 }
 

@@ -15,10 +15,9 @@ mod statistics;
 use std::ffi::CStr;
 use std::ptr;
 
-use janetrs::Janet;
 use janetrs::lowlevel as c;
 
-use crate::boundary::{self, Function};
+use crate::boundary::{self, Entry, Function};
 use crate::{files, http, stream};
 
 /// The lists of all files.
@@ -101,16 +100,24 @@ const fn is_same(one: &[u8], other: &[u8]) -> bool {
     index == one.len() && index == other.len()
 }
 
-/// Which capability a function needs, for the trampolines.
+/// What a trampoline needs to know of its function.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Call {
+    entry: Entry,
+    guard: u32,
+}
+
+/// The functions, for the trampolines.
 #[unsafe(no_mangle)]
-static kqnet_guards: [u32; COUNT] = {
-    let mut guards = [0; COUNT];
+static kqnet_calls: [Call; COUNT] = {
+    let mut calls = [Call { entry: FUNCTIONS[0].entry, guard: 0 }; COUNT];
     let mut index = 0;
     while index < COUNT {
-        guards[index] = FUNCTIONS[index].guard;
+        calls[index] = Call { entry: FUNCTIONS[index].entry, guard: FUNCTIONS[index].guard };
         index += 1;
     }
-    guards
+    calls
 };
 
 /// The functions that a file value (src/files.rs) has, for the trampolines.
@@ -118,13 +125,3 @@ static kqnet_guards: [u32; COUNT] = {
 static kqnet_file_close: u32 = index_of(c"file-close");
 #[unsafe(no_mangle)]
 static kqnet_file_piece: u32 = index_of(c"file-piece");
-
-/// Calls the function at an index for its trampoline.
-///
-/// # Safety
-/// `argv` holds `argc` values, and `out` has room for one.
-#[unsafe(no_mangle)]
-unsafe extern "C-unwind" fn kqnet_call(index: u32, argc: i32, argv: *const Janet, out: *mut Janet) -> i32 {
-    // SAFETY: the caller's promise is the same.
-    unsafe { FUNCTIONS[index as usize].call(argc, argv, out) }
-}

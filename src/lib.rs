@@ -16,6 +16,7 @@ mod functions;
 mod http;
 mod listener;
 mod message;
+mod options;
 mod stream;
 mod value;
 mod vm;

@@ -15,14 +15,22 @@ static Janet finish(int outcome, Janet out) {
     }
 }
 
-/* The native functions by their index in the list (src/functions.rs): the capability that each needs, or 0, and the call. */
-extern const uint32_t kqnet_guards[];
-int kqnet_call(uint32_t index, int32_t argc, const Janet *argv, Janet *out);
+/* Defined in Rust, and used in this library only. */
+#define FROM_RUST extern __attribute__((visibility("hidden")))
+
+/* The native functions in the order of their list (src/functions.rs). */
+typedef struct {
+    /* Always writes a value to `out`. */
+    int (*entry)(int32_t argc, const Janet *argv, Janet *out);
+    /* The capability that it needs (JANET_SANDBOX_*), or 0. */
+    uint32_t guard;
+} Call;
+FROM_RUST const Call kqnet_calls[];
 
 static inline Janet call(uint32_t index, int32_t argc, const Janet *argv) {
-    if (kqnet_guards[index]) janet_sandbox_assert(kqnet_guards[index]);
-    Janet out = janet_wrap_nil();
-    int outcome = kqnet_call(index, argc, argv, &out);
+    if (kqnet_calls[index].guard) janet_sandbox_assert(kqnet_calls[index].guard);
+    Janet out;
+    int outcome = kqnet_calls[index].entry(argc, argv, &out);
     return finish(outcome, out);
 }
 
@@ -40,7 +48,7 @@ ALL(TRAMPOLINE)
 const JanetCFunction kqnet_trampolines[70] = {ALL(ADDRESS)};
 
 /* A file value under a key: its methods, and its pieces, which `each` asks for by number. */
-extern const uint32_t kqnet_file_close, kqnet_file_piece;
+FROM_RUST const uint32_t kqnet_file_close, kqnet_file_piece;
 int kqnet_file_get(void *file, Janet key, Janet *out) {
     if (janet_checktype(key, JANET_KEYWORD)) {
         const JanetMethod methods[] = {{"close", kqnet_trampolines[kqnet_file_close]}, {NULL, NULL}};

@@ -76,17 +76,6 @@ pub fn integer(value: Janet) -> Option<i32> {
     }
 }
 
-/// A positive integer, or nothing for nil.
-pub fn optional_count(what: &str, value: Janet) -> Result<Option<i32>, String> {
-    if value.is_nil() {
-        return Ok(None);
-    }
-    match integer(value) {
-        Some(count) if count > 0 => Ok(Some(count)),
-        _ => Err(format!("{what} must be a positive integer, got {}", describe(value))),
-    }
-}
-
 /// A struct with keyword keys.
 pub fn structure(pairs: &[(&str, Janet)]) -> Janet {
     // SAFETY: as many pairs are put as were announced, and nothing starts a collection in between.
@@ -109,15 +98,6 @@ pub fn tuple(values: &[Janet]) -> Janet {
 pub fn array(values: &[Janet]) -> Janet {
     // SAFETY: as for a tuple.
     unsafe { c::janet_wrap_array(c::janet_array_n(values.as_ptr().cast(), values.len() as i32)).into() }
-}
-
-/// A positive number, or nothing for nil.
-pub fn optional_rate(what: &str, value: Janet) -> Result<Option<f64>, String> {
-    match value.unwrap() {
-        TaggedJanet::Nil => Ok(None),
-        TaggedJanet::Number(rate) if rate > 0.0 && rate.is_finite() => Ok(Some(rate)),
-        _ => Err(format!("{what} must be a positive number, got {}", describe(value))),
-    }
 }
 
 /// The bytes of a string, symbol, keyword or buffer.

@@ -12,10 +12,6 @@
 (def- listen-options [:backlog :nodelay :reuse-port :mode])
 (def- loop-options [:batch :max-connections :max-accept-rate :on-error])
 
-(defn- open-listener
-  [host port {:type kind :no-reuse no-reuse :backlog backlog :reuse-port reuse-port :nodelay nodelay :mode mode}]
-  (native/listen host port kind no-reuse backlog reuse-port nodelay mode))
-
 (defn listen
   ``Listens on an address. Returns a new stream (core/stream) for `accept`, `accept-loop`, or
   core's `net/accept` and `net/accept-loop`. Takes the arguments of `net/listen`:
@@ -43,7 +39,7 @@
   too: :mode on a port or an abstract name, :reuse-port on a unix socket, :nodelay on a unix
   socket or with :datagram, and :backlog with :datagram.``
   [host port & args]
-  (open-listener host port (options/split "kqnet/listen" [:type :no-reuse] listen-options args)))
+  (native/listen host port (options/split "kqnet/listen" [:type :no-reuse] listen-options args)))
 
 (defn accept
   ``Waits for the next connection on a listener, and returns its stream (core/stream), or nil
@@ -54,8 +50,8 @@
   (native/accept listener timeout))
 
 (defn- run-loop
-  [listener handler {:batch batch :max-connections most :max-accept-rate rate :on-error on-error} &opt claimant]
-  (native/accept-loop listener (tracker/counted listener handler) batch most rate on-error claimant))
+  [listener handler opts &opt claimant]
+  (native/accept-loop listener (tracker/counted listener handler) opts claimant))
 
 (defn accept-loop
   ``Accepts connections until the listener is closed, and returns the listener then. Each
@@ -97,7 +93,7 @@
     (native/check-handler handler)
     (when-let [name (find |(has-key? opts $) loop-options)]
       (error (string/format "kqnet/server: %q is for a server with a handler" name))))
-  (def listener (open-listener host port opts))
+  (def listener (native/listen host port opts))
   (when handler
     (native/claim listener)
     (ev/go (fn kqnet-server []

@@ -7,18 +7,15 @@ use kqnet_accept::{Limits, socket};
 use super::callbacks::{handler, on_error};
 use crate::boundary::{Function, Outcome, native};
 use crate::listener::Listener;
-use crate::value::{arg, describe, is_true, optional_count, optional_rate};
+use crate::options::Options;
+use crate::value::{arg, describe, is_true};
 use crate::vm::Deliver;
 use crate::{stream, vm};
 
 /// The functions of this file that Janet code calls.
 pub const FUNCTIONS: &[Function] = &[
     native!("accept", "listener &opt timeout", accept),
-    native!(
-        "accept-loop",
-        "listener handler &opt batch max-connections max-accept-rate on-error claimant",
-        accept_loop
-    ),
+    native!("accept-loop", "listener handler options &opt claimant", accept_loop),
     native!("claim", "listener", claim),
 ];
 
@@ -92,20 +89,21 @@ fn accept(args: &[Janet]) -> Result<Outcome, String> {
     })
 }
 
-/// `(native/accept-loop listener handler &opt batch max-connections max-accept-rate on-error claimant)`
+/// Runs a handler for each connection, until the listener is closed. The options are those of `kqnet/accept-loop`.
 fn accept_loop(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
     let handler = handler(arg(args, 1))?;
+    let options = Options::new(arg(args, 2))?;
     let mut limits = Limits {
-        max_connections: optional_count(":max-connections", arg(args, 3))?.map(i32::unsigned_abs),
-        max_rate: optional_rate(":max-accept-rate", arg(args, 4))?,
+        max_connections: options.count("max-connections")?,
+        max_rate: options.rate("max-accept-rate")?,
         ..Limits::default()
     };
-    if let Some(batch) = optional_count(":batch", arg(args, 2))? {
-        limits.batch = batch.unsigned_abs();
+    if let Some(batch) = options.count("batch")? {
+        limits.batch = batch;
     }
-    let on_error = on_error(arg(args, 5))?;
-    let caller = if is_true(arg(args, 6)) { Caller::Claimant } else { Caller::Anybody };
+    let on_error = on_error(options.get("on-error"))?;
+    let caller = if is_true(arg(args, 3)) { Caller::Claimant } else { Caller::Anybody };
     // Janet prints the errors of handlers to stderr, whose reader may be gone.
     kqnet_accept::signals::survive_broken_pipes();
     vm::with(|vm| {

@@ -7,35 +7,37 @@ use janetrs::{Janet, TaggedJanet};
 use kqnet_accept::socket::{self, Address, Listening};
 
 use crate::boundary::{Function, Outcome, native};
-use crate::value::{arg, c_string, describe, integer, is_keyword, is_true, optional_count};
+use crate::options::Options;
+use crate::value::{arg, c_string, describe, integer, is_keyword};
 use crate::{stream, vm};
 
 /// The functions of this file that Janet code calls.
 pub const FUNCTIONS: &[Function] = &[
-    native!("listen", "host port type no-reuse backlog reuse-port nodelay mode", listen, c::JANET_SANDBOX_NET_LISTEN),
+    native!("listen", "host port options", listen, c::JANET_SANDBOX_NET_LISTEN),
     native!("nodelay", "listener", nodelay),
 ];
 
-/// `(native/listen host port type no-reuse backlog reuse-port nodelay mode)`
+/// Listens on an address. The options are those of `kqnet/listen`, with :type and :no-reuse among them.
 fn listen(args: &[Janet]) -> Result<Outcome, String> {
-    let kind = match arg(args, 2) {
+    let options = Options::new(arg(args, 2))?;
+    let kind = match options.get("type") {
         kind if kind.is_nil() || is_keyword(kind, "stream") => socket::Kind::Stream,
         kind if is_keyword(kind, "datagram") => socket::Kind::Datagram,
         kind => return Err(format!("expected socket type as :stream or :datagram, got {}", describe(kind))),
     };
-    let options = socket::Options {
+    let settings = socket::Options {
         kind,
-        reuse_address: !is_true(arg(args, 3)),
-        reuse_port: is_true(arg(args, 5)),
-        backlog: optional_count(":backlog", arg(args, 4))?,
-        nodelay: is_true(arg(args, 6)),
-        mode: mode(arg(args, 7))?,
+        reuse_address: !options.is_true("no-reuse"),
+        reuse_port: options.is_true("reuse-port"),
+        backlog: options.count("backlog")?.map(|count| count as i32),
+        nodelay: options.is_true("nodelay"),
+        mode: mode(options.get("mode"))?,
     };
     let address = address(arg(args, 0), arg(args, 1))?;
     let failed = |why: &dyn std::fmt::Display| format!("cannot listen on {address}: {why}");
     // Without a queue, the listener would not be known when it is closed.
     vm::with(|_| Ok(())).map_err(|why| failed(&why))?;
-    let Listening { socket, file } = socket::listen(&address, &options).map_err(|why| failed(&why))?;
+    let Listening { socket, file } = socket::listen(&address, &settings).map_err(|why| failed(&why))?;
     let fd = socket.as_raw_fd();
     let kind = match kind {
         socket::Kind::Stream => stream::Kind::Listener,

@@ -54,13 +54,13 @@
   (def listener
     (if given
       (native/nodelay given)
-      (native/listen host port :stream false backlog reuse-port (not= host :unix) mode)))
+      (native/listen host port {:backlog backlog :reuse-port reuse-port :nodelay (not= host :unix) :mode mode})))
   (native/http-limit-unsent listener)
   (def serve (connection/handler listener handler config on-error))
   (native/claim listener)
   (ev/go (fn http-server []
            (when (native/open? listener)
-             (native/accept-loop listener serve batch most rate nil true))))
+             (native/accept-loop listener serve {:batch batch :max-connections most :max-accept-rate rate} true))))
   listener)
 
 (defn server
