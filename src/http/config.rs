@@ -12,15 +12,12 @@ use super::statistics::Statistics;
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Function, Outcome, native};
 use crate::collected::{self, Collected, drop_collected};
+use crate::options::Options;
 use crate::value::{arg, describe};
 use crate::vm;
 
 /// The native functions of this file.
-pub const FUNCTIONS: &[Function] = &[native!(
-    "http-config",
-    "max-head max-request-line max-headers max-body max-requests head body idle write",
-    config
-)];
+pub const FUNCTIONS: &[Function] = &[native!("http-config", "options", config)];
 
 /// What the connections of a server share. It never changes after it was made, except for the counts in its statistics.
 pub struct Config {
@@ -104,30 +101,33 @@ pub fn get(value: &Janet) -> Result<&Config, String> {
     collected::of(value).ok_or_else(|| format!("expected an HTTP configuration, got {}", describe(*value)))
 }
 
-/// `(native/http-config max-head max-request-line max-headers max-body max-requests head body idle write)`: Makes the
-/// configuration of a server. The last four are timeouts in seconds. Nil means no limit.
+/// `(native/http-config options)`: Makes the configuration of a server from `:max-head`, `:max-request-line`,
+/// `:max-headers`, `:max-body` and `:max-requests`, which are numbers, and `:head-timeout`, `:body-timeout`,
+/// `:idle-timeout` and `:write-timeout`, in seconds. An option that is nil means no limit, except
+/// for the sizes of a head, which have defaults.
 fn config(args: &[Janet]) -> Result<Outcome, String> {
-    let count = |index: usize, none: f64| match arg(args, index).unwrap() {
-        TaggedJanet::Nil => Ok(none),
+    let options = Options::new(arg(args, 0))?;
+    let number = |name: &str, default: f64| match options.get(name).unwrap() {
+        TaggedJanet::Nil => Ok(default),
         TaggedJanet::Number(number) if number >= 0.0 => Ok(number),
-        _ => Err(format!("expected a positive number, got {}", describe(arg(args, index)))),
+        _ => Err(format!(":{name} must be a positive number, got {}", describe(options.get(name)))),
     };
-    let seconds = |index| match count(index, f64::INFINITY) {
+    let seconds = |name: &str| match number(name, f64::INFINITY) {
         Ok(seconds) => Ok(Duration::try_from_secs_f64(seconds).ok()),
         Err(text) => Err(text),
     };
     let config = Config {
         limits: Limits {
-            max_head: count(0, 16384.0)? as usize,
-            max_request_line: count(1, 8192.0)? as usize,
-            max_headers: count(2, 100.0)? as usize,
+            max_head: number("max-head", 16384.0)? as usize,
+            max_request_line: number("max-request-line", 8192.0)? as usize,
+            max_headers: number("max-headers", 100.0)? as usize,
         },
-        max_body: count(3, f64::INFINITY)? as u64,
-        max_requests: Some(count(4, f64::INFINITY)?).filter(|count| count.is_finite()).map(|count| count as u32),
-        head_timeout: seconds(5)?,
-        body_timeout: seconds(6)?,
-        idle_timeout: seconds(7)?,
-        write_timeout: seconds(8)?,
+        max_body: number("max-body", f64::INFINITY)? as u64,
+        max_requests: options.count("max-requests")?,
+        head_timeout: seconds("head-timeout")?,
+        body_timeout: seconds("body-timeout")?,
+        idle_timeout: seconds("idle-timeout")?,
+        write_timeout: seconds("write-timeout")?,
         env: vm::running_env(),
         statistics: Statistics::default(),
     };

@@ -21,8 +21,13 @@
 (def- server-options
   [:listener ;address-options :batch :max-connections :max-accept-rate ;http-options])
 
+(def- max-request-line
+  "The most bytes of a request line, where :max-head allows as much."
+  8192)
+
 (def- defaults
-  {:max-head 16384 :max-headers 100 :max-body 1048576
+  {:host "0.0.0.0" :port 8000
+   :max-head 16384 :max-headers 100 :max-body 1048576
    :head-timeout 10 :body-timeout 30 :idle-timeout 60 :write-timeout 30})
 
 (defn- parse-options
@@ -38,14 +43,9 @@
 (defn- start
   "Listens and serves in a new fiber. Returns the listener."
   [who handler opts]
-  (def {:max-head max-head :max-headers max-headers :max-body max-body :max-requests max-requests
-        :head-timeout head :body-timeout body :idle-timeout idle :write-timeout write
-        :host host :port port :listener given :on-error on-error
-        :backlog backlog :reuse-port reuse-port :mode mode
-        :batch batch :max-connections most :max-accept-rate rate}
-    (merge defaults {:host "0.0.0.0" :port 8000} opts))
-  (def config
-    (native/http-config max-head (min max-head 8192) max-headers max-body max-requests head body idle write))
+  (def opts (merge defaults opts))
+  (def {:host host :port port :listener given :on-error on-error} opts)
+  (def config (native/http-config (merge opts {:max-request-line (min (opts :max-head) max-request-line)})))
   (def handler (handler/check who handler))
   (when on-error
     (native/check-function (string who ": :on-error") "three arguments, the request, the error and the fiber" on-error 3))
@@ -54,13 +54,20 @@
   (def listener
     (if given
       (native/nodelay given)
-      (native/listen host port {:backlog backlog :reuse-port reuse-port :nodelay (not= host :unix) :mode mode})))
+      (native/listen host port {:backlog (opts :backlog)
+                                :reuse-port (opts :reuse-port)
+                                :nodelay (not= host :unix)
+                                :mode (opts :mode)})))
   (native/http-limit-unsent listener)
   (def serve (connection/handler listener handler config on-error))
   (native/claim listener)
   (ev/go (fn http-server []
            (when (native/open? listener)
-             (native/accept-loop listener serve {:batch batch :max-connections most :max-accept-rate rate} true))))
+             (native/accept-loop listener serve
+                                 {:batch (opts :batch)
+                                  :max-connections (opts :max-connections)
+                                  :max-accept-rate (opts :max-accept-rate)}
+                                 true))))
   listener)
 
 (defn server

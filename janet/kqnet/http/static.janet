@@ -37,10 +37,14 @@
   (def headers (in req :headers))
   (def [file coding] (if precompressed (in-coding served req path original) [original nil]))
   (def [status etag last-modified first-byte length size]
-    (native/file-answer file folder coding true
-                        (joined headers "if-match") (joined headers "if-unmodified-since")
-                        (joined headers "if-none-match") (joined headers "if-modified-since")
-                        (if get? (joined headers "range")) (joined headers "if-range")))
+    (native/file-answer file folder
+                        {:coding coding
+                         :if-match (joined headers "if-match")
+                         :if-unmodified-since (joined headers "if-unmodified-since")
+                         :if-none-match (joined headers "if-none-match")
+                         :if-modified-since (joined headers "if-modified-since")
+                         :range (if get? (joined headers "range"))
+                         :if-range (joined headers "if-range")}))
   (def out @{"ETag" etag "Accept-Ranges" "bytes" "Last-Modified" last-modified})
   (when precompressed (put out "Vary" "Accept-Encoding"))
   # With 304 too (RFC 9110, 15.4.5).
