@@ -18,6 +18,7 @@ use std::ptr;
 use janetrs::lowlevel as c;
 
 use crate::boundary::{self, Entry, Function};
+use crate::value::string;
 use crate::{files, http, stream};
 
 /// The lists of all files.
@@ -64,6 +65,9 @@ pub unsafe fn register(env: *mut c::JanetTable) {
     // SAFETY: the caller promises that the table is live; the rows end with one of nulls. Janet keeps the names, which are
     // static.
     unsafe { c::janet_cfuns(env, c"kqnet/_native".as_ptr(), rows.as_ptr()) };
+    let version = string(env!("CARGO_PKG_VERSION"));
+    // SAFETY: the table is live, as the caller promises. Janet copies the name and the text.
+    unsafe { c::janet_def(env, c"version".as_ptr(), version.into(), c"The version of the module.".as_ptr()) };
 }
 
 /// The C function that calls the native function at an index.

@@ -1,11 +1,13 @@
 ###
 ### doctor.janet
 ###
-### kqnet-doctor says what is so, in time, and leaves nothing behind.
+### kqnet-doctor finds out the same on a busy machine as on an idle one, says what to do next, and leaves nothing behind.
 ###
 
 (import ./support :as t)
 (import kqnet)
+(import kqnet/doctor :as examination)
+(import kqnet/doctor/crowd)
 
 (def- doctor (string t/project "/bin/kqnet-doctor"))
 
@@ -40,12 +42,9 @@
 (defn- run
   "Runs the doctor by a command to its end. Returns its exit status, output and errors."
   [& command]
-  (def before (os/clock :monotonic))
   (with [process (start ;command)]
     (def status (:wait process))
     (t/wait-until "the end of its output" |(and (process :out-ended) (process :err-ended)))
-    (def took (- (os/clock :monotonic) before))
-    (t/check (< took 10) (string "an end within 10 s, not " took))
     (t/same [] (marked) "processes left behind")
     [status (string (process :out)) (string (process :err))]))
 
@@ -74,18 +73,29 @@
         "affected" affected
         "janet" version
         "queue" queue
-        "verdict" verdict}
+        "verdict" verdict
+        "next" next-step
+        "kqnet" ours-version
+        "kernel" kernel
+        "limits" {"descriptors" descriptors "backlog" backlog}}
     (parse out))
   (t/same [janet/version (string (kqnet/backend)) known (= 1 expected-status)]
           [version queue found-known affected] what)
-  (t/same {"clients" 200 "answered" 200} ours "bursts with kqnet")
+  (t/same kqnet/version ours-version "the version of kqnet")
+  (t/check (not (empty? kernel)) "the kernel")
+  (t/check (number? descriptors) "the limit of descriptors")
+  (t/check (number? backlog) "the longest backlog")
+  (t/check (string/has-suffix? "." next-step) "a sentence that says what to do next")
+  (def whole {"clients" 200 "connected" 200 "answered" 200})
+  (t/same whole ours "bursts with kqnet")
   (if stalls
     (do
       (t/check (< (core "answered") (core "clients")) "core stalls by experiment")
       (t/check (string/find "stop answering after bursts of connections (janet#1560)" verdict) "a verdict that names it"))
-    (t/same {"clients" 200 "answered" 200} core "bursts with core"))
+    (t/same whole core "bursts with core"))
   (t/same [60 60] [(ours-starved "clients") (ours-starved "answered")] "few descriptors, with kqnet")
-  (t/check (< (ours-starved "cpu") 0.5) "kqnet rests where it has no descriptors")
+  # In seconds. Core's server may use all the time there is; kqnet's tries again some 30 times a second.
+  (t/check (< (ours-starved "cpu") 0.5) "kqnet waits while it has no descriptors")
   (t/same 60 (core-starved "clients") "few descriptors, with core"))
 
 (t/test "it prints a table, a verdict, and the exit status that goes with it"
@@ -100,13 +110,67 @@
                                               (not stalls) "200 of 200 "
                                               (= :macos (os/which)) " of "
                                               "1 of 20 ")]
-                      ["kqnet " "200 of 200 "]]
+                      ["kqnet/server " "200 of 200 "]]
     (def line (t/check (find |(string/has-prefix? start $) lines) (string "a line with " start)))
     (t/check (string/find text line) (string text " in the line with " start)))
-  (t/same (truthy? known) (truthy? (string/find "janet#1560" out)) out))
+  (t/same (truthy? known) (truthy? (string/find "janet#1560" out)) out)
+  (t/check (string/has-prefix? "Next: " (last (string/split "\n" (string/trimr out)))) "the last line says what to do next"))
 
 (t/test "--json prints the same as one object"
   (check-findings (run (dyn *executable*) doctor "--json") "the interpreter by its path"))
+
+(t/test "a busy machine changes nothing about what it finds"
+  (def busy (seq [_ :range [0 4]] (os/spawn [(dyn *executable*) "-e" "(forever)"])))
+  (defer (each process busy (os/proc-kill process true))
+    (check-findings (run (dyn *executable*) doctor "--json") "beside four busy processes")))
+
+(t/test "a client that the system has not connected yet is not the server's fault"
+  # Nobody accepts, and only a few fit into the backlog.
+  (with [listener (kqnet/listen "127.0.0.1" 0 :backlog 1)]
+    (def [host port] (net/localname listener))
+    (def found (crowd/answered 20 host port |(ev/sleep 0.001) 50 0))
+    (t/same [20 0] [(found :clients) (found :answered)] found)
+    (t/same (found :connected) (crowd/unanswered found) found)
+    (when t/linux? (t/check (< 0 (found :connected) 20) found))))
+
+(t/test "clients that a server answers late are waited for as long as it shows that it goes on"
+  (with [listener (kqnet/server "127.0.0.1" 0
+                                (fn [conn] (defer (:close conn) (:read conn 1) (ev/sleep 0.1) (:write conn "!"))))]
+    (def [host port] (net/localname listener))
+    (t/same {:clients 20 :connected 20 :answered 20} (crowd/answered 20 host port |(ev/sleep 0.01) 2000 0))))
+
+(t/test "what happens once is not a verdict"
+  (defn result [answered] {:clients 20 :connected 20 :answered answered})
+  (each [results expected] [[[20] 20] [[19 20] 20] [[18 1] 18] [[1 1] 1]]
+    (def left (array ;results))
+    (defn experiment [] (def one (result (first left))) (array/remove left 0) one)
+    (t/same (result expected) (crowd/twice experiment) results)
+    (t/same [] (tuple ;left) "how often it was made")))
+
+(t/test "each outcome has a sentence that says what to do next"
+  (def whole {:clients 20 :connected 20 :answered 20 :cpu 0})
+  (def stalled {:clients 20 :connected 20 :answered 1 :cpu 0})
+  (def late {:clients 20 :connected 19 :answered 19 :cpu 0})
+  (def busy {:clients 20 :connected 20 :answered 20 :cpu 0.4})
+  (def failed {:error "no loopback"})
+  (each [status known core ours core-starved ours-starved part next-part]
+    [[0 false whole whole whole whole "answers bursts" "Nothing has to be mended"]
+     [0 false late late whole whole "answers bursts" "Nothing has to be mended"]
+     [0 false whole whole busy whole "busy" "Nothing has to be mended"]
+     [0 false whole whole stalled whole "unanswered" "Nothing has to be mended"]
+     [1 false stalled whole whole whole "stop answering" "janet -l kqnet/install"]
+     [1 true whole whole whole whole "did not show here" "kqnet/http"]
+     [1 true stalled whole failed failed "stop answering" "kqnet/http"]
+     [1 false whole stalled whole whole "kqnet left" "open an issue"]
+     [1 false whole whole whole stalled "Without free descriptors kqnet" "open an issue"]
+     [2 false failed whole whole whole "no loopback" "run kqnet-doctor again"]
+     [2 false whole whole whole failed "no loopback" "run kqnet-doctor again"]]
+    (def [found-status sentence next-step]
+      (examination/verdict {:known known :bursts {:core core :kqnet ours}
+                            :starved {:core core-starved :kqnet ours-starved}}))
+    (t/same status found-status sentence)
+    (t/check (string/find part sentence) sentence)
+    (t/check (string/find next-part next-step) next-step)))
 
 (t/test "the interpreter may be found on the PATH, or started by a script"
   (def path (string/split "/" (dyn *executable*)))

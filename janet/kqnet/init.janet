@@ -9,6 +9,10 @@
 (import ./tracker)
 (import ./options)
 
+(def version
+  "The version of kqnet, such as \"0.1.0\"."
+  native/version)
+
 (def- listen-options [:backlog :nodelay :reuse-port :mode])
 (def- loop-options [:batch :max-connections :max-accept-rate :on-error])
 
