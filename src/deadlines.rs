@@ -1,7 +1,8 @@
-//! Deadlines of waiting fibers, all on the one timer of the VM's queue.
+//! The deadlines of waiting fibers, all on the one timer of the VM's queue.
 //!
-//! Janet's own timeouts would do, but each stays in its heap until it expires, and keeps its fiber alive: a server
-//! that gives every request a minute would hold a minute's worth of requests in memory. Here setting one is a store.
+//! Janet has timeouts of its own, but each stays in its heap until it expires, and keeps its fiber alive. A server that
+//! gives every request a minute would hold a minute's worth of requests in memory. Here, setting a deadline only stores
+//! a number.
 
 use std::ffi::c_void;
 use std::time::Duration;
@@ -11,21 +12,21 @@ use janetrs::lowlevel as c;
 
 use crate::value::{string, tuple};
 
-/// The least time between two looks at the deadlines. A wait ends at the second look after its deadline.
+/// The shortest time between two looks at the deadlines. A wait ends at the second look after its deadline.
 const TICK: Duration = Duration::from_millis(20);
 
-/// A place for one deadline.
+/// Where the deadline of one fiber is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place(usize);
 
-/// The error that a wait ends with when its time is up.
+/// The error that ends a wait at its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// A keyword of that name.
+    /// A keyword with this name.
     Keyword(&'static str),
-    /// The tuple that refuses a request with this status and text (`reject` in janet/kqnet/http/body.janet).
+    /// The tuple that refuses a request with this status and reason (`reject` in janet/kqnet/http/errors.janet).
     Reject(u16, &'static str),
-    /// The tuple that says why a client counts as gone (`gone` there).
+    /// The tuple that says why a client counts as gone (`gone` in the same file).
     Gone(&'static str),
 }
 
@@ -41,16 +42,16 @@ impl Reason {
     }
 }
 
-/// A last look at what a fiber waits for, called when its deadline has come. Returns another deadline, or `None` if its
-/// time is really up.
+/// A last look at what a fiber waits for, and the argument of the call. It is called when the deadline has come, and returns
+/// another deadline, or `None` to end the wait.
 pub type Look = (fn(*mut c_void, Duration) -> Option<Duration>, *mut c_void);
 
 struct Entry {
     fiber: *mut c::JanetFiber,
     at: Option<Duration>,
     reason: Reason,
-    /// It was up at the last look.
-    is_up: bool,
+    /// The deadline had passed already at the last look.
+    has_passed: bool,
     look: Option<Look>,
 }
 
@@ -59,22 +60,22 @@ struct Entry {
 pub struct Deadlines {
     entries: Vec<Option<Entry>>,
     free: Vec<usize>,
-    /// When they are looked at next.
+    /// The time of the next look, if there is a deadline.
     look_at: Option<Duration>,
 }
 
 impl Deadlines {
-    /// A place for a fiber, which must be a task, and be taken out before it ends.
+    /// Makes a place for a fiber, which must be a task. The place must be removed before the task ends.
     pub fn add(&mut self, fiber: *mut c::JanetFiber, look: Option<Look>) -> Place {
         let index = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
             self.entries.len() - 1
         });
-        self.entries[index] = Some(Entry { fiber, at: None, reason: Reason::Keyword(""), is_up: false, look });
+        self.entries[index] = Some(Entry { fiber, at: None, reason: Reason::Keyword(""), has_passed: false, look });
         Place(index)
     }
 
-    /// Takes a place out.
+    /// Removes a place and its deadline.
     pub fn remove(&mut self, place: Place) {
         if self.entries[place.0].take().is_some() {
             self.free.push(place.0);
@@ -87,10 +88,10 @@ impl Deadlines {
         self.look_at = None;
     }
 
-    /// Sets or clears a deadline. Returns when the queue must wake, if sooner than it would.
+    /// Sets or clears a deadline. Returns the time at which the queue must wake if that is earlier than it would wake.
     pub fn set(&mut self, place: Place, at: Option<Duration>, reason: Reason) -> Option<Duration> {
         let entry = self.entries[place.0].as_mut()?;
-        (entry.at, entry.reason, entry.is_up) = (at, reason, false);
+        (entry.at, entry.reason, entry.has_passed) = (at, reason, false);
         let at = at?;
         if self.look_at.is_none_or(|look_at| at + TICK < look_at) {
             self.look_at = Some(at);
@@ -99,7 +100,7 @@ impl Deadlines {
         None
     }
 
-    /// Ends the waits whose time is up. Returns when the queue must wake next.
+    /// Ends the waits whose deadlines have passed. Returns the time at which the queue must wake next.
     pub fn expire(&mut self, now: Duration) -> Option<Duration> {
         if self.look_at.is_none_or(|at| at > now) {
             return None;
@@ -108,16 +109,16 @@ impl Deadlines {
         for entry in self.entries.iter_mut().flatten() {
             match entry.at {
                 Some(at) if at <= now => {
-                    // What the fiber waits for may have come in time, though nobody has read it yet. It will be read by
-                    // the next look.
-                    if entry.is_up {
-                        (entry.at, entry.is_up) = (entry.look.and_then(|(look, of)| look(of, now)), false);
+                    // What the fiber waits for may have come in time, although nobody has read it yet. It will have been
+                    // read by the next look.
+                    if entry.has_passed {
+                        (entry.at, entry.has_passed) = (entry.look.and_then(|(look, of)| look(of, now)), false);
                         match entry.at {
                             Some(at) => next = Some(next.map_or(at, |next| next.min(at))),
                             None => cancel(entry.fiber, entry.reason),
                         }
                     } else {
-                        entry.is_up = true;
+                        entry.has_passed = true;
                         next = Some(now);
                     }
                 }
@@ -131,6 +132,6 @@ impl Deadlines {
 }
 
 fn cancel(fiber: *mut c::JanetFiber, reason: Reason) {
-    // SAFETY: a task that has not ended, so it is live; a signal of that kind is what janet_cancel sends.
+    // SAFETY: the place is removed before its task ends (`add`), so the fiber is live. janet_cancel sends the same signal.
     unsafe { c::janet_schedule_signal(fiber, reason.value().into(), c::JanetSignal_JANET_SIGNAL_ERROR) };
 }

@@ -72,7 +72,7 @@ fn write_response(connection: &mut Connection, args: &[Janet]) -> Result<Outcome
     }
     let from = buffer::get(arg(args, 3))?;
     vm::with(|vm| {
-        let keys = vm.keys;
+        let keys = &vm.keys;
         let status_value = response_table::get(response, keys.status)?;
         let status = response_table::status(status_value)?;
         let is_switch = status < 200 || connection.exchange.opens_tunnel(status);
