@@ -21,12 +21,11 @@
   [:listener ;address-options :batch :max-connections :max-accept-rate ;http-options])
 
 (def- max-request-line
-  "The most bytes of a request line, where :max-head allows as much."
+  "The most bytes of a request line, unless :max-head is smaller."
   8192)
 
 (def- defaults
-  {:host "0.0.0.0" :port 8000
-   :max-head 16384 :max-headers 100 :max-body 1048576
+  {:max-head 16384 :max-headers 100 :max-body 1048576
    :head-timeout 10 :body-timeout 30 :idle-timeout 60 :write-timeout 30})
 
 (defn- parse-options
@@ -43,7 +42,7 @@
 (defn- start
   "Listens, and serves in a new fiber, with the options `opts` of the function named `who`. Returns the listener."
   [who handler opts]
-  (def opts (merge defaults opts))
+  (def opts (merge defaults {:host "0.0.0.0" :port 8000} opts))
   (def {:host host :port port :listener given :on-error on-error} opts)
   (def config (native/http-config (merge opts {:max-request-line (min (opts :max-head) max-request-line)})))
   (def handler (handler/check who handler))
