@@ -11,12 +11,10 @@ use std::cell::Cell;
 #[cfg(not(kqueue))]
 use std::cell::RefCell;
 use std::ffi::c_int;
-use std::sync::Once;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use janetrs::lowlevel as c;
-
-use crate::vm;
 
 unsafe extern "C" {
     fn pthread_atfork(
@@ -28,6 +26,9 @@ unsafe extern "C" {
 
 /// How often the process was forked on the way to this one.
 static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// Drops the handlers that a forked child has copies of.
+static DROP_HANDLERS: OnceLock<fn()> = OnceLock::new();
 
 thread_local! {
     /// The stream of this thread's event queue, by which Janet's own epoll instance is found.
@@ -60,12 +61,15 @@ impl Process {
     }
 }
 
-/// Notices forks from now on. Called when the module is loaded.
-pub fn watch() {
-    static ONCE: Once = Once::new();
-    // SAFETY: the handlers call only what may be called then. The module is never unloaded. Without memory
-    // for the registration, forks go unnoticed, as they do in Janet.
-    ONCE.call_once(|| _ = unsafe { pthread_atfork(Some(before), None, Some(in_child)) });
+/// Notices forks from now on, and calls `drop_handlers` in each child, on the thread that forked. Called when the module is
+/// loaded.
+pub fn watch(drop_handlers: fn()) {
+    DROP_HANDLERS.get_or_init(|| {
+        // SAFETY: the handlers call only what may be called in a child of a process with several threads. The module is never
+        // unloaded. If there is no memory for the registration, forks go unnoticed, as they do in Janet.
+        unsafe { pthread_atfork(Some(before), None, Some(in_child)) };
+        drop_handlers
+    });
 }
 
 /// Takes note of the stream of a new queue of this thread's VM. After a fork, Janet's loop must be this process's own.
@@ -107,7 +111,9 @@ unsafe extern "C" fn before() {
 /// Runs in the child, on the thread that forked.
 unsafe extern "C" fn in_child() {
     FORKS.fetch_add(1, Ordering::Relaxed);
-    vm::drop_handlers();
+    if let Some(drop_handlers) = DROP_HANDLERS.get() {
+        drop_handlers();
+    }
     #[cfg(not(kqueue))]
     let is_shared = SNAPSHOT.with_borrow(|snapshot| match snapshot {
         Some(Ok(Some(snapshot))) => snapshot.separate(None).is_err(),

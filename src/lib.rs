@@ -10,16 +10,20 @@ mod boundary;
 mod buffer;
 mod collected;
 mod deadlines;
+mod deliver;
 mod files;
 mod fork;
 mod functions;
 mod http;
+mod keys;
 mod listener;
+mod listeners;
 mod message;
 mod options;
 mod stream;
 mod value;
 mod vm;
+mod waiter;
 
 use janetrs::lowlevel as c;
 
@@ -40,7 +44,7 @@ pub extern "C-unwind" fn _janet_mod_config() -> c::JanetBuildConfig {
 /// Janet calls it with a live table, on a thread with an initialized VM.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn _janet_init(env: *mut c::JanetTable) {
-    fork::watch();
+    fork::watch(listeners::drop_handlers);
     stream::resolve_methods(&functions::stream_methods());
     // SAFETY: Janet gives a live table.
     unsafe { functions::register(env) };

@@ -173,11 +173,16 @@ pub fn close(stream: *mut c::JanetStream) {
 /// The stream in a value.
 ///
 /// # Errors
-/// Where it is something else.
+/// Returns an error that says what else the value is.
 pub fn get(value: Janet) -> Result<*mut c::JanetStream, String> {
-    // SAFETY: a type check; `janet_stream_type` is a static of the host.
+    of(value).ok_or_else(|| format!("expected a core/stream, got {}", describe(value)))
+}
+
+/// The stream in a value, if it is one.
+pub fn of(value: Janet) -> Option<*mut c::JanetStream> {
+    // SAFETY: it is a type check; `janet_stream_type` is a static of the host.
     let stream = unsafe { c::janet_checkabstract(value.into(), &raw const c::janet_stream_type) };
-    if stream.is_null() { Err(format!("expected a core/stream, got {}", describe(value))) } else { Ok(stream.cast()) }
+    (!stream.is_null()).then_some(stream.cast())
 }
 
 /// A stream as a value.

@@ -6,11 +6,11 @@ use kqnet_accept::{Limits, socket};
 
 use super::callbacks::{handler, on_error};
 use crate::boundary::{Function, Outcome, native};
-use crate::listener::Listener;
+use crate::deliver::Deliver;
+use crate::listener::{ListenerRef, cannot_accept};
 use crate::options::Options;
 use crate::value::{arg, describe, is_true};
-use crate::vm::Deliver;
-use crate::{stream, vm};
+use crate::{stream, vm, waiter};
 
 /// The functions of this file that Janet code calls.
 pub const FUNCTIONS: &[Function] = &[
@@ -28,20 +28,18 @@ enum Caller {
 }
 
 /// The listener that a function is to accept from, if no other fiber does.
-fn free_listener(vm: &mut vm::Vm, stream: *mut c::JanetStream, caller: Caller) -> Result<*mut Listener, String> {
+fn free_listener(vm: &mut vm::Vm, stream: *mut c::JanetStream, caller: Caller) -> Result<ListenerRef, String> {
     let listener = vm.listener(stream).map_err(|why| format!("cannot accept: {why}"))?;
-    // SAFETY: the table of the VM has it.
-    let known = unsafe { &*listener };
     // Core's functions take no notice of a claim, and the server that made it goes on beside them.
     let is_taken = match caller {
-        Caller::Anybody => known.is_awaited(stream) || known.is_claimed.get(),
-        Caller::Claimant => !known.fiber.get().is_null(),
+        Caller::Anybody => listener.is_awaited(stream) || listener.is_claimed.get(),
+        Caller::Claimant => !listener.fiber.get().is_null(),
     };
     if is_taken {
         let name = stream::descriptor(stream).map(socket::local_name).unwrap_or_default();
         return Err(format!("cannot accept on {name}: another fiber is accepting on this listener"));
     }
-    known.begin_statistics();
+    listener.begin_statistics();
     Ok(listener)
 }
 
@@ -68,9 +66,8 @@ fn accept(args: &[Janet]) -> Result<Outcome, String> {
     let timeout = timeout(arg(args, 1))?;
     vm::with(|vm| {
         let listener = free_listener(vm, stream, Caller::Anybody)?;
-        // SAFETY: the table of the VM has it.
-        let token = unsafe { (*listener).token };
-        let failed = |errno| vm::cannot_accept(stream, errno);
+        let token = listener.token;
+        let failed = |errno| cannot_accept(stream, errno);
         vm.engine.limit(token, Limits { counted: false, ..Limits::default() });
         if let Some(conn) = vm.engine.accept_now(token, &mut Deliver).map_err(failed)? {
             let conn = stream::make(conn, stream::Kind::Connection)?;
@@ -84,7 +81,7 @@ fn accept(args: &[Janet]) -> Result<Outcome, String> {
             // SAFETY: as above.
             unsafe { c::janet_addtimeout(seconds) };
         }
-        Listener::wait(listener, stream, std::ptr::null_mut(), std::ptr::null_mut());
+        waiter::wait(listener, stream, std::ptr::null_mut(), std::ptr::null_mut());
         Ok(Outcome::Await)
     })
 }
@@ -108,11 +105,10 @@ fn accept_loop(args: &[Janet]) -> Result<Outcome, String> {
     kqnet_accept::signals::survive_broken_pipes();
     vm::with(|vm| {
         let listener = free_listener(vm, stream, caller)?;
-        // SAFETY: the table of the VM has it.
-        let token = unsafe { (*listener).token };
+        let token = listener.token;
         vm.engine.limit(token, limits);
-        vm.engine.start(token).map_err(|errno| vm::cannot_accept(stream, errno))?;
-        Listener::wait(listener, stream, handler, on_error);
+        vm.engine.start(token).map_err(|errno| cannot_accept(stream, errno))?;
+        waiter::wait(listener, stream, handler, on_error);
         Ok(Outcome::Await)
     })
 }
@@ -121,7 +117,6 @@ fn accept_loop(args: &[Janet]) -> Result<Outcome, String> {
 fn claim(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
     let listener = vm::with(|vm| free_listener(vm, stream, Caller::Anybody))?;
-    // SAFETY: the table of the VM has it.
-    unsafe { &*listener }.is_claimed.set(true);
+    listener.is_claimed.set(true);
     Ok(Outcome::Value(arg(args, 0)))
 }

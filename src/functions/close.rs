@@ -3,8 +3,8 @@
 use janetrs::Janet;
 
 use crate::boundary::{Function, Outcome, native};
+use crate::deliver::Deliver;
 use crate::value::arg;
-use crate::vm::Deliver;
 use crate::{stream, vm};
 
 /// The functions of this file that Janet code calls.

@@ -5,8 +5,8 @@ use janetrs::{Janet, TaggedJanet};
 use kqnet_accept::Token;
 
 use crate::boundary::{Function, Outcome, native};
+use crate::deliver::Deliver;
 use crate::value::{arg, describe, tuple};
-use crate::vm::Deliver;
 use crate::{stream, vm};
 
 /// The functions of this file that Janet code calls.

@@ -45,8 +45,7 @@ fn listen(args: &[Janet]) -> Result<Outcome, String> {
     };
     let stream = stream::make(socket, kind).and_then(|stream| {
         vm::with(|vm| {
-            // SAFETY: the table of the VM has it.
-            unsafe { &*vm.register(stream, fd) }.file.replace(file.clone());
+            vm.register(stream, fd).file.replace(file.clone());
             Ok(stream)
         })
     });
