@@ -5,7 +5,7 @@
 //! | request heads, resumable as bytes arrive | [`HeadParser`], [`parse`] |
 //! | request targets and query strings | [`target`] |
 //! | request bodies, counted or chunked | [`BodyReader`], [`ChunkedDecoder`] |
-//! | response heads and chunks | [`response`] |
+//! | response heads | [`response`] |
 //! | dates, preconditions, ranges, paths and codings for serving files | [`date`], [`conditional`], [`range`], [`path`], [`coding`] |
 //!
 //! Whatever two readers of the same bytes could understand differently is refused, because that is what request

@@ -7,14 +7,14 @@ use crate::grammar::elements;
 pub enum Selection {
     /// All of it, with 200.
     All,
-    /// The bytes from `first` to `last`, both included, with 206 and [`content_range`].
+    /// The bytes from `first` to `last`, both included, with 206.
     Part {
         /// The first byte.
         first: u64,
         /// The last byte; not before the first.
         last: u64,
     },
-    /// Nothing that there is: 416 with [`content_range_unsatisfied`].
+    /// Nothing that there is: 416.
     Unsatisfiable,
 }
 
@@ -25,16 +25,6 @@ pub enum Selection {
 /// many small ranges are a known way to make a server send much. So does a malformed value or an unknown unit.
 pub fn select(value: &[u8], len: u64) -> Selection {
     single(value).map_or(Selection::All, |range| range.of(len))
-}
-
-/// The value of Content-Range for a part of something of `len` bytes (RFC 9110, 14.4).
-pub fn content_range(first: u64, last: u64, len: u64) -> String {
-    format!("bytes {first}-{last}/{len}")
-}
-
-/// The value of Content-Range that goes with 416 (RFC 9110, 15.5.17).
-pub fn content_range_unsatisfied(len: u64) -> String {
-    format!("bytes */{len}")
 }
 
 enum Range {

@@ -1,16 +1,9 @@
-//! Responses: how their body is delivered, their heads, and chunks.
+//! Responses: how their body is delivered, and their heads.
 
+use crate::date;
 use crate::grammar::{decimal, is_field_byte, is_token};
 use crate::head::{Connection, Version};
-use crate::{Reject, date};
 use std::fmt;
-use std::io::Write;
-
-/// The interim response to `Expect: 100-continue` (RFC 9110, 15.2.1).
-pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-
-/// What ends a chunked body, without trailers (RFC 9112, 7.1).
-pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// What a response has to know of its request. Outlives the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +52,7 @@ pub enum Delivery {
     None,
     /// As they are: their number is in the head.
     Plain,
-    /// Each piece by [`write_chunk`], then [`LAST_CHUNK`].
+    /// Each piece as a chunk, then the last chunk.
     Chunked,
     /// As they are; the end of the connection ends them.
     UntilClose,
@@ -269,11 +262,6 @@ impl Drop for HeadWriter<'_> {
     }
 }
 
-/// Writes the whole response to a request that is refused: plain text, and the connection closes.
-pub fn write_reject(out: &mut Vec<u8>, reject: &Reject, now: Option<i64>) {
-    write_failure(out, &Exchange::unread(), reject.status, reject.reason, now);
-}
-
 /// Writes the whole response to a request that failed: `text` as the body, unless it is to HEAD, and the connection
 /// closes. Writes nothing for a status that [`HeadWriter::new`] refuses.
 pub fn write_failure(out: &mut Vec<u8>, exchange: &Exchange, status: u16, text: &str, now: Option<i64>) {
@@ -286,23 +274,6 @@ pub fn write_failure(out: &mut Vec<u8>, exchange: &Exchange, status: u16, text: 
         out.extend_from_slice(text.as_bytes());
         out.push(b'\n');
     }
-}
-
-/// Writes a piece of a chunked body. An empty piece writes nothing: as a chunk it would end the body.
-pub fn write_chunk(out: &mut Vec<u8>, data: &[u8]) {
-    if data.is_empty() {
-        return;
-    }
-    push_chunk_size(out, data.len());
-    out.extend_from_slice(data);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Writes what precedes `len` bytes of data in a chunk, for data that is sent from where it is; CRLF follows it. `len`
-/// must not be 0: that would end the body.
-pub fn push_chunk_size(out: &mut Vec<u8>, len: usize) {
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{len:x}\r\n");
 }
 
 fn push_number(out: &mut Vec<u8>, mut number: u64) {

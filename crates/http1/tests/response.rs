@@ -1,9 +1,6 @@
 //! Response heads: framing, persistence, and that no header can break out.
 
-use kqnet_http1::response::{
-    Body, CONTINUE, Delivery, Exchange, HeadError, HeadWriter, LAST_CHUNK, Plan, plan, push_chunk_size, reason,
-    write_chunk, write_failure, write_reject,
-};
+use kqnet_http1::response::{Body, Delivery, Exchange, HeadError, HeadWriter, Plan, plan, reason, write_failure};
 use kqnet_http1::{Reject, Version, date};
 use proptest::prelude::*;
 
@@ -201,23 +198,10 @@ fn a_status_without_a_name_keeps_its_space() {
 }
 
 #[test]
-fn chunks() {
-    let mut out = vec![];
-    write_chunk(&mut out, b"hello");
-    write_chunk(&mut out, b"");
-    write_chunk(&mut out, &[b'x'; 26]);
-    assert_eq!(out, [&b"5\r\nhello\r\n1a\r\n"[..], &[b'x'; 26], b"\r\n"].concat());
-    out.clear();
-    push_chunk_size(&mut out, 65536);
-    assert_eq!(out, b"10000\r\n");
-    assert_eq!(LAST_CHUNK, b"0\r\n\r\n");
-    assert_eq!(CONTINUE, b"HTTP/1.1 100 Continue\r\n\r\n");
-}
-
-#[test]
 fn a_refusal_is_a_whole_response() {
     let mut out = vec![];
-    write_reject(&mut out, &Reject::HOST_MISSING, None);
+    let reject = Reject::HOST_MISSING;
+    write_failure(&mut out, &Exchange::unread(), reject.status, reject.reason, None);
     let expected = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 15\r\n\
                     Connection: close\r\n\r\nno Host header\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
