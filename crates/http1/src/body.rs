@@ -10,37 +10,6 @@ pub struct Step {
     pub consumed: usize,
     /// The bytes among them that belong to the body; may be empty.
     pub data: Range<usize>,
-    /// Whether the body is complete. What follows `consumed` belongs to the next request.
-    pub is_done: bool,
-}
-
-/// What a reader made of all of its input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// How many bytes of the input are done with: all, unless the body is complete.
-    pub consumed: usize,
-    /// Whether the body is complete. What follows `consumed` belongs to the next request.
-    pub is_done: bool,
-}
-
-/// Runs `step` over `input` until it is used up or the body complete.
-pub(crate) fn decode(
-    input: &[u8],
-    out: &mut impl FnMut(&[u8]),
-    mut step: impl FnMut(&[u8]) -> Result<Step, Reject>,
-) -> Result<Progress, Reject> {
-    let mut consumed = 0;
-    loop {
-        let rest = &input[consumed..];
-        let Step { consumed: used, data, is_done } = step(rest)?;
-        if !data.is_empty() {
-            out(&rest[data]);
-        }
-        consumed += used;
-        if is_done || consumed == input.len() {
-            return Ok(Progress { consumed, is_done });
-        }
-    }
 }
 
 /// Reads the body of one request from the bytes that follow its head.
@@ -86,17 +55,9 @@ impl BodyReader {
             Self::Length { remaining } => {
                 let taken = usize::try_from(*remaining).map_or(input.len(), |remaining| remaining.min(input.len()));
                 *remaining -= taken as u64;
-                Ok(Step { consumed: taken, data: 0..taken, is_done: *remaining == 0 })
+                Ok(Step { consumed: taken, data: 0..taken })
             }
             Self::Chunked(decoder) => decoder.step(input),
         }
-    }
-
-    /// Takes all of `input` that belongs to the body and gives its data to `out`, uncopied, piece by piece.
-    ///
-    /// # Errors
-    /// Those of [`ChunkedDecoder::step`]. Data before the offending byte was given to `out`.
-    pub fn decode(&mut self, input: &[u8], out: &mut impl FnMut(&[u8])) -> Result<Progress, Reject> {
-        decode(input, out, |rest| self.step(rest))
     }
 }

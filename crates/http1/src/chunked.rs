@@ -1,7 +1,7 @@
 //! The chunked transfer coding (RFC 9112, 7.1), decoded as bytes arrive, without copying data.
 
 use crate::Reject;
-use crate::body::{self, Progress, Step};
+use crate::body::Step;
 use crate::grammar::{is_field_byte, is_tchar};
 
 /// How long the line with a chunk's size may be, without its CRLF.
@@ -69,16 +69,7 @@ impl ChunkedDecoder {
         self.state == State::Done
     }
 
-    /// Takes all of `input` that belongs to the body and gives its data to `out`, uncopied, piece by piece.
-    ///
-    /// # Errors
-    /// Those of [`step`](Self::step). Data before the offending byte was given to `out`.
-    pub fn decode(&mut self, input: &[u8], out: &mut impl FnMut(&[u8])) -> Result<Progress, Reject> {
-        body::decode(input, out, |rest| self.step(rest))
-    }
-
-    /// Takes bytes from the start of `input`, at most up to the end of one run of data. For a caller that moves the data
-    /// within its buffer; [`decode`](Self::decode) is simpler.
+    /// Takes bytes from the start of `input`, at most up to the end of one run of data.
     ///
     /// # Errors
     /// The [`Reject`] to answer with, at the first byte that shows it, and the same one ever after: 400 for what does
@@ -96,7 +87,7 @@ impl ChunkedDecoder {
                 if self.remaining == 0 {
                     self.state = State::DataCr;
                 }
-                return Ok(Step { consumed: i + taken, data: i..i + taken, is_done: false });
+                return Ok(Step { consumed: i + taken, data: i..i + taken });
             }
             if let Err(reject) = self.advance(b) {
                 self.rejected = Some(reject);
@@ -104,7 +95,7 @@ impl ChunkedDecoder {
             }
             i += 1;
         }
-        Ok(Step { consumed: i, data: i..i, is_done: self.is_done() })
+        Ok(Step { consumed: i, data: i..i })
     }
 
     /// Takes one byte of framing.

@@ -28,7 +28,7 @@ mod reject;
 pub mod response;
 pub mod target;
 
-pub use body::{BodyReader, Progress, Step};
+pub use body::{BodyReader, Step};
 pub use chunked::{ChunkedDecoder, MAX_CHUNK_LINE, MAX_OVERHEAD, MAX_TRAILERS};
 pub use grammar::{elements, is_token, push_lower};
 pub use head::{Framing, Head, HeadParser, Header, Limits, MAX_EMPTY_LINES, MAX_METHOD, Status, Version, parse};

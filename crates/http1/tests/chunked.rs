@@ -1,32 +1,41 @@
 //! Chunked and counted bodies: what is taken, what is refused, and that it does not matter how bytes arrive.
 
-use kqnet_http1::{BodyReader, ChunkedDecoder, Framing, MAX_CHUNK_LINE, MAX_OVERHEAD, MAX_TRAILERS, Progress, Reject};
+#[path = "reference/feed.rs"]
+mod feed;
+
+use feed::feed;
+use kqnet_http1::{BodyReader, Framing, MAX_CHUNK_LINE, MAX_OVERHEAD, MAX_TRAILERS, Reject, Step};
 use proptest::prelude::*;
 
-/// What became of some bytes: the data, and how it ended.
-type Outcome = (Vec<u8>, Result<Progress, Reject>);
+/// How many bytes belong to the body, and whether it is complete.
+#[derive(Debug, PartialEq, Eq)]
+struct Progress {
+    consumed: usize,
+    is_done: bool,
+}
 
-/// Decodes `pieces` one after the other, as a caller does who drops what was consumed.
-fn decode(max_body: u64, pieces: &[&[u8]]) -> Outcome {
-    let mut decoder = ChunkedDecoder::new(max_body);
+fn chunked(max_body: u64) -> BodyReader {
+    BodyReader::new(Framing::Chunked, max_body).unwrap()
+}
+
+/// Reads `pieces` one after the other, and returns the data and how it ended.
+fn decode(max_body: u64, pieces: &[&[u8]]) -> (Vec<u8>, Result<Progress, Reject>) {
+    let mut reader = chunked(max_body);
     let mut data = vec![];
     let mut consumed = 0;
-    let mut is_done = false;
     for piece in pieces {
-        match decoder.decode(piece, &mut |bytes| data.extend_from_slice(bytes)) {
-            Ok(progress) => {
-                assert!(progress.is_done || progress.consumed == piece.len());
-                assert_eq!(progress.is_done, decoder.is_done());
-                consumed += progress.consumed;
-                is_done = progress.is_done;
+        match feed(&mut reader, piece, &mut data) {
+            Ok(count) => {
+                assert!(reader.is_done() || count == piece.len());
+                consumed += count;
             }
             Err(reject) => {
-                assert_eq!(decoder.decode(b"0\r\n\r\n", &mut |_| {}), Err(reject), "a refused body stays refused");
+                assert_eq!(reader.step(b"0\r\n\r\n"), Err(reject), "a refused body stays refused");
                 return (data, Err(reject));
             }
         }
     }
-    (data, Ok(Progress { consumed, is_done }))
+    (data, Ok(Progress { consumed, is_done: reader.is_done() }))
 }
 
 const LIMIT: u64 = 100;
@@ -160,10 +169,10 @@ fn the_next_request_is_left_alone() {
     bytes.extend_from_slice(b"GET / HTTP/1.1\r\n");
     let (data, progress) = decode(LIMIT, &[&bytes]);
     assert_eq!((data, progress), (b"hello".to_vec(), Ok(Progress { consumed: body.len(), is_done: true })));
-    let mut decoder = ChunkedDecoder::new(LIMIT);
-    decoder.decode(body, &mut |_| {}).unwrap();
-    let more = decoder.decode(b"GET", &mut |_| panic!("data after the end"));
-    assert_eq!(more, Ok(Progress { consumed: 0, is_done: true }));
+    let mut reader = chunked(LIMIT);
+    feed(&mut reader, body, &mut vec![]).unwrap();
+    assert_eq!(reader.step(b"GET"), Ok(Step { consumed: 0, data: 0..0 }));
+    assert!(reader.is_done());
 }
 
 #[test]
@@ -209,11 +218,11 @@ fn the_trailer_section_is_limited_to_the_byte() {
 #[test]
 fn data_is_not_copied() {
     let bytes = b"5\r\nhello\r\n0\r\n\r\n";
-    let mut decoder = ChunkedDecoder::new(LIMIT);
-    let step = decoder.step(bytes).unwrap();
-    assert_eq!((step.consumed, step.data, step.is_done), (8, 3..8, false));
-    let step = decoder.step(&bytes[8..]).unwrap();
-    assert_eq!((step.consumed, step.data.is_empty(), step.is_done), (7, true, true));
+    let mut reader = chunked(LIMIT);
+    assert_eq!(reader.step(bytes), Ok(Step { consumed: 8, data: 3..8 }));
+    assert!(!reader.is_done());
+    let step = reader.step(&bytes[8..]).unwrap();
+    assert_eq!((step.consumed, step.data.is_empty(), reader.is_done()), (7, true, true));
 }
 
 #[test]
@@ -221,10 +230,9 @@ fn a_counted_body_ends_with_its_count() {
     let mut reader = BodyReader::new(Framing::Length(5), LIMIT).unwrap();
     let mut data = vec![];
     assert!(!reader.is_done());
-    let progress = reader.decode(b"hel", &mut |bytes| data.extend_from_slice(bytes)).unwrap();
-    assert_eq!(progress, Progress { consumed: 3, is_done: false });
-    let progress = reader.decode(b"loGET", &mut |bytes| data.extend_from_slice(bytes)).unwrap();
-    assert_eq!(progress, Progress { consumed: 2, is_done: true });
+    assert_eq!(feed(&mut reader, b"hel", &mut data), Ok(3));
+    assert!(!reader.is_done());
+    assert_eq!(feed(&mut reader, b"loGET", &mut data), Ok(2));
     assert!(reader.is_done());
     assert_eq!(data, b"hello");
 }
@@ -234,8 +242,8 @@ fn a_body_of_nothing_is_done_from_the_start() {
     for framing in [Framing::None, Framing::Length(0)] {
         let mut reader = BodyReader::new(framing, 0).unwrap();
         assert!(reader.is_done());
-        let progress = reader.decode(b"GET", &mut |_| panic!("data")).unwrap();
-        assert_eq!(progress, Progress { consumed: 0, is_done: true });
+        assert_eq!(reader.step(b"GET"), Ok(Step { consumed: 0, data: 0..0 }));
+        assert!(reader.is_done());
     }
 }
 
@@ -243,9 +251,9 @@ fn a_body_of_nothing_is_done_from_the_start() {
 fn a_body_over_the_limit_is_refused_before_it_is_read() {
     assert_eq!(BodyReader::new(Framing::Length(LIMIT + 1), LIMIT).err(), Some(Reject::BODY_TOO_LARGE));
     assert!(BodyReader::new(Framing::Length(LIMIT), LIMIT).is_ok());
-    let mut chunked = BodyReader::new(Framing::Chunked, LIMIT).unwrap();
+    let mut chunked = chunked(LIMIT);
     assert!(!chunked.is_done());
-    assert_eq!(chunked.decode(b"65\r\n", &mut |_| {}), Err(Reject::BODY_TOO_LARGE));
+    assert_eq!(chunked.step(b"65\r\n"), Err(Reject::BODY_TOO_LARGE));
 }
 
 proptest! {

@@ -1,8 +1,9 @@
 //! The comparison of the crate with the reference parsers on one input, whole and in pieces.
 
 use super::chunked::{Stop, chunked};
+use super::feed::feed;
 use super::head::{Missing, Seen, head, latin1};
-use kqnet_http1::{ChunkedDecoder, Head, HeadParser, Limits, Reject, Status, Version};
+use kqnet_http1::{BodyReader, Framing, Head, HeadParser, Limits, Reject, Status, Version};
 
 fn seen(head: &Head) -> Seen {
     Seen {
@@ -68,16 +69,16 @@ pub fn compare_head(bytes: &[u8], limits: &Limits, cuts: &[usize]) -> Result<See
 pub fn compare_chunked(bytes: &[u8], max_body: u64, cuts: &[usize]) -> Result<usize, Stop> {
     let expected = chunked(bytes, max_body);
     for cuts in [&[], cuts] {
-        let mut decoder = ChunkedDecoder::new(max_body);
+        let mut reader = BodyReader::new(Framing::Chunked, max_body).expect("no length that could be too large");
         let mut data = vec![];
         let mut consumed = 0;
         let mut end = Err(Stop::More);
         let mut start = 0;
         for &cut in cuts.iter().chain([&bytes.len()]) {
-            match decoder.decode(&bytes[start..cut], &mut |piece| data.extend_from_slice(piece)) {
-                Ok(progress) => {
-                    consumed += progress.consumed;
-                    end = if progress.is_done { Ok(consumed) } else { Err(Stop::More) };
+            match feed(&mut reader, &bytes[start..cut], &mut data) {
+                Ok(count) => {
+                    consumed += count;
+                    end = if reader.is_done() { Ok(consumed) } else { Err(Stop::More) };
                 }
                 Err(reject) => end = Err(Stop::Refused(reject.status)),
             }

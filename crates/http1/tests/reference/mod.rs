@@ -4,5 +4,6 @@
 
 pub mod chunked;
 pub mod compare;
+pub mod feed;
 pub mod generate;
 pub mod head;
