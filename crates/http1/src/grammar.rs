@@ -24,7 +24,7 @@ pub(crate) fn is_tchar(b: u8) -> bool {
 }
 
 /// Whether `bytes` are a token: a method, a header name (RFC 9110, 5.6.2).
-pub fn is_token(bytes: &[u8]) -> bool {
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&b| is_tchar(b))
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
 
 /// The elements of a comma-separated list, trimmed, the empty ones among them (RFC 9110, 5.6.1). Commas in quoted
 /// strings are not told apart: the lists that decide framing and persistence have none.
-pub fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(trim)
 }
 

@@ -74,44 +74,21 @@ pub struct Head<'b> {
     pub version: Version,
     /// The headers in the order in which they came.
     pub headers: Vec<Header<'b>>,
-    /// The host that the request is for: that of an absolute target, else the value of Host (RFC 9112, 3.2.2 and 3.3).
-    pub host: Option<&'b [u8]>,
     /// Where the body ends.
     pub framing: Framing,
     /// Whether the client will take another response on this connection (RFC 9112, 9.3).
     pub keep_alive: bool,
     /// Whether the client waits for a 100 before it sends its body (RFC 9110, 10.1.1). Only if there is a body to come.
     pub expect_continue: bool,
-    /// Whether the client offers to switch protocols (RFC 9110, 7.8): Connection says so, and Upgrade says to what.
-    pub upgrade: bool,
     /// How many bytes of the buffer the head took, the empty lines before it among them. The body begins there.
     pub len: usize,
 }
 
-impl<'b> Head<'b> {
-    /// The values of the headers called `name`, whatever the case.
-    pub fn values(&self, name: &str) -> impl Iterator<Item = &'b [u8]> {
-        self.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value)
-    }
-
-    /// The elements of the lists in all headers called `name`, without the empty ones: the protocols of Upgrade, the
-    /// options of Connection.
-    pub fn list(&self, name: &str) -> impl Iterator<Item = &'b [u8]> {
-        self.values(name).flat_map(elements).filter(|element| !element.is_empty())
-    }
-
+impl Head<'_> {
     /// What a response to this request has to know.
     pub fn exchange(&self) -> Exchange {
         Exchange::new(self.method, self.version, self.keep_alive)
     }
-}
-
-/// Parses the head at the start of `buffer`. For a buffer that grows, use a [`HeadParser`].
-///
-/// # Errors
-/// The [`Reject`] to answer with, see [`HeadParser::parse`].
-pub fn parse<'b>(buffer: &'b [u8], limits: &Limits) -> Result<Status<Head<'b>>, Reject> {
-    HeadParser::new(*limits).parse(buffer)
 }
 
 /// Parses the head of one request from a buffer to which its caller appends. It remembers how far it has looked, so that
@@ -136,12 +113,6 @@ impl HeadParser {
     /// A parser for one head.
     pub fn new(limits: Limits) -> Self {
         Self { limits, examined: 0, line: 0, start: 0, headers: 0, lines: 0, empty_lines: 0 }
-    }
-
-    /// How many bytes of the buffer are done with. A further call starts there, except for the short line start that it
-    /// may look at again.
-    pub fn examined(&self) -> usize {
-        self.examined
     }
 
     /// Whether the request has begun: a byte other than those of empty lines was seen. Until then a connection is idle.
@@ -311,7 +282,6 @@ impl<'b> Head<'b> {
         let mut connection = Connection::default();
         let mut has_expectation = false;
         let mut has_unknown_expectation = false;
-        let mut names_protocol = false;
 
         for &Header { name, value } in &headers {
             // The length decides most names without looking at them.
@@ -327,7 +297,6 @@ impl<'b> Head<'b> {
                         has_unknown_expectation |= !is_known;
                     }
                 }
-                7 if name.eq_ignore_ascii_case("upgrade") => names_protocol |= elements(value).any(|e| !e.is_empty()),
                 10 if name.eq_ignore_ascii_case("connection") => connection.add(value, &mut |_| {}),
                 14 if name.eq_ignore_ascii_case("content-length") => {
                     lengths += 1;
@@ -363,15 +332,12 @@ impl<'b> Head<'b> {
             method: line.method,
             raw_target: line.raw_target,
             version: line.version,
-            host: line.target.authority().or(host),
             target: line.target,
             headers,
             framing,
             keep_alive: !connection.close && (is_11 || connection.keep_alive),
             // RFC 9110, 10.1.1: ignored in HTTP/1.0.
             expect_continue: has_expectation && is_11 && !matches!(framing, Framing::None | Framing::Length(0)),
-            // RFC 9110, 7.8: ignored in HTTP/1.0.
-            upgrade: connection.upgrade && names_protocol && is_11,
             len,
         })
     }
@@ -382,7 +348,6 @@ impl<'b> Head<'b> {
 pub(crate) struct Connection {
     pub(crate) close: bool,
     pub(crate) keep_alive: bool,
-    pub(crate) upgrade: bool,
 }
 
 impl Connection {
@@ -395,7 +360,6 @@ impl Connection {
                 self.keep_alive = true;
             } else {
                 other(option);
-                self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
             }
         }
     }
@@ -432,5 +396,21 @@ impl Codings {
         } else {
             Ok(Framing::Chunked)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_a_slow_client_are_examined_once() {
+        let head = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(16_000)).into_bytes();
+        let mut parser = HeadParser::new(Limits::default());
+        for end in 0..head.len() {
+            assert!(matches!(parser.parse(&head[..end]), Ok(Status::Partial)));
+            assert_eq!(parser.examined, end);
+        }
+        assert!(matches!(parser.parse(&head), Ok(Status::Complete(_))));
     }
 }

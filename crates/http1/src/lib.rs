@@ -2,7 +2,7 @@
 //!
 //! | what | where |
 //! | --- | --- |
-//! | request heads, resumable as bytes arrive | [`HeadParser`], [`parse`] |
+//! | request heads, resumable as bytes arrive | [`HeadParser`] |
 //! | request targets and query strings | [`target`] |
 //! | request bodies, counted or chunked | [`BodyReader`], [`ChunkedDecoder`] |
 //! | response heads | [`response`] |
@@ -30,6 +30,6 @@ pub mod target;
 
 pub use body::{BodyReader, Step};
 pub use chunked::{ChunkedDecoder, MAX_CHUNK_LINE, MAX_OVERHEAD, MAX_TRAILERS};
-pub use grammar::{elements, is_token, push_lower};
-pub use head::{Framing, Head, HeadParser, Header, Limits, MAX_EMPTY_LINES, MAX_METHOD, Status, Version, parse};
+pub use grammar::push_lower;
+pub use head::{Framing, Head, HeadParser, Header, Limits, MAX_EMPTY_LINES, MAX_METHOD, Status, Version};
 pub use reject::Reject;

@@ -97,7 +97,7 @@ impl<'b> Target<'b> {
 }
 
 /// Splits a target at its first `?` into route and query string, as `spork/http` does.
-pub fn split(target: &[u8]) -> (&[u8], Option<&[u8]>) {
+fn split(target: &[u8]) -> (&[u8], Option<&[u8]>) {
     match target.iter().position(|&b| b == b'?') {
         Some(mark) => (&target[..mark], Some(&target[mark + 1..])),
         None => (target, None),

@@ -13,11 +13,10 @@ pub struct Seen {
     pub is_11: bool,
     /// Bytes are shown as the characters of Latin-1.
     pub headers: Vec<(String, String)>,
-    pub host: Option<String>,
+    pub authority: Option<String>,
     pub framing: Framing,
     pub keep_alive: bool,
     pub expect_continue: bool,
-    pub upgrade: bool,
     pub len: usize,
 }
 
@@ -119,11 +118,10 @@ pub fn head(bytes: &[u8], limits: &Limits) -> Result<Seen, Missing> {
         path,
         query,
         is_11,
-        host: authority.or(hosts.first().cloned()),
+        authority,
         framing,
         keep_alive: if has("close") { false } else { is_11 || has("keep-alive") },
         expect_continue: is_11 && !expectations.is_empty() && framing != Framing::None && framing != Framing::Length(0),
-        upgrade: is_11 && has("upgrade") && !list("upgrade").is_empty(),
         headers,
         len,
     })
