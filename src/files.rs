@@ -11,7 +11,7 @@ use janetrs::{Janet, JanetString, TaggedJanet};
 use kqnet_accept::Errno;
 use kqnet_files::{Folder, Found, Info, Refusal};
 use kqnet_http1::coding;
-use kqnet_http1::conditional::{Conditions, Outcome as Verdict, if_range};
+use kqnet_http1::conditional::{Conditions, Precondition, if_range};
 use kqnet_http1::date;
 use kqnet_http1::path::RelativePath;
 use kqnet_http1::range::{Selection, select};
@@ -260,10 +260,10 @@ fn answer(args: &[Janet]) -> Result<Outcome, String> {
         if_modified_since: header(3),
     };
     let size = part.info.size;
-    let (status, first, length) = match conditions.judge(is_true(arg(args, 3)), tag.as_bytes(), known.modified) {
-        Verdict::NotModified => (304, 0, 0),
-        Verdict::PreconditionFailed => (412, 0, 0),
-        Verdict::Proceed => {
+    let (status, first, length) = match conditions.evaluate(is_true(arg(args, 3)), tag.as_bytes(), known.modified) {
+        Precondition::NotModified => (304, 0, 0),
+        Precondition::Failed => (412, 0, 0),
+        Precondition::Proceed => {
             // A date that was shown to be inexact cannot be the condition of a part.
             let exact = known.modified.filter(|_| known.modified == known.last_modified);
             let is_same = header(5).is_none_or(|value| if_range(value, tag.as_bytes(), exact));

@@ -18,7 +18,7 @@ use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
 use kqnet_accept::socket;
 use kqnet_http1::response::{self, Body, Delivery, Exchange, HeadWriter, plan, write_failure};
-use kqnet_http1::{BodyReader, Framing, HeadParser, Limits, Reject, Status, Version, push_lower, target};
+use kqnet_http1::{BodyReader, Framing, HeadLimits, HeadParser, Parse, Reject, Version, push_lower, target};
 
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Outcome, entry, guard};
@@ -59,7 +59,7 @@ const LAST_LOOK: Duration = Duration::from_millis(100);
 
 /// What a server's connections share.
 struct Config {
-    limits: Limits,
+    limits: HeadLimits,
     max_body: u64,
     max_requests: Option<u32>,
     head_timeout: Option<Duration>,
@@ -363,7 +363,7 @@ fn config(args: &[Janet]) -> Result<Outcome, String> {
         Err(text) => Err(text),
     };
     let config = Config {
-        limits: Limits {
+        limits: HeadLimits {
             max_head: count(0, 16384.0)? as usize,
             max_request_line: count(1, 8192.0)? as usize,
             max_headers: count(2, 100.0)? as usize,
@@ -502,7 +502,7 @@ fn parse(args: &[Janet]) -> Result<Outcome, String> {
             return Ok(Outcome::Value(Janet::nil()));
         }
         match conn.parser.parse(buffer::contents(buffer)) {
-            Ok(Status::Complete(head)) => {
+            Ok(Parse::Complete(head)) => {
                 conn.parser = HeadParser::new(conn.config().limits);
                 conn.requests += 1;
                 conn.exchange = head.exchange();
@@ -533,7 +533,7 @@ fn parse(args: &[Janet]) -> Result<Outcome, String> {
                 buffer::consume(buffer, length);
                 Ok(Outcome::Value(request))
             }
-            Ok(Status::Partial) => {
+            Ok(Parse::Partial) => {
                 if conn.parser.has_begun() {
                     conn.enter(vm, Phase::Head);
                 } else {

@@ -1,7 +1,7 @@
 //! How long the hot paths take, in nanoseconds: `cargo run --release -p kqnet-http1 --example speed`.
 
 use kqnet_http1::response::{Body, Exchange, HeadWriter, plan};
-use kqnet_http1::{BodyReader, Framing, HeadParser, Limits, Status, Version, date};
+use kqnet_http1::{BodyReader, Framing, HeadLimits, HeadParser, Parse, Version, date};
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -45,7 +45,7 @@ fn time(name: &str, calls: u32, mut f: impl FnMut()) {
 }
 
 fn main() {
-    let limits = Limits::default();
+    let limits = HeadLimits::default();
     for (name, bytes) in [("small", SMALL), ("browser's", BROWSER)] {
         time(&format!("a {name} head of {} bytes", bytes.len()), 100_000, || {
             black_box(HeadParser::new(limits).parse(black_box(bytes))).expect("a good head");
@@ -58,7 +58,7 @@ fn main() {
     });
     time("a head of 16 KB byte by byte", 10, || {
         let mut parser = HeadParser::new(limits);
-        let is_complete = |end| matches!(parser.parse(&largest[..end]), Ok(Status::Complete(_)));
+        let is_complete = |end| matches!(parser.parse(&largest[..end]), Ok(Parse::Complete(_)));
         assert!((0..=largest.len()).any(is_complete));
     });
 

@@ -18,13 +18,13 @@ pub struct Conditions<'a> {
 
 /// How a request with preconditions is to be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Precondition {
     /// As if it had none.
     Proceed,
     /// With 304: the client has it.
     NotModified,
     /// With 412.
-    PreconditionFailed,
+    Failed,
 }
 
 impl Conditions<'_> {
@@ -33,21 +33,21 @@ impl Conditions<'_> {
     ///
     /// A malformed tag matches nothing; a malformed date is ignored, and so is every date if there is no modification time
     /// (RFC 9110, 13.1.3 and 13.1.4).
-    pub fn judge(&self, is_read: bool, etag: &[u8], modified: Option<i64>) -> Outcome {
+    pub fn evaluate(&self, is_read: bool, etag: &[u8], modified: Option<i64>) -> Precondition {
         let is_unmodified = |since: Option<&[u8]>| Some(modified? <= date::parse(since?)?);
         let holds = match self.if_match {
             Some(tags) => matches(tags, etag, false),
             None => is_unmodified(self.if_unmodified_since).unwrap_or(true),
         };
         if !holds {
-            return Outcome::PreconditionFailed;
+            return Precondition::Failed;
         }
         match self.if_none_match {
-            Some(tags) if !matches(tags, etag, true) => Outcome::Proceed,
-            Some(_) if is_read => Outcome::NotModified,
-            Some(_) => Outcome::PreconditionFailed,
-            None if is_read && is_unmodified(self.if_modified_since) == Some(true) => Outcome::NotModified,
-            None => Outcome::Proceed,
+            Some(tags) if !matches(tags, etag, true) => Precondition::Proceed,
+            Some(_) if is_read => Precondition::NotModified,
+            Some(_) => Precondition::Failed,
+            None if is_read && is_unmodified(self.if_modified_since) == Some(true) => Precondition::NotModified,
+            None => Precondition::Proceed,
         }
     }
 }

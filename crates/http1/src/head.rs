@@ -17,7 +17,7 @@ pub const MAX_METHOD: usize = 32;
 
 /// How large a request head may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct HeadLimits {
     /// Bytes of the whole head, from the first byte to the empty line that ends it.
     pub max_head: usize,
     /// Bytes of the request line without its CRLF. RFC 9112, 3 recommends to support at least 8000.
@@ -26,7 +26,7 @@ pub struct Limits {
     pub max_headers: usize,
 }
 
-impl Default for Limits {
+impl Default for HeadLimits {
     fn default() -> Self {
         Self { max_head: 16 * 1024, max_request_line: 8 * 1024, max_headers: 100 }
     }
@@ -34,7 +34,7 @@ impl Default for Limits {
 
 /// What a parser made of the bytes so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Status<T> {
+pub enum Parse<T> {
     /// Nothing is wrong yet, and more bytes are needed.
     Partial,
     /// All of it was there.
@@ -95,7 +95,7 @@ impl Head<'_> {
 /// a client that sends a byte at a time costs no more than one that sends all at once. It holds no bytes itself.
 #[derive(Clone, Debug)]
 pub struct HeadParser {
-    limits: Limits,
+    limits: HeadLimits,
     /// Bytes in which no more line end is to be found.
     examined: usize,
     /// Where the line begins that is not complete yet.
@@ -111,7 +111,7 @@ pub struct HeadParser {
 
 impl HeadParser {
     /// A parser for one head.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: HeadLimits) -> Self {
         Self { limits, examined: 0, line: 0, start: 0, headers: 0, lines: 0, empty_lines: 0 }
     }
 
@@ -129,7 +129,7 @@ impl HeadParser {
     /// # Errors
     /// The [`Reject`] to answer with: 400 for what is malformed or ambiguous, 414, 417, 431, 501 or 505 as documented
     /// with its constants.
-    pub fn parse<'b>(&mut self, buffer: &'b [u8]) -> Result<Status<Head<'b>>, Reject> {
+    pub fn parse<'b>(&mut self, buffer: &'b [u8]) -> Result<Parse<Head<'b>>, Reject> {
         if buffer.len() < self.examined {
             // Bytes were taken away: what was remembered is about another buffer.
             *self = Self::new(self.limits);
@@ -141,18 +141,18 @@ impl HeadParser {
         if self.headers == 0 {
             request_line = self.find_request_line(window, is_full)?;
             if request_line.is_none() {
-                return Ok(Status::Partial);
+                return Ok(Parse::Partial);
             }
         }
         let Some(end) = self.find_end(window)? else {
-            return if is_full { Err(Reject::HEAD_TOO_LARGE) } else { Ok(Status::Partial) };
+            return if is_full { Err(Reject::HEAD_TOO_LARGE) } else { Ok(Parse::Partial) };
         };
         let request_line = match request_line {
             Some(request_line) => request_line,
             None => RequestLine::parse(&window[self.start..self.headers - 2])?,
         };
         let headers = parse_headers(&window[self.headers..end], self.lines)?;
-        Head::new(request_line, headers, end).map(Status::Complete)
+        Head::new(request_line, headers, end).map(Parse::Complete)
     }
 
     fn find_request_line<'b>(&mut self, window: &'b [u8], is_full: bool) -> Result<Option<RequestLine<'b>>, Reject> {
@@ -406,11 +406,11 @@ mod tests {
     #[test]
     fn bytes_of_a_slow_client_are_examined_once() {
         let head = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(16_000)).into_bytes();
-        let mut parser = HeadParser::new(Limits::default());
+        let mut parser = HeadParser::new(HeadLimits::default());
         for end in 0..head.len() {
-            assert!(matches!(parser.parse(&head[..end]), Ok(Status::Partial)));
+            assert!(matches!(parser.parse(&head[..end]), Ok(Parse::Partial)));
             assert_eq!(parser.examined, end);
         }
-        assert!(matches!(parser.parse(&head), Ok(Status::Complete(_))));
+        assert!(matches!(parser.parse(&head), Ok(Parse::Complete(_))));
     }
 }

@@ -12,7 +12,7 @@
 //! smuggling lives on. A refusal is a [`Reject`]: the status to answer with before the connection is closed.
 //!
 //! The verdict on a request does not depend on how its bytes were cut up on the way: a parser that is given more and
-//! more of a request says [`Status::Partial`] until it gives the answer that it would have given for the whole.
+//! more of a request says [`Parse::Partial`] until it gives the answer that it would have given for the whole.
 #![forbid(unsafe_code)]
 
 mod body;
@@ -31,5 +31,5 @@ pub mod target;
 pub use body::{BodyReader, Step};
 pub use chunked::{ChunkedDecoder, MAX_CHUNK_LINE, MAX_OVERHEAD, MAX_TRAILERS};
 pub use grammar::push_lower;
-pub use head::{Framing, Head, HeadParser, Header, Limits, MAX_EMPTY_LINES, MAX_METHOD, Status, Version};
+pub use head::{Framing, Head, HeadLimits, HeadParser, Header, MAX_EMPTY_LINES, MAX_METHOD, Parse, Version};
 pub use reject::Reject;

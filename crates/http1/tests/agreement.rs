@@ -6,7 +6,7 @@
 
 mod reference;
 
-use kqnet_http1::Limits;
+use kqnet_http1::HeadLimits;
 use proptest::prelude::*;
 use reference::chunked::Stop;
 use reference::compare::{compare_chunked, compare_head};
@@ -108,17 +108,17 @@ proptest! {
 
     #[test]
     fn heads_of_pieces_agree(bytes in pieces(HEAD_PIECES, 14), cut in any::<prop::sample::Index>(), is_tight: bool) {
-        let tight = Limits { max_head: 40, max_request_line: 16, max_headers: 2 };
-        let limits = if is_tight { tight } else { Limits::default() };
+        let tight = HeadLimits { max_head: 40, max_request_line: 16, max_headers: 2 };
+        let limits = if is_tight { tight } else { HeadLimits::default() };
         let _ = compare_head(&bytes, &limits, &[cut.index(bytes.len() + 1)]);
     }
 
     #[test]
     fn heads_of_any_bytes_agree(bytes in prop::collection::vec(any::<u8>(), 0..80), cut in any::<prop::sample::Index>()) {
-        let _ = compare_head(&bytes, &Limits::default(), &[cut.index(bytes.len() + 1)]);
+        let _ = compare_head(&bytes, &HeadLimits::default(), &[cut.index(bytes.len() + 1)]);
         // Behind a good request line, headers are reached.
         let request = [b"GET / HTTP/1.1\r\nHost: a\r\nX: ", &bytes[..], b"\r\n\r\n"].concat();
-        let _ = compare_head(&request, &Limits::default(), &[cut.index(request.len() + 1)]);
+        let _ = compare_head(&request, &HeadLimits::default(), &[cut.index(request.len() + 1)]);
     }
 
     #[test]

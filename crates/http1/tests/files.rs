@@ -1,7 +1,7 @@
 //! What serving files needs: preconditions, ranges, and paths that stay in their folder.
 
 use kqnet_http1::coding::{Coding, accepted};
-use kqnet_http1::conditional::{Conditions, Outcome, if_range};
+use kqnet_http1::conditional::{Conditions, Precondition, if_range};
 use kqnet_http1::path::{PathError, RelativePath};
 use kqnet_http1::range::{Selection, select};
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ const LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
 
 #[test]
 fn preconditions_are_judged_in_order() {
-    use Outcome::{NotModified, PreconditionFailed, Proceed};
+    use Precondition::{Failed, NotModified, Proceed};
     type Headers<'a> = &'a [(&'a str, &'a str)];
     let judge = |is_read, headers: Headers| {
         let value = |name: &str| headers.iter().find(|h| h.0 == name).map(|h| h.1.as_bytes());
@@ -24,10 +24,10 @@ fn preconditions_are_judged_in_order() {
             if_none_match: value("none-match"),
             if_modified_since: value("modified"),
         };
-        conditions.judge(is_read, b"\"x\"", Some(MODIFIED))
+        conditions.evaluate(is_read, b"\"x\"", Some(MODIFIED))
     };
     #[rustfmt::skip]
-    let cases: &[(bool, Headers, Outcome)] = &[
+    let cases: &[(bool, Headers, Precondition)] = &[
         (true, &[], Proceed),
         (true, &[("none-match", "\"x\"")], NotModified),
         (true, &[("none-match", "W/\"x\"")], NotModified),
@@ -45,7 +45,7 @@ fn preconditions_are_judged_in_order() {
         (true, &[("none-match", "\"a\"\"x\"")], Proceed),
         (true, &[("none-match", "\"a\" \"x\"")], Proceed),
         (true, &[("none-match", "\"a\", *")], Proceed),
-        (false, &[("none-match", "\"x\"")], PreconditionFailed),
+        (false, &[("none-match", "\"x\"")], Failed),
         (false, &[("none-match", "\"y\"")], Proceed),
         (true, &[("modified", SAME)], NotModified),
         (true, &[("modified", LATER)], NotModified),
@@ -56,14 +56,14 @@ fn preconditions_are_judged_in_order() {
         (true, &[("none-match", "\"x\""), ("modified", EARLIER)], NotModified),
         (true, &[("match", "\"x\"")], Proceed),
         (true, &[("match", "*")], Proceed),
-        (true, &[("match", "\"y\"")], PreconditionFailed),
-        (true, &[("match", "W/\"x\"")], PreconditionFailed),
-        (true, &[("match", "")], PreconditionFailed),
+        (true, &[("match", "\"y\"")], Failed),
+        (true, &[("match", "W/\"x\"")], Failed),
+        (true, &[("match", "")], Failed),
         (true, &[("match", "\"x\""), ("none-match", "\"x\"")], NotModified),
         (true, &[("match", "\"x\""), ("unmodified", EARLIER)], Proceed),
         (true, &[("unmodified", SAME)], Proceed),
         (true, &[("unmodified", LATER)], Proceed),
-        (true, &[("unmodified", EARLIER)], PreconditionFailed),
+        (true, &[("unmodified", EARLIER)], Failed),
         (true, &[("unmodified", "nonsense")], Proceed),
     ];
     for (is_read, headers, expected) in cases {
@@ -74,9 +74,12 @@ fn preconditions_are_judged_in_order() {
 #[test]
 fn without_a_modification_time_dates_are_ignored() {
     let since = |date: &'static str| Some(date.as_bytes());
-    let judge = |conditions: Conditions<'_>| conditions.judge(true, b"\"x\"", None);
-    assert_eq!(judge(Conditions { if_modified_since: since(LATER), ..Conditions::default() }), Outcome::Proceed);
-    assert_eq!(judge(Conditions { if_unmodified_since: since(EARLIER), ..Conditions::default() }), Outcome::Proceed);
+    let judge = |conditions: Conditions<'_>| conditions.evaluate(true, b"\"x\"", None);
+    assert_eq!(judge(Conditions { if_modified_since: since(LATER), ..Conditions::default() }), Precondition::Proceed);
+    assert_eq!(
+        judge(Conditions { if_unmodified_since: since(EARLIER), ..Conditions::default() }),
+        Precondition::Proceed
+    );
     assert!(!if_range(SAME.as_bytes(), b"\"x\"", None));
     assert!(!if_range(b"nonsense", b"\"x\"", None));
 }
@@ -276,7 +279,7 @@ proptest! {
         if_range(&bytes, b"\"x\"", Some(modified));
         let _ = accepted(&bytes).count();
         let conditions = Conditions { if_match: Some(&bytes), if_none_match: Some(&bytes), ..Conditions::default() };
-        conditions.judge(true, b"\"x\"", Some(modified));
+        conditions.evaluate(true, b"\"x\"", Some(modified));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Request heads: what is taken and as what, what is refused and why, and that it does not matter how bytes arrive.
 
-use kqnet_http1::{Framing, Head, HeadParser, Limits, MAX_METHOD, Reject, Status, Version};
+use kqnet_http1::{Framing, Head, HeadLimits, HeadParser, MAX_METHOD, Parse, Reject, Version};
 
 /// A head in one line: `METHOD target version body`, then what else is worth saying.
 fn describe(head: &Head) -> String {
@@ -19,38 +19,38 @@ fn describe(head: &Head) -> String {
     line
 }
 
-fn parse<'b>(bytes: &'b [u8], limits: &Limits) -> Result<Status<Head<'b>>, Reject> {
+fn parse<'b>(bytes: &'b [u8], limits: &HeadLimits) -> Result<Parse<Head<'b>>, Reject> {
     HeadParser::new(*limits).parse(bytes)
 }
 
 fn complete(bytes: &[u8]) -> Head<'_> {
-    match parse(bytes, &Limits::default()) {
-        Ok(Status::Complete(head)) => head,
+    match parse(bytes, &HeadLimits::default()) {
+        Ok(Parse::Complete(head)) => head,
         other => panic!("{}: {other:?}", bytes.escape_ascii()),
     }
 }
 
 /// What a parser says to `bytes`, with the head described and its length told.
-fn verdict(parser: &mut HeadParser, bytes: &[u8]) -> Result<Status<(String, usize)>, Reject> {
+fn verdict(parser: &mut HeadParser, bytes: &[u8]) -> Result<Parse<(String, usize)>, Reject> {
     Ok(match parser.parse(bytes)? {
-        Status::Partial => Status::Partial,
-        Status::Complete(head) => Status::Complete((describe(&head), head.len)),
+        Parse::Partial => Parse::Partial,
+        Parse::Complete(head) => Parse::Complete((describe(&head), head.len)),
     })
 }
 
 /// Checks that `bytes` get the same verdict in two pieces wherever they are cut, and byte by byte.
-fn check_splits(name: &str, bytes: &[u8], limits: Limits) {
+fn check_splits(name: &str, bytes: &[u8], limits: HeadLimits) {
     let whole = verdict(&mut HeadParser::new(limits), bytes);
     for cut in 0..bytes.len() {
         let mut parser = HeadParser::new(limits);
         let first = verdict(&mut parser, &bytes[..cut]);
-        assert!(first == Ok(Status::Partial) || first == whole, "{name}, cut at {cut}: {first:?}, then {whole:?}");
+        assert!(first == Ok(Parse::Partial) || first == whole, "{name}, cut at {cut}: {first:?}, then {whole:?}");
         assert_eq!(verdict(&mut parser, bytes), whole, "{name}, cut at {cut}");
         assert_eq!(verdict(&mut parser, bytes), whole, "{name}, asked again");
     }
     let mut parser = HeadParser::new(limits);
-    let last = (0..=bytes.len()).map(|end| verdict(&mut parser, &bytes[..end])).find(|v| *v != Ok(Status::Partial));
-    assert_eq!(last.unwrap_or(Ok(Status::Partial)), whole, "{name}, byte by byte");
+    let last = (0..=bytes.len()).map(|end| verdict(&mut parser, &bytes[..end])).find(|v| *v != Ok(Parse::Partial));
+    assert_eq!(last.unwrap_or(Ok(Parse::Partial)), whole, "{name}, byte by byte");
 }
 
 #[rustfmt::skip]
@@ -272,19 +272,19 @@ fn what_is_taken_and_as_what() {
 #[test]
 fn what_is_refused_and_why() {
     for (name, bytes, expected) in REFUSED {
-        assert_eq!(parse(bytes, &Limits::default()).err(), Some(*expected), "{name}");
+        assert_eq!(parse(bytes, &HeadLimits::default()).err(), Some(*expected), "{name}");
     }
 }
 
 #[test]
 fn a_cut_anywhere_changes_nothing() {
     for (name, bytes, _) in TAKEN {
-        check_splits(name, bytes, Limits::default());
+        check_splits(name, bytes, HeadLimits::default());
     }
     for (name, bytes, _) in REFUSED {
-        check_splits(name, bytes, Limits::default());
+        check_splits(name, bytes, HeadLimits::default());
     }
-    let tight = Limits { max_head: 60, max_request_line: 20, max_headers: 2 };
+    let tight = HeadLimits { max_head: 60, max_request_line: 20, max_headers: 2 };
     for (name, bytes, _) in TAKEN {
         check_splits(name, bytes, tight);
     }
@@ -298,9 +298,9 @@ fn a_head_is_partial_until_its_last_byte() {
     for (name, bytes, _) in TAKEN {
         let len = complete(bytes).len;
         for end in 0..len {
-            assert!(matches!(parse(&bytes[..end], &Limits::default()), Ok(Status::Partial)), "{name}, {end} bytes");
+            assert!(matches!(parse(&bytes[..end], &HeadLimits::default()), Ok(Parse::Partial)), "{name}, {end} bytes");
         }
-        assert!(matches!(parse(&bytes[..len], &Limits::default()), Ok(Status::Complete(_))), "{name}");
+        assert!(matches!(parse(&bytes[..len], &HeadLimits::default()), Ok(Parse::Complete(_))), "{name}");
     }
 }
 
@@ -333,16 +333,16 @@ fn head_of(len: usize) -> Vec<u8> {
 
 #[test]
 fn the_size_of_a_head_is_limited_to_the_byte() {
-    let limits = Limits::default();
-    assert!(matches!(parse(&head_of(limits.max_head), &limits), Ok(Status::Complete(_))));
+    let limits = HeadLimits::default();
+    assert!(matches!(parse(&head_of(limits.max_head), &limits), Ok(Parse::Complete(_))));
     let over = head_of(limits.max_head + 1);
     assert_eq!(parse(&over, &limits).err(), Some(Reject::HEAD_TOO_LARGE));
     assert_eq!(parse(&over[..limits.max_head], &limits).err(), Some(Reject::HEAD_TOO_LARGE));
-    assert!(matches!(parse(&over[..limits.max_head - 1], &limits), Ok(Status::Partial)));
+    assert!(matches!(parse(&over[..limits.max_head - 1], &limits), Ok(Parse::Partial)));
     // Body bytes in the same buffer do not count.
     let mut with_body = head_of(limits.max_head);
     with_body.extend_from_slice(&[b'z'; 100_000]);
-    assert!(matches!(parse(&with_body, &limits), Ok(Status::Complete(_))));
+    assert!(matches!(parse(&with_body, &limits), Ok(Parse::Complete(_))));
     // Nor is anything beyond the limit looked at.
     let mut late = head_of(limits.max_head + 100);
     let at = limits.max_head + 10;
@@ -352,18 +352,18 @@ fn the_size_of_a_head_is_limited_to_the_byte() {
 
 #[test]
 fn the_size_of_a_request_line_is_limited_to_the_byte() {
-    let limits = Limits::default();
+    let limits = HeadLimits::default();
     let line = |len: usize| format!("GET /{} HTTP/1.1", "a".repeat(len - "GET / HTTP/1.1".len()));
     let request = |len: usize| format!("{}\r\nHost: a\r\n\r\n", line(len)).into_bytes();
-    assert!(matches!(parse(&request(limits.max_request_line), &limits), Ok(Status::Complete(_))));
+    assert!(matches!(parse(&request(limits.max_request_line), &limits), Ok(Parse::Complete(_))));
     let over = Some(Reject::REQUEST_LINE_TOO_LONG);
     assert_eq!(parse(&request(limits.max_request_line + 1), &limits).err(), over);
     // No line end is needed to see it.
     let endless = line(limits.max_request_line + 2).into_bytes();
     assert_eq!(parse(&endless, &limits).err(), over);
-    assert!(matches!(parse(&endless[..limits.max_request_line + 1], &limits), Ok(Status::Partial)));
+    assert!(matches!(parse(&endless[..limits.max_request_line + 1], &limits), Ok(Parse::Partial)));
     // A request line that does not fit the head is too long too, whatever its own limit.
-    let narrow = Limits { max_head: 100, ..limits };
+    let narrow = HeadLimits { max_head: 100, ..limits };
     assert_eq!(parse(&endless[..100], &narrow).err(), over);
 }
 
@@ -373,9 +373,9 @@ fn the_number_of_headers_is_limited() {
         let more: String = (1..n).map(|i| format!("X-{i}: y\r\n")).collect();
         format!("GET / HTTP/1.1\r\nHost: a\r\n{more}\r\n").into_bytes()
     };
-    let limits = Limits::default();
+    let limits = HeadLimits::default();
     match parse(&request(100), &limits) {
-        Ok(Status::Complete(head)) => assert_eq!(head.headers.len(), 100),
+        Ok(Parse::Complete(head)) => assert_eq!(head.headers.len(), 100),
         other => panic!("{other:?}"),
     }
     assert_eq!(parse(&request(101), &limits).err(), Some(Reject::TOO_MANY_HEADERS));
@@ -383,37 +383,37 @@ fn the_number_of_headers_is_limited() {
     let over = request(101);
     let unfinished = &over[..over.len() - 2];
     assert_eq!(parse(unfinished, &limits).err(), Some(Reject::TOO_MANY_HEADERS));
-    let none = Limits { max_headers: 0, ..limits };
-    assert!(matches!(parse(b"GET / HTTP/1.0\r\n\r\n", &none), Ok(Status::Complete(_))));
+    let none = HeadLimits { max_headers: 0, ..limits };
+    assert!(matches!(parse(b"GET / HTTP/1.0\r\n\r\n", &none), Ok(Parse::Complete(_))));
     assert_eq!(parse(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", &none).err(), Some(Reject::TOO_MANY_HEADERS));
 }
 
 #[test]
 fn what_is_no_http_is_refused_without_a_line_end() {
-    let limits = Limits::default();
+    let limits = HeadLimits::default();
     assert_eq!(parse(b"\x16", &limits).err(), Some(Reject::METHOD));
     assert_eq!(parse(b"{\"json\"", &limits).err(), Some(Reject::METHOD));
     assert_eq!(parse(&[b'A'; MAX_METHOD + 1], &limits).err(), Some(Reject::METHOD_TOO_LONG));
-    assert!(matches!(parse(&[b'A'; MAX_METHOD], &limits), Ok(Status::Partial)));
+    assert!(matches!(parse(&[b'A'; MAX_METHOD], &limits), Ok(Parse::Partial)));
 }
 
 #[test]
 fn a_connection_is_idle_until_a_request_begins() {
-    let mut parser = HeadParser::new(Limits::default());
+    let mut parser = HeadParser::new(HeadLimits::default());
     for (bytes, has_begun) in
         [(&b""[..], false), (b"\r", false), (b"\r\n", false), (b"\r\n\r", false), (b"\r\n\r\nG", true)]
     {
-        assert!(matches!(parser.parse(bytes), Ok(Status::Partial)));
+        assert!(matches!(parser.parse(bytes), Ok(Parse::Partial)));
         assert_eq!(parser.has_begun(), has_begun, "{}", bytes.escape_ascii());
     }
 }
 
 #[test]
 fn a_buffer_that_shrinks_is_looked_at_anew() {
-    let mut parser = HeadParser::new(Limits::default());
-    assert!(matches!(parser.parse(b"GET /a HTTP/1.1\r\nHost: a\r\nX: y"), Ok(Status::Partial)));
+    let mut parser = HeadParser::new(HeadLimits::default());
+    assert!(matches!(parser.parse(b"GET /a HTTP/1.1\r\nHost: a\r\nX: y"), Ok(Parse::Partial)));
     match parser.parse(b"GET /b HTTP/1.0\r\n\r\n") {
-        Ok(Status::Complete(head)) => assert_eq!(head.raw_target, b"/b"),
+        Ok(Parse::Complete(head)) => assert_eq!(head.raw_target, b"/b"),
         other => panic!("{other:?}"),
     }
 }

@@ -3,7 +3,7 @@
 use super::chunked::{Stop, chunked};
 use super::feed::feed;
 use super::head::{Missing, Seen, head, latin1};
-use kqnet_http1::{BodyReader, Framing, Head, HeadParser, Limits, Reject, Status, Version};
+use kqnet_http1::{BodyReader, Framing, Head, HeadLimits, HeadParser, Parse, Reject, Version};
 
 fn seen(head: &Head) -> Seen {
     Seen {
@@ -21,10 +21,10 @@ fn seen(head: &Head) -> Seen {
     }
 }
 
-fn ours(result: Result<Status<Head>, Reject>) -> Result<Seen, Missing> {
+fn ours(result: Result<Parse<Head>, Reject>) -> Result<Seen, Missing> {
     match result {
-        Ok(Status::Complete(head)) => Ok(seen(&head)),
-        Ok(Status::Partial) => Err(None),
+        Ok(Parse::Complete(head)) => Ok(seen(&head)),
+        Ok(Parse::Partial) => Err(None),
         Err(reject) => Err(Some(reject.status)),
     }
 }
@@ -33,7 +33,7 @@ fn ours(result: Result<Status<Head>, Reject>) -> Result<Seen, Missing> {
 ///
 /// # Panics
 /// If there is a difference.
-pub fn compare_head(bytes: &[u8], limits: &Limits, cuts: &[usize]) -> Result<Seen, Missing> {
+pub fn compare_head(bytes: &[u8], limits: &HeadLimits, cuts: &[usize]) -> Result<Seen, Missing> {
     let expected = head(bytes, limits);
     let mut parser = HeadParser::new(*limits);
     let whole = parser.parse(bytes);
@@ -44,8 +44,8 @@ pub fn compare_head(bytes: &[u8], limits: &Limits, cuts: &[usize]) -> Result<See
     let mut parser = HeadParser::new(*limits);
     for &cut in cuts {
         match parser.parse(&bytes[..cut]) {
-            Ok(Status::Partial) => {}
-            Ok(Status::Complete(head)) => {
+            Ok(Parse::Partial) => {}
+            Ok(Parse::Complete(head)) => {
                 assert_eq!(Ok(seen(&head)), expected, "cut at {cut}: {}", bytes.escape_ascii());
                 return expected;
             }

@@ -1,7 +1,7 @@
 //! Inputs that are nearly right: requests and chunked bodies made of good and, now and then, odd parts; some are then
 //! damaged.
 
-use kqnet_http1::Limits;
+use kqnet_http1::HeadLimits;
 
 /// A small generator (SplitMix64), so that a run can be repeated from its seed.
 pub struct Random(pub u64);
@@ -269,12 +269,12 @@ fn damage(random: &mut Random, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Limits: mostly the ordinary ones, sometimes such that a short head runs into them.
-pub fn limits(random: &mut Random) -> Limits {
+/// HeadLimits: mostly the ordinary ones, sometimes such that a short head runs into them.
+pub fn limits(random: &mut Random) -> HeadLimits {
     if random.once_in(6) {
-        Limits { max_head: random.below(200), max_request_line: random.below(64), max_headers: random.below(6) }
+        HeadLimits { max_head: random.below(200), max_request_line: random.below(64), max_headers: random.below(6) }
     } else {
-        Limits::default()
+        HeadLimits::default()
     }
 }
 

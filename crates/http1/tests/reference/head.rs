@@ -1,6 +1,6 @@
 //! A request head by the letter of RFC 9112, on strings.
 
-use kqnet_http1::{Framing, Limits};
+use kqnet_http1::{Framing, HeadLimits};
 use std::net::Ipv6Addr;
 
 /// What was read of a head.
@@ -37,7 +37,7 @@ fn is_tchar(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
 }
 
-pub fn head(bytes: &[u8], limits: &Limits) -> Result<Seen, Missing> {
+pub fn head(bytes: &[u8], limits: &HeadLimits) -> Result<Seen, Missing> {
     let is_full = bytes.len() >= limits.max_head;
     let text = latin1(&bytes[..bytes.len().min(limits.max_head)]);
     let mut rest = text.as_str();
@@ -128,7 +128,7 @@ pub fn head(bytes: &[u8], limits: &Limits) -> Result<Seen, Missing> {
 }
 
 /// The request line without its line end, and what follows it.
-fn request_line<'t>(text: &'t str, is_full: bool, limits: &Limits) -> Result<(&'t str, &'t str), Missing> {
+fn request_line<'t>(text: &'t str, is_full: bool, limits: &HeadLimits) -> Result<(&'t str, &'t str), Missing> {
     let visible: String = text.chars().take(limits.max_request_line + 2).collect();
     let is_cut = visible.chars().count() == limits.max_request_line + 2;
     let shown = visible.split('\n').next().unwrap_or_default();
