@@ -18,7 +18,7 @@ use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
 use kqnet_accept::socket;
 use kqnet_http1::response::{self, Body, Delivery, Exchange, HeadWriter, plan, write_failure};
-use kqnet_http1::{BodyReader, Framing, HeadLimits, HeadParser, Parse, Reject, Version, push_lower, target};
+use kqnet_http1::{BodyReader, Framing, HeadLimits, HeadParser, Parse, Reject, Version, parse_query, push_lower};
 
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Outcome, entry, guard};
@@ -632,7 +632,7 @@ fn request(vm: &Vm, conn: &Conn, head: &kqnet_http1::Head<'_>, buffer: Janet) ->
         if let Some(query) = query {
             c::janet_table_put(table, keys.query_string, string(query));
             let pairs = c::janet_table(4);
-            for (key, value) in target::query(query) {
+            for (key, value) in parse_query(query) {
                 let value = value.map_or_else(|| c::janet_wrap_true(), |value| string(&value));
                 accumulate(pairs, string(&key), value);
             }

@@ -1,7 +1,6 @@
 //! Targets and query strings, against what `spork/http` makes of them.
 
-use kqnet_http1::Reject;
-use kqnet_http1::target::{Target, query};
+use kqnet_http1::{Reject, Target, parse_query};
 use proptest::prelude::*;
 
 #[test]
@@ -39,7 +38,7 @@ fn a_target_splits_at_the_first_question_mark() {
 
 /// The pairs of a query string as text: `key: value`, or `key` alone, with `|` between them.
 fn pairs(text: &[u8]) -> String {
-    let pairs: Vec<_> = query(text)
+    let pairs: Vec<_> = parse_query(text)
         .map(|(key, value)| {
             let key = key.escape_ascii();
             value.map_or_else(|| key.to_string(), |value| format!("{key}: {}", value.escape_ascii()))
@@ -91,7 +90,7 @@ fn query_strings_read_as_in_spork() {
 
 #[test]
 fn a_query_that_has_ended_stays_so() {
-    let mut pairs = query(b"a&&");
+    let mut pairs = parse_query(b"a&&");
     assert!(pairs.next().is_some());
     assert!(pairs.next().is_none());
     assert!(pairs.next().is_none());
@@ -160,7 +159,7 @@ proptest! {
 
     #[test]
     fn queries_agree_with_the_grammar(text in "[ab%+&;=4fG\u{0}\u{e9}]{0,24}") {
-        let ours: Vec<_> = query(text.as_bytes()).map(|(k, v)| (k.into_owned(), v.map(|v| v.into_owned()))).collect();
+        let ours: Vec<_> = parse_query(text.as_bytes()).map(|(k, v)| (k.into_owned(), v.map(|v| v.into_owned()))).collect();
         prop_assert_eq!(ours, grammar::main(text.as_bytes()));
     }
 
@@ -169,7 +168,7 @@ proptest! {
         if let Ok(parsed) = Target::parse(method.as_bytes(), &target) {
             prop_assert!(!parsed.path().is_empty());
         }
-        let _ = query(&target).count();
+        let _ = parse_query(&target).count();
     }
 
     #[test]
