@@ -48,8 +48,8 @@ impl BodyReader {
     /// until the input is used up or the body [is complete](Self::is_done).
     ///
     /// # Errors
-    /// Returns the [`Reject`] to respond with if a chunked body is malformed or over a limit, at the first byte that shows
-    /// it. Every later call returns the same error.
+    /// Returns the [`Reject`] to respond with if a chunked body is malformed or over a limit, at the first byte that
+    /// shows it. Every later call returns the same error.
     pub fn step(&mut self, input: &[u8]) -> Result<Step, Reject> {
         match self {
             Self::Length { remaining } => {

@@ -47,8 +47,8 @@ pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(trim)
 }
 
-/// Returns the number that decimal digits stand for. Returns `None` if there is no digit, if there is anything else, or if
-/// the number does not fit 64 bits.
+/// Returns the number that decimal digits stand for. Returns `None` if there is no digit, if there is anything else, or
+/// if the number does not fit 64 bits.
 pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;

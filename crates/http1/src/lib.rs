@@ -1,12 +1,12 @@
 //! HTTP/1.1 for a server as bytes: parses the heads and bodies of requests, and writes the heads of responses.
 //!
-//! This crate may know bytes only: no sockets, files, threads or clocks, and no Janet. Whoever calls it reads and writes
-//! the bytes, and passes the time where a date is written.
+//! This crate may know bytes only: no sockets, files, threads or clocks, and no Janet. Whoever calls it reads and
+//! writes the bytes, and passes the time where a date is written.
 //!
 //! # Rules
 //!
-//! Anything that two readers of the same bytes could understand differently is refused, because request smuggling depends
-//! on such differences. A refusal is a [`Reject`]: the status to respond with before the connection is closed.
+//! Anything that two readers of the same bytes could understand differently is refused, because request smuggling
+//! depends on such differences. A refusal is a [`Reject`]: the status to respond with before the connection is closed.
 //!
 //! How the bytes of a request were split up on the way makes no difference to the result: a parser that is called with
 //! more and more of a request returns [`Parse::Partial`] until it returns what it would have returned for all of it.
@@ -18,7 +18,7 @@
 //! | `request/parser.rs` | Has the head arrived, and is it too large? |
 //! | `request/line.rs`, `request/target.rs`, `request/authority.rs` | What does the request line ask for? |
 //! | `request/fields.rs` | Is every header line well-formed? |
-//! | `request/head.rs` | What do the headers say together: Host, Expect, and the next two? |
+//! | `request/head.rs` | What do the headers say together? |
 //! | `request/framing.rs` | Where does the body end? |
 //! | `connection.rs` | May the connection be kept? |
 //! | `request/query.rs` | Which pairs does a query string have? |

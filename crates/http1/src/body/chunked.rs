@@ -7,9 +7,9 @@ use crate::reject::Reject;
 /// How many bytes the line with a chunk's size may have, without its CRLF.
 pub const MAX_CHUNK_LINE: u32 = 1024;
 
-/// How many bytes all lines with chunk sizes together may have beyond what the chunks warrant. A chunk warrants 16 bytes
-/// and twice the size of its data. Without this limit, a client could make the server read a kibibyte of extensions for
-/// each byte of data.
+/// How many bytes all lines with chunk sizes together may have beyond what the chunks warrant. A chunk warrants 16
+/// bytes and twice the size of its data. Without this limit, a client could make the server read a kibibyte of
+/// extensions for each byte of data.
 pub const MAX_OVERHEAD: u64 = 16 * 1024;
 
 /// How many bytes the trailer section may have, including its line ends.
@@ -74,9 +74,9 @@ impl ChunkedDecoder {
     /// Takes bytes from the start of `input`, at most up to the end of one run of data.
     ///
     /// # Errors
-    /// Returns the [`Reject`] to respond with, at the first byte that shows it: 400 for anything that does not follow the
-    /// grammar or has too many extensions, 413 as soon as a size exceeds what is left of the limit, and 431 for trailers
-    /// that are too large. Every later call returns the same error.
+    /// Returns the [`Reject`] to respond with, at the first byte that shows it: 400 for anything that does not follow
+    /// the grammar or has too many extensions, 413 as soon as a size exceeds what is left of the limit, and 431 for
+    /// trailers that are too large. Every later call returns the same error.
     pub(crate) fn step(&mut self, input: &[u8]) -> Result<Step, Reject> {
         if let Some(reject) = self.rejected {
             return Err(reject);
@@ -143,8 +143,8 @@ impl ChunkedDecoder {
     }
 
     /// Returns the state after `b` within an extension (RFC 9112, 7.1.1). The grammar is enforced exactly, so that no
-    /// other reader can find the end of the line elsewhere, such as in a quoted string that is never closed, or at a bare
-    /// LF.
+    /// other reader can find the end of the line elsewhere, such as in a quoted string that is never closed, or at a
+    /// bare LF.
     fn extension(&self, b: u8) -> Option<State> {
         let is_space = matches!(b, b' ' | b'\t');
         Some(match (self.state, b) {

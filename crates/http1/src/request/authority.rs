@@ -18,8 +18,8 @@ pub(crate) fn is_authority_with_port(value: &[u8]) -> bool {
     split_port(value).is_some_and(|(host, port)| is_host(host) && is_port(port))
 }
 
-/// Splits at the colon before the port, which is not one of the colons in an IPv6 address. Returns `None` if the closing
-/// bracket is followed by neither a port nor the end.
+/// Splits at the colon before the port, which is not one of the colons in an IPv6 address. Returns `None` if the
+/// closing bracket is followed by neither a port nor the end.
 fn split_port(value: &[u8]) -> Option<(&[u8], &[u8])> {
     let host_end = match value {
         [b'[', ..] => value.iter().position(|&b| b == b']')? + 1,

@@ -35,7 +35,8 @@ impl<'b> RequestLine<'b> {
     }
 }
 
-/// Returns where the method at the start of `line` ends, or `None` if the line, which may be incomplete, ends within it.
+/// Returns where the method at the start of `line` ends, or `None` if the line, which may be incomplete, ends within
+/// it.
 pub(crate) fn method_end(line: &[u8]) -> Result<Option<usize>, Reject> {
     for (i, &b) in line.iter().enumerate() {
         match b {

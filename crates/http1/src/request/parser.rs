@@ -35,8 +35,9 @@ pub enum Parse<T> {
     Complete(T),
 }
 
-/// Parses the head of one request from a buffer that its caller appends to. It holds no bytes itself, but remembers which
-/// ones it has examined, so that a client that sends one byte at a time costs no more than one that sends all at once.
+/// Parses the head of one request from a buffer that its caller appends to. It holds no bytes itself, but remembers
+/// which ones it has examined, so that a client that sends one byte at a time costs no more than one that sends all at
+/// once.
 #[derive(Clone, Debug)]
 pub struct HeadParser {
     limits: HeadLimits,
@@ -67,9 +68,9 @@ impl HeadParser {
 
     /// Parses `buffer`, which has all bytes of the last call and perhaps more.
     ///
-    /// Lines are checked in their order. The request line is checked as soon as it is complete, and its method and length
-    /// even before. Line ends and sizes are checked as they arrive. The headers are checked when all of them have arrived:
-    /// first their syntax, then Host, then what frames the body, then Expect.
+    /// Lines are checked in their order. The request line is checked as soon as it is complete, and its method and
+    /// length even before. Line ends and sizes are checked as they arrive. The headers are checked when all of them
+    /// have arrived: first their syntax, then Host, then what frames the body, then Expect.
     ///
     /// # Errors
     /// Returns the [`Reject`] to respond with: 400 for anything malformed or ambiguous, or 414, 417, 431, 501 or 505 as
@@ -142,8 +143,8 @@ impl HeadParser {
         }
     }
 
-    /// Returns where the head ends. The empty line that ends it is not counted as examined, so that another call finds it
-    /// again.
+    /// Returns where the head ends. The empty line that ends it is not counted as examined, so that another call finds
+    /// it again.
     fn find_end(&mut self, window: &[u8]) -> Result<Option<usize>, Reject> {
         while let Some(end) = line_end(window, self.examined) {
             match &window[self.line..end] {

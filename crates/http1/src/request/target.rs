@@ -70,8 +70,8 @@ impl<'b> Target<'b> {
         is_host_and_port(authority).then_some(Self::Absolute { authority, path, query })
     }
 
-    /// Returns the path, which is what a router matches. It is the host and port for CONNECT, and `*` for OPTIONS of the
-    /// whole server.
+    /// Returns the path, which is what a router matches. It is the host and port for CONNECT, and `*` for OPTIONS of
+    /// the whole server.
     pub fn path(&self) -> &'b [u8] {
         match *self {
             Self::Origin { path, .. } | Self::Absolute { path, .. } | Self::Authority(path) => path,

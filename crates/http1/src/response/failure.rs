@@ -4,8 +4,8 @@ use crate::exchange::Exchange;
 use crate::response::plan::{Body, Delivery, plan};
 use crate::response::writer::HeadWriter;
 
-/// Writes the whole response to a request that failed, after which the connection closes. The body is `text`; a response
-/// to HEAD has none. Writes nothing for a status that [`HeadWriter::new`] refuses.
+/// Writes the whole response to a request that failed, after which the connection closes. The body is `text`; a
+/// response to HEAD has none. Writes nothing for a status that [`HeadWriter::new`] refuses.
 pub fn write_failure(out: &mut Vec<u8>, exchange: &Exchange, status: u16, text: &str, now: Option<i64>) {
     let exchange = exchange.closing();
     let plan = plan(&exchange, status, Body::Known(text.len() as u64 + 1));

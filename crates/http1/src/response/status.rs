@@ -1,7 +1,7 @@
 //! The reason phrases of status codes.
 
-/// Returns the reason phrase of a status: that of `spork/http`, or one of a few that `spork/http` lacks. Returns an empty
-/// string for any other status, which RFC 9112, 4 allows.
+/// Returns the reason phrase of a status: that of `spork/http`, or one of a few that `spork/http` lacks. Returns an
+/// empty string for any other status, which RFC 9112, 4 allows.
 pub fn reason(status: u16) -> &'static str {
     match status {
         100 => "Continue",

@@ -36,8 +36,8 @@ impl fmt::Display for HeadError {
 
 impl std::error::Error for HeadError {}
 
-/// Appends a response head to a buffer. A writer that is dropped before [`finish`](Self::finish) leaves the buffer as it
-/// was.
+/// Appends a response head to a buffer. A writer that is dropped before [`finish`](Self::finish) leaves the buffer as
+/// it was.
 ///
 /// The server alone decides how the body is framed. A handler's Transfer-Encoding is dropped. So is its Content-Length,
 /// unless the response has no body to count: a response to HEAD, or a 304. A handler's Date is kept. A handler's
@@ -86,8 +86,8 @@ impl<'o> HeadWriter<'o> {
     /// Adds a header of the handler's.
     ///
     /// # Errors
-    /// Returns [`HeadError::Name`] or [`HeadError::Value`] if the name or the value could be mistaken for something else.
-    /// Headers that are dropped are checked too.
+    /// Returns [`HeadError::Name`] or [`HeadError::Value`] if the name or the value could be mistaken for something
+    /// else. Headers that are dropped are checked too.
     pub fn header(&mut self, name: &[u8], value: &[u8]) -> Result<(), HeadError> {
         if !is_token(name) {
             return Err(HeadError::Name(name.to_vec()));
@@ -114,9 +114,9 @@ impl<'o> HeadWriter<'o> {
         Ok(())
     }
 
-    /// Ends the head with the headers that frame the body as planned, with Connection, and with Date if `now` is given, in
-    /// seconds since 1970. A server without a clock sends no Date (RFC 9110, 6.6.1). Returns whether the connection can be
-    /// kept.
+    /// Ends the head with the headers that frame the body as planned, with Connection, and with Date if `now` is given,
+    /// in seconds since 1970. A server without a clock sends no Date (RFC 9110, 6.6.1). Returns whether the connection
+    /// can be kept.
     pub fn finish(mut self, exchange: &Exchange, plan: &Plan, now: Option<i64>) -> bool {
         let takes_declared = match self.status {
             304 => true,
