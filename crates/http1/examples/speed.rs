@@ -1,4 +1,4 @@
-//! How long the hot paths take, in nanoseconds: `cargo run --release -p kqnet-http1 --example speed`.
+//! Measures how many nanoseconds the hot paths take: `cargo run --release -p kqnet-http1 --example speed`.
 
 use kqnet_http1::response::{Body, Exchange, HeadWriter, plan};
 use kqnet_http1::{BodyReader, Framing, HeadLimits, HeadParser, Parse, Version, date};
@@ -15,13 +15,13 @@ const BROWSER: &[u8] = b"GET /articles/2024/a-title?page=2&sort=new HTTP/1.1\r\n
     Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=yes\r\nUpgrade-Insecure-Requests: 1\r\n\
     Sec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Site: same-origin\r\nPriority: u=0, i\r\n\r\n";
 
-/// A body of `count` chunks with the same data.
+/// Makes a body of `count` chunks with the same data.
 fn chunked(count: usize, data: &[u8]) -> Vec<u8> {
     let chunk = [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat();
     [chunk.repeat(count), b"0\r\n\r\n".to_vec()].concat()
 }
 
-/// Reads a chunked body, and says how many bytes of data it has.
+/// Reads a chunked body, and returns how many bytes of data it has.
 fn read(body: &[u8]) -> usize {
     let mut reader = BodyReader::new(Framing::Chunked, u64::MAX).expect("a body without a limit");
     let (mut consumed, mut len) = (0, 0);
@@ -33,7 +33,7 @@ fn read(body: &[u8]) -> usize {
     len
 }
 
-/// The fastest of several rounds, in nanoseconds per call.
+/// Prints the time of one call in the fastest of several rounds.
 fn time(name: &str, calls: u32, mut f: impl FnMut()) {
     let round = |f: &mut dyn FnMut()| {
         let start = Instant::now();

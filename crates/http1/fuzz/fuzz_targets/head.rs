@@ -1,4 +1,5 @@
-//! Request heads: no panic, no dependence on how the bytes arrive, and agreement with the reference parser.
+//! Checks that request heads cause no panic, agree with the reference parser, and do not depend on how their bytes
+//! arrive.
 #![no_main]
 
 #[path = "../../tests/reference/mod.rs"]

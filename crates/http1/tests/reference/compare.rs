@@ -1,4 +1,4 @@
-//! The comparison of the crate with the reference parsers on one input, whole and in pieces.
+//! Compares the crate with the reference parsers on one input, whole and in pieces.
 
 use super::chunked::{Stop, chunked};
 use super::feed::feed;
@@ -29,10 +29,11 @@ fn ours(result: Result<Parse<Head>, Reject>) -> Result<Seen, Missing> {
     }
 }
 
-/// Compares on `bytes` as they are, and as they arrive in pieces that end at `cuts`, which ascend. Returns the verdict.
+/// Compares the parsers of heads on `bytes`, whole and in pieces that end at `cuts`, which ascend. Returns their common
+/// result.
 ///
 /// # Panics
-/// If there is a difference.
+/// Panics if there is a difference.
 pub fn compare_head(bytes: &[u8], limits: &HeadLimits, cuts: &[usize]) -> Result<Seen, Missing> {
     let expected = head(bytes, limits);
     let mut parser = HeadParser::new(*limits);
@@ -62,10 +63,10 @@ pub fn compare_head(bytes: &[u8], limits: &HeadLimits, cuts: &[usize]) -> Result
     expected
 }
 
-/// As [`compare_head`], for a chunked body.
+/// Does what [`compare_head`] does, for a chunked body.
 ///
 /// # Panics
-/// If there is a difference.
+/// Panics if there is a difference.
 pub fn compare_chunked(bytes: &[u8], max_body: u64, cuts: &[usize]) -> Result<usize, Stop> {
     let expected = chunked(bytes, max_body);
     for cuts in [&[], cuts] {

@@ -2,7 +2,7 @@
 
 use kqnet_http1::{BodyReader, Reject};
 
-/// Appends to `data` what `input` has of the body's data, and says how many bytes of `input` belong to the body.
+/// Appends the data that `input` has to `data`, and returns how many bytes of `input` belong to the body.
 pub fn feed(reader: &mut BodyReader, input: &[u8], data: &mut Vec<u8>) -> Result<usize, Reject> {
     let mut consumed = 0;
     while !reader.is_done() && consumed < input.len() {
