@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use janetrs::Janet;
-use kqnet_http1::conditional::{Conditions, Outcome as Precondition, if_range};
+use kqnet_http1::conditional::{Conditions, Precondition, if_range};
 use kqnet_http1::date;
 use kqnet_http1::range::{Selection, select};
 
@@ -40,9 +40,9 @@ fn answer(args: &[Janet]) -> Result<Outcome, String> {
         if_modified_since: bytes(&if_modified_since),
     };
     let size = file.info.size;
-    let (status, first, length) = match conditions.judge(true, tag.as_bytes(), known.modified) {
+    let (status, first, length) = match conditions.evaluate(true, tag.as_bytes(), known.modified) {
         Precondition::NotModified => (304, 0, 0),
-        Precondition::PreconditionFailed => (412, 0, 0),
+        Precondition::Failed => (412, 0, 0),
         Precondition::Proceed => {
             // A date that was shown to be inexact cannot be the condition for a part.
             let exact = known.modified.filter(|_| known.modified == known.last_modified);

@@ -93,7 +93,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
         Ok(Found::Folder) => return Ok(Outcome::Value(Janet::keyword("folder".into()))),
         Err(Refusal::Missing) => return Ok(Outcome::Value(Janet::nil())),
         Err(Refusal::Forbidden) => return Ok(Outcome::Value(Janet::number(403.0))),
-        Err(Refusal::Busy(_)) => return Ok(Outcome::Value(Janet::number(503.0))),
+        Err(Refusal::Shortage(_)) => return Ok(Outcome::Value(Janet::number(503.0))),
         Err(Refusal::Failed(why)) => return Err(format!("cannot open {}: {}", describe(value), text(&why))),
     };
     let name = String::from_utf8_lossy(path).into_owned();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
-use kqnet_http1::Limits;
+use kqnet_http1::HeadLimits;
 
 use super::statistics::Statistics;
 use crate::abstract_type::{AbstractType, NOTHING};
@@ -22,7 +22,7 @@ pub const FUNCTIONS: &[Function] = &[native!("http-config", "options", config)];
 /// What the connections of a server share. It never changes after it was made, except for the counts in its statistics.
 pub struct Config {
     /// The largest head of a request.
-    pub limits: Limits,
+    pub limits: HeadLimits,
     /// The largest body of a request, in bytes.
     pub max_body: u64,
     /// How many requests a connection may carry.
@@ -117,7 +117,7 @@ fn config(args: &[Janet]) -> Result<Outcome, String> {
         Err(text) => Err(text),
     };
     let config = Config {
-        limits: Limits {
+        limits: HeadLimits {
             max_head: number("max-head", 16384.0)? as usize,
             max_request_line: number("max-request-line", 8192.0)? as usize,
             max_headers: number("max-headers", 100.0)? as usize,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use janetrs::Janet;
 use kqnet_http1::response::Exchange;
-use kqnet_http1::{BodyReader, Framing, Head, HeadParser, Status};
+use kqnet_http1::{BodyReader, Framing, Head, HeadParser, Parse};
 
 use super::connection::{self, Connection};
 use super::phase::Phase;
@@ -60,7 +60,7 @@ fn next_request(args: &[Janet]) -> Result<Outcome, String> {
             return Ok(Outcome::Value(Janet::nil()));
         }
         match connection.parser.parse(buffer::contents(buffer)) {
-            Ok(Status::Complete(head)) => {
+            Ok(Parse::Complete(head)) => {
                 let length = head.len;
                 let outcome = connection.begin(vm, &head, arg(args, 1));
                 if outcome.is_ok() {
@@ -68,7 +68,7 @@ fn next_request(args: &[Janet]) -> Result<Outcome, String> {
                 }
                 Ok(outcome.unwrap_or_else(|refusal| refusal))
             }
-            Ok(Status::Partial) => {
+            Ok(Parse::Partial) => {
                 if connection.parser.has_begun() {
                     connection.enter(vm, Phase::Head);
                 } else {

@@ -2,7 +2,7 @@
 
 use janetrs::Janet;
 use janetrs::lowlevel as c;
-use kqnet_http1::{Head, Header, Version, push_lower, target};
+use kqnet_http1::{Head, Header, Version, parse_query, push_lower};
 
 use crate::value::bytes;
 use crate::vm::Vm;
@@ -77,7 +77,7 @@ unsafe fn query_table(query: &[u8]) -> *mut c::JanetTable {
     // SAFETY: all values are new.
     unsafe {
         let table = c::janet_table(4);
-        for (key, value) in target::query(query) {
+        for (key, value) in parse_query(query) {
             let value = value.map_or_else(|| c::janet_wrap_true(), |value| string(&value));
             accumulate(table, string(&key), value);
         }
