@@ -79,10 +79,10 @@
 
   and by name:
 
-  * :max-head - the most bytes of a request's head. Default 16384. A client that sends more gets 431, or 414 if the
+  * :max-head - the most bytes of a request's head. Default 16 KiB. A client that sends more gets 431, or 414 if the
     request line alone is longer than that or 8 KiB.
   * :max-headers - the most header lines of a request. Default 100. A client that sends more gets 431.
-  * :max-body - the most bytes of a request's body. Default 1048576 (1 MiB). A client that sends more gets 413.
+  * :max-body - the most bytes of a request's body. Default 1 MiB. A client that sends more gets 413.
   * :max-requests - the most requests on one connection. Default: no limit.
   * :head-timeout - how many seconds a head may take to arrive. Default 10. After that the client gets 408.
   * :body-timeout - how many seconds may pass without a byte of the body. Default 30. After that the client gets 408.
