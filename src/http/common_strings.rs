@@ -4,7 +4,7 @@
 
 use janetrs::lowlevel as c;
 
-use super::request_table::string;
+use super::request_table::new_string;
 
 const TEXTS: &str = "GET HEAD POST PUT DELETE OPTIONS PATCH \
     host user-agent accept accept-encoding accept-language authorization cache-control connection content-length \
@@ -20,7 +20,7 @@ impl CommonStrings {
     pub fn new(hold: &dyn Fn(c::Janet)) -> Self {
         let mut by_length: Vec<Vec<_>> = Vec::new();
         for text in TEXTS.split_ascii_whitespace() {
-            let value = string(text.as_bytes());
+            let value = new_string(text.as_bytes());
             hold(value);
             if by_length.len() <= text.len() {
                 by_length.resize_with(text.len() + 1, Vec::new);
@@ -33,6 +33,6 @@ impl CommonStrings {
     /// The common string with these bytes, or a new one.
     pub fn string(&self, bytes: &[u8]) -> c::Janet {
         let known = self.0.get(bytes.len()).and_then(|same| same.iter().find(|(text, _)| text.as_bytes() == bytes));
-        known.map_or_else(|| string(bytes), |&(_, value)| value)
+        known.map_or_else(|| new_string(bytes), |&(_, value)| value)
     }
 }

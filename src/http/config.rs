@@ -103,8 +103,8 @@ pub fn get(value: &Janet) -> Result<&Config, String> {
 
 /// `(native/http-config options)`: Makes the configuration of a server from `:max-head`, `:max-request-line`,
 /// `:max-headers`, `:max-body` and `:max-requests`, which are numbers, and `:head-timeout`, `:body-timeout`,
-/// `:idle-timeout` and `:write-timeout`, in seconds. An option that is nil means no limit, except
-/// for the sizes of a head, which have defaults.
+/// `:idle-timeout` and `:write-timeout`, in seconds. Nil means no limit, except for the limits of a head, which have
+/// defaults.
 fn config(args: &[Janet]) -> Result<Outcome, String> {
     let options = Options::new(arg(args, 0))?;
     let number = |name: &str, default: f64| match options.get(name).unwrap() {

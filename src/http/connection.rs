@@ -38,21 +38,32 @@ pub const FUNCTIONS: &[Function] = &[
 
 /// A connection.
 ///
-/// Janet's collector owns it, in a `RefCell`. Native functions and callbacks borrow it for as long as they run, and pass
-/// the reference on to what they call. None of them runs Janet code, so a second borrow does not happen.
+/// The invariant that the SAFETY comments of this folder refer to:
+///
+/// * Janet's collector owns the connection, in a `RefCell`. A native function or callback borrows it once, for as long as
+///   it runs, and passes the reference on to what it calls. None of them runs Janet code, so it is not borrowed twice.
+/// * The VM's table of connections keeps it and its stream alive from `open` to `close`. Janet values in its fields are
+///   kept alive by the mark function.
+/// * A fiber in `reading`, `writing` or `watching` waits for the stream ([`super::wait`]). It is removed from there when
+///   its wait ends. The stream keeps it alive, or the mark function.
 pub struct Connection {
     /// The value that holds this connection, for callbacks and marking.
     pub value: *const RefCell<Connection>,
-    /// The mark function keeps it alive, and so the Janet values below.
+    /// The configuration of its server.
     pub config: ConfigRef,
+    /// Its stream (core/stream).
     pub stream: Janet,
     /// What `janet/kqnet/tracker.janet` knows of the listener's handlers.
     tracker: Janet,
     /// Where the deadline of the connection's fiber is kept, until the connection is closed.
     pub place: Option<Place>,
+    /// What its fiber is doing.
     pub phase: Phase,
+    /// What was found out about a head that has not arrived completely.
     pub parser: HeadParser,
+    /// What the last request says about the response to it.
     pub exchange: Exchange,
+    /// How much of the last request's body has to be read.
     pub body: BodyReader,
     /// The client waits for a 100 before it sends its body.
     pub awaits_continue: bool,
@@ -68,10 +79,15 @@ pub struct Connection {
     pub is_answering: bool,
     /// The handler returned something that is not a valid response.
     pub is_response_invalid: bool,
+    /// How fast the client takes the response.
     pub pace: Pace,
+    /// The task that waits for bytes, if there is one.
     pub reading: Option<Reading>,
+    /// The task that waits for the client to take bytes, if there is one.
     pub writing: Option<Writing>,
+    /// The task that watches whether the client is gone, if there is one.
     pub watching: Option<Watching>,
+    /// How long the client may take the last response.
     pub lingering: Lingering,
     /// The channel that tells the running request of its end, or nil.
     pub ending: Janet,
@@ -214,7 +230,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             peer: Janet::nil(),
             files: OpenFiles::default(),
         }));
-        // SAFETY: it is alive, since nothing collects before this function returns. The table is rooted.
+        // SAFETY: the new value is alive, since nothing collects before this function returns. The table is rooted.
         unsafe {
             (*value).borrow_mut().value = value;
             c::janet_table_put(vm.connections, arg(args, 0).into(), collected::wrap(value).into());

@@ -185,7 +185,7 @@ unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::Jan
         let connection = &mut *connection.borrow_mut();
         let Some(reading) = connection.reading else { return };
         let finish = |value: Janet, signal| {
-            // SAFETY: the fiber waits.
+            // SAFETY: the fiber is the one in `reading`, so it waits (the invariant of `Connection`).
             unsafe { wait::finish(fiber, value, signal) };
         };
         let (ok, error) = (c::JanetSignal_JANET_SIGNAL_OK, c::JanetSignal_JANET_SIGNAL_ERROR);

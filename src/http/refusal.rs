@@ -19,8 +19,8 @@ pub fn refused(reject: Reject, request: Janet) -> Outcome {
     Outcome::Value(tuple(&[Janet::number(reject.status.into()), Janet::from(reject.reason), request]))
 }
 
-/// `(native/http-refuse http status reason out)`: Writes the whole response to a refused request to a buffer. Also used
-/// for a handler that raised an error.
+/// `(native/http-refuse http status reason out)`: Writes the whole response to a refused request to a buffer. It is also
+/// used when a handler raised an error.
 fn refuse(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
     let status = integer(arg(args, 1)).and_then(|status| u16::try_from(status).ok()).unwrap_or(400);

@@ -15,7 +15,7 @@ pub fn request_table(vm: &Vm, number: u32, stream: Janet, head: &Head<'_>, buffe
         let headers = headers_table(vm, &head.headers);
         // The host of an absolute target takes precedence over the Host header (RFC 9112, 3.2.2).
         if let Some(host) = head.target.authority() {
-            c::janet_table_put(headers, vm.common.string(b"host"), string(host));
+            c::janet_table_put(headers, vm.common.string(b"host"), new_string(host));
         }
         let table = c::janet_table(if head.target.query().is_some() { 16 } else { 11 });
         c::janet_table_put(table, keys.request_number, c::janet_wrap_number(number.into()));
@@ -25,14 +25,18 @@ pub fn request_table(vm: &Vm, number: u32, stream: Janet, head: &Head<'_>, buffe
         c::janet_table_put(table, keys.head_size, c::janet_wrap_number(head.len as f64));
         c::janet_table_put(table, keys.method, vm.common.string(head.method));
         let (route, query) = (head.target.path(), head.target.query());
-        let path = string(head.raw_target);
+        let path = new_string(head.raw_target);
         c::janet_table_put(table, keys.path, path);
-        c::janet_table_put(table, keys.route, if route.len() == head.raw_target.len() { path } else { string(route) });
+        c::janet_table_put(
+            table,
+            keys.route,
+            if route.len() == head.raw_target.len() { path } else { new_string(route) },
+        );
         if head.version == Version::Http10 {
-            c::janet_table_put(table, keys.http_version, string(b"1.0"));
+            c::janet_table_put(table, keys.http_version, new_string(b"1.0"));
         }
         if let Some(query) = query {
-            c::janet_table_put(table, keys.query_string, string(query));
+            c::janet_table_put(table, keys.query_string, new_string(query));
             c::janet_table_put(table, keys.query, c::janet_wrap_table(query_table(query)));
         }
         c::janet_wrap_table(table).into()
@@ -40,7 +44,7 @@ pub fn request_table(vm: &Vm, number: u32, stream: Janet, head: &Head<'_>, buffe
 }
 
 /// A new string of Janet's.
-pub fn string(bytes: &[u8]) -> c::Janet {
+pub fn new_string(bytes: &[u8]) -> c::Janet {
     // SAFETY: janet_string copies that many bytes. A head is smaller than an i32 can count.
     unsafe { c::janet_wrap_string(c::janet_string(bytes.as_ptr(), bytes.len() as i32)) }
 }
@@ -48,7 +52,7 @@ pub fn string(bytes: &[u8]) -> c::Janet {
 /// The headers by their names in lower case.
 ///
 /// # Safety
-/// Called within a native function, so that nothing collects the new table before it is returned.
+/// The caller runs in a native function, so that nothing collects the new table before it is returned.
 unsafe fn headers_table(vm: &Vm, headers: &[Header<'_>]) -> *mut c::JanetTable {
     let mut name = Vec::with_capacity(32);
     // SAFETY: all values are new or live.
@@ -62,7 +66,7 @@ unsafe fn headers_table(vm: &Vm, headers: &[Header<'_>]) -> *mut c::JanetTable {
             if name == b"cookie" {
                 join_cookies(table, key, header.value);
             } else {
-                accumulate(table, key, string(header.value));
+                accumulate(table, key, new_string(header.value));
             }
         }
         table
@@ -72,14 +76,14 @@ unsafe fn headers_table(vm: &Vm, headers: &[Header<'_>]) -> *mut c::JanetTable {
 /// The decoded parameters of a query string. One without a value is true.
 ///
 /// # Safety
-/// Called within a native function, so that nothing collects the new table before it is returned.
+/// The caller runs in a native function, so that nothing collects the new table before it is returned.
 unsafe fn query_table(query: &[u8]) -> *mut c::JanetTable {
     // SAFETY: all values are new.
     unsafe {
         let table = c::janet_table(4);
         for (key, value) in parse_query(query) {
-            let value = value.map_or_else(|| c::janet_wrap_true(), |value| string(&value));
-            accumulate(table, string(&key), value);
+            let value = value.map_or_else(|| c::janet_wrap_true(), |value| new_string(&value));
+            accumulate(table, new_string(&key), value);
         }
         table
     }
@@ -114,8 +118,8 @@ unsafe fn join_cookies(headers: *mut c::JanetTable, key: c::Janet, value: &[u8])
     unsafe {
         let old = Janet::from(c::janet_table_rawget(headers, key));
         let joined = match bytes(&old) {
-            Some(old) => string(&[old, b"; ", value].concat()),
-            None => string(value),
+            Some(old) => new_string(&[old, b"; ", value].concat()),
+            None => new_string(value),
         };
         c::janet_table_put(headers, key, joined);
     }

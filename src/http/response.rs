@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::time::SystemTime;
 
+use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
 use kqnet_http1::Reject;
 use kqnet_http1::response::{Body, Delivery, HeadWriter, plan};
@@ -12,6 +13,7 @@ use super::refusal::refused;
 use super::{file_body, response_table};
 use crate::boundary::{Function, Outcome, native};
 use crate::buffer;
+use crate::keys::Keys;
 use crate::value::{arg, bytes, describe, is_true};
 use crate::vm;
 
@@ -77,12 +79,7 @@ fn write_response(connection: &mut Connection, args: &[Janet]) -> Result<Outcome
         let status = response_table::status(status_value)?;
         let is_switch = status < 200 || connection.exchange.opens_tunnel(status);
         if is_switch && !is_true(response_table::detached(response)?) {
-            // The client would take what is sent next for the final response to this request.
-            if status < 200 {
-                return Err(format!("a response's :status must be at least 200 unless it has :detached, got {status}"));
-            }
-            // A proxy would forward whatever comes next through its tunnel, and it would be served here.
-            return Ok(refused(Reject { status: 501, reason: "there is no tunnel here" }, Janet::nil()));
+            return refuse_switch(status);
         }
         let body = response_table::get(response, keys.body)?;
         let headers = response_table::get(response, keys.headers)?;
@@ -131,15 +128,7 @@ fn write_response(connection: &mut Connection, args: &[Janet]) -> Result<Outcome
             connection.keeps_open = head.finish(&connection.exchange, &plan, unix_time());
             let head_length = scratch.len();
             let is_plain = plan.delivery == Delivery::Plain;
-            let mut delivery = match plan.delivery {
-                Delivery::None if matches!(body.unwrap(), TaggedJanet::Fiber(_)) => {
-                    Janet::keyword("unsent".into()).into()
-                }
-                Delivery::None => keys.none,
-                Delivery::Plain if known.is_some() => keys.bytes,
-                Delivery::Plain | Delivery::UntilClose => keys.pieces,
-                Delivery::Chunked => keys.chunked,
-            };
+            let mut delivery = delivery_keyword(keys, plan.delivery, known.is_some(), body);
             let small = known.filter(|bytes| is_plain && (bytes.len() <= SMALL_BODY || copy.is_some()));
             if let Some(bytes) = small {
                 scratch.extend_from_slice(bytes);
@@ -162,6 +151,27 @@ fn write_response(connection: &mut Connection, args: &[Janet]) -> Result<Outcome
             }))
         })
     })
+}
+
+/// What follows a response that ends HTTP on the connection although it has no `:detached`.
+fn refuse_switch(status: u16) -> Result<Outcome, String> {
+    if status < 200 {
+        // The client would take what is sent next for the final response to this request.
+        return Err(format!("a response's :status must be at least 200 unless it has :detached, got {status}"));
+    }
+    // A proxy would forward whatever comes next through its tunnel, and it would be served here.
+    Ok(refused(Reject { status: 501, reason: "there is no tunnel here" }, Janet::nil()))
+}
+
+/// The keyword for how a body is delivered, as [`respond`] describes it. `is_bytes` is true for a body that is no iterable.
+fn delivery_keyword(keys: &Keys, delivery: Delivery, is_bytes: bool, body: Janet) -> c::Janet {
+    match delivery {
+        Delivery::None if matches!(body.unwrap(), TaggedJanet::Fiber(_)) => Janet::keyword("unsent".into()).into(),
+        Delivery::None => keys.none,
+        Delivery::Plain if is_bytes => keys.bytes,
+        Delivery::Plain | Delivery::UntilClose => keys.pieces,
+        Delivery::Chunked => keys.chunked,
+    }
 }
 
 /// `(native/http-invalid-response? http)`: Returns whether the handler's response was not valid and could not be sent.

@@ -31,7 +31,7 @@ impl Connection {
     pub fn begin_request(&mut self) {
         self.running_request = self.requests;
         self.observers = Janet::nil();
-        // SAFETY: both are live: a new table, and that of the configuration.
+        // SAFETY: both tables are live: one is new, and the configuration keeps the other. This runs in a native function.
         unsafe {
             let env = c::janet_table(0);
             (*env).proto = self.config.env;
@@ -56,7 +56,7 @@ impl Connection {
         let reader = self.reading.as_ref().map(|reading| reading.fiber);
         let writer = self.writing.as_ref().map(|writing| writing.fiber);
         for fiber in [reader, writer].into_iter().flatten() {
-            // SAFETY: the fiber waits.
+            // SAFETY: a fiber in `reading` or `writing` waits (the invariant of `Connection`).
             unsafe { wait::finish(fiber, string(error), c::JanetSignal_JANET_SIGNAL_ERROR) };
         }
         if self.reading.is_some() {
@@ -67,7 +67,7 @@ impl Connection {
 
     /// Gives the connection's fiber the environment of the server again.
     pub fn restore_env(&self) {
-        // SAFETY: the configuration keeps the table alive.
+        // SAFETY: the configuration keeps the table alive. This runs in a native function.
         unsafe { set_env(self.config.env) };
     }
 }
@@ -75,7 +75,7 @@ impl Connection {
 /// Gives the running fiber an environment.
 ///
 /// # Safety
-/// The table is live, and the caller was called by Janet, so that a fiber runs.
+/// The table is live, and the caller runs in a native function, so that a fiber is running.
 unsafe fn set_env(env: *mut c::JanetTable) {
     // SAFETY: the caller promises both.
     unsafe { (*c::janet_current_fiber()).env = env };

@@ -27,8 +27,8 @@ pub fn gone() -> Janet {
     Janet::keyword("gone".into())
 }
 
-/// The error for a connection that the system cannot read from or write to. The client being gone is not an error
-/// (`Errno::is_lost_peer`).
+/// The error for a connection that the system cannot read from or write to. It is not used when the client is gone, which
+/// the number of the error tells (`Errno::is_lost_peer`). The system's text may differ.
 pub fn io_error(what: &str, errno: Errno) -> String {
     format!("cannot {what} the connection: {errno}")
 }

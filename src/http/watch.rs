@@ -64,7 +64,7 @@ impl Connection {
     /// Ends the wait of the task that watches. The keyword named `why` is its result.
     pub fn end_watching(&mut self, why: &str) {
         if let Some(watching) = self.watching.take() {
-            // SAFETY: the fiber waits.
+            // SAFETY: a fiber in `watching` waits (the invariant of `Connection`).
             unsafe { wait::finish(watching.fiber, keyword(why), c::JanetSignal_JANET_SIGNAL_OK) };
             vm::with_existing(|vm| vm.deadlines.remove(watching.place));
         }
@@ -82,7 +82,7 @@ impl Connection {
         let Some(watching) = &self.watching else { return };
         let Ok(stream) = stream::get(self.stream) else { return };
         if !stream::is_read(stream) {
-            // SAFETY: the fiber waits, and the stream is live.
+            // SAFETY: the stream is live, and a fiber in `watching` waits for it (the invariant of `Connection`).
             unsafe { (*stream).read_fiber = watching.fiber };
         }
     }

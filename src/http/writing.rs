@@ -192,7 +192,7 @@ unsafe extern "C-unwind" fn on_writable(fiber: *mut c::JanetFiber, event: c::Jan
             }
             _ => return,
         };
-        // SAFETY: the fiber waits.
+        // SAFETY: the fiber is the one in `writing`, so it waits (the invariant of `Connection`).
         unsafe { wait::finish(fiber, value, signal) };
         connection.end_writing();
     });
