@@ -50,7 +50,7 @@
 (defn- warn
   "Says on stderr that the module was loaded too late."
   [what]
-  (native/say (string "kqnet/install: loaded too late: " what "; run the program by: janet -l kqnet/install PROGRAM")))
+  (native/say (string "kqnet/install: loaded too late: " what "; run the program with: janet -l kqnet/install PROGRAM")))
 
 (if-let [early (first (sort (filter |(not (own? $)) (keys module/cache))))]
   (warn (string early " was loaded before and may go on with core's net/ functions"))

@@ -149,7 +149,7 @@
   (def drained (ev/chan 1))
   (ev/go (fn drain [] (ev/give drained (kqnet/drain listener (get opts :drain-timeout 30) :cancel true))))
   (def running (tracker/running listener))
-  (when (pos? running) (tell (string "draining, " running " left; again to stop")))
+  (when (pos? running) (tell (string "draining, " running " still running; send the signal again to stop now")))
   (def [_ from left] (ev/select signals drained))
   (each signal [:int :term] (os/sigaction signal))
   (if (= from drained) left (kqnet/drain listener 0 :cancel true)))
