@@ -5,22 +5,32 @@
 ### as in (f a b :name value).
 ###
 
+(import ./show)
+
 (defn- positive-integer? [x] (and (int? x) (pos? x)))
+
 (defn- positive-size?
   "Whether this is a size. It may need more than 32 bits, up to where numbers stop being exact."
   [x]
   (and (number? x) (pos? x) (<= x 9007199254740991) (= x (math/floor x))))
+
 (defn- positive? [x] (and (number? x) (pos? x) (< x math/inf)))
+
 (def- seconds
   ["a number of seconds from 0 to 1e9, or math/inf"
    (fn [x] (and (number? x) (or (<= 0 x 1e9) (= x math/inf))))])
+
 (defn- permissions? [x] (and (int? x) (<= 0 x 8r777)))
+
 (defn- path? [x] (and (string? x) (or (empty? x) (string/has-prefix? "/" x))))
+
 (defn- stream? [x] (= :core/stream (type x)))
+
 (defn- visible?
   "Whether this is a text that can be the value of a header."
   [x]
   (and (string? x) (not (empty? x)) (all |(or (= $ 9) (and (>= $ 32) (not= $ 127))) x)))
+
 (defn- types?
   "Whether this is a dictionary of content types by file extension."
   [x]
@@ -68,32 +78,16 @@
   [who & parts]
   (error (string who ": " ;parts)))
 
-(def- max-shown
-  "The most bytes of a value that an error shows."
-  200)
-
-(defn show
-  "Returns a value as errors show it, on one line. A long value is cut."
-  [x]
-  (if (and (bytes? x) (> (length x) max-shown))
-    (string/format "%s… (%d bytes)" (string/trimr (string/format "%q" (string/slice x 0 max-shown)) `"`) (length x))
-    # A collection may need a longer text than Janet can make.
-    (let [[fits text] (protect (string/format "%q" x))]
-      (cond
-        (not fits) (describe x)
-        (> (length text) (* 2 max-shown)) (string (string/slice text 0 (* 2 max-shown)) "…")
-        text))))
-
 (defn- names
   [allowed]
-  (string/join (map show allowed) ", "))
+  (string/join (map show/value allowed) ", "))
 
 (defn check
   "Raises an error that names the option `name` of the function named `who` when its value is wrong."
   [who name value]
   (def [what ok?] (specs name))
   (unless (or (nil? value) (ok? value))
-    (fail who (show name) " must be " what ", got " (show value))))
+    (fail who (show/value name) " must be " what ", got " (show/value value))))
 
 (defn- socket-type? [x] (or (nil? x) (= :stream x) (= :datagram x)))
 
@@ -120,11 +114,11 @@
     (def name (get args at))
     (unless (has-value? allowed name)
       (if (keyword? name)
-        (fail who "unknown option " (show name)
+        (fail who "unknown option " (show/value name)
               (if (empty? allowed) "; there are none" (string "; the options are " (names allowed))))
-        (fail who "too many arguments: " (show name))))
+        (fail who "too many arguments: " (show/value name))))
     (when (= (inc at) (length args))
-      (fail who (show name) " has no value"))
+      (fail who (show/value name) " has no value"))
     (def value (get args (inc at)))
     (check who name value)
     (put result name value)

@@ -61,7 +61,7 @@
                                (protect (debug/stacktrace task (fiber/last-value task) ""))))))))
 
 (defn drain
-  "See kqnet/drain."
+  "Stops accepting from a listener and waits for its handlers, as `kqnet/drain` describes."
   [listener seconds cancel]
   (native/drain listener)
   (def tracker (of listener))

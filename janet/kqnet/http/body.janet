@@ -6,7 +6,7 @@
 
 (import spork/http :as spork)
 (import ../_native :as native)
-(import ../options)
+(import ../show)
 (import ./errors)
 (import ./socket)
 
@@ -51,7 +51,7 @@
     (when (has-body? req)
       (forever
         (def out @"")
-        # Even a body that is refused may have a beginning.
+        # What came before a refusal is yielded too.
         (def result (native/http-take-body http (in req :buffer) out (in req :request-number)))
         (unless (empty? out) (yield out))
         (when (indexed? result) (error (errors/reject result)))
@@ -65,7 +65,7 @@
     (buffer? sink) (fn [bytes] (buffer/push sink bytes))
     (or (function? sink) (cfunction? sink)) sink
     (get sink :write) (fn [bytes] (:write sink bytes))
-    (errorf "kqnet/http/read-body: a sink is a file, a stream, a buffer or a function, got %s" (options/show sink))))
+    (errorf "kqnet/http/read-body: a sink is a file, a stream, a buffer or a function, got %s" (show/value sink))))
 
 (defn- read-whole
   "Reads a body into a buffer, which the request keeps, or returns nil if there is none."

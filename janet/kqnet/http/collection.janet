@@ -5,7 +5,7 @@
 ###
 
 (def- garbage
-  "How many bytes of garbage may lie uncollected for each open connection."
+  "How many bytes of garbage may stay uncollected for each open connection."
   1024)
 
 (defn pacer
@@ -18,8 +18,8 @@
   (var set-here nil)
   (fn pace-collections [open]
     (def interval (gcinterval))
-    (def wanted (* garbage open))
-    (when (or (> wanted interval)
-              (and (= interval set-here) (> interval least) (< (* 8 wanted) interval)))
-      (set set-here (max least (* 2 wanted)))
+    (def needed (* garbage open))
+    (when (or (> needed interval)
+              (and (= interval set-here) (> interval least) (< (* 8 needed) interval)))
+      (set set-here (max least (* 2 needed)))
       (gcsetinterval set-here))))

@@ -6,13 +6,14 @@
 
 (import ../_native :as native)
 (import ../options)
+(import ../show)
 (import ./errors)
 
 (defn- check-request
   "Raises an error in the name of `who` unless `x` is a dictionary, as a request is."
   [who x]
   (unless (dictionary? x)
-    (errorf "%s: expected a request, got %s" who (options/show x))))
+    (errorf "%s: expected a request, got %s" who (show/value x))))
 
 (defn- connection-of
   "Returns the open connection of a request. Raises an error in the name of `who` if it has ended."
@@ -47,7 +48,7 @@
         (native/http-ending http number or-ended channel)
         (if (in (native/http-tracker http) :draining)
           (ev/chan-close channel)
-          # This task has a supervisor channel of its own, since the handler's knows nothing of it.
+          # This task gets a supervisor channel of its own, since the handler's supervisor does not know it.
           (ev/go (fn watch-client []
                    (def [_ why] (protect (native/http-watch http number)))
                    (unless (= why :detached) (ev/chan-close channel)))

@@ -6,7 +6,7 @@
 
 (import spork/http :as spork)
 (import ../_native :as native)
-(import ../options)
+(import ../show)
 
 (def- response-keys [:status :headers :body :detached])
 
@@ -34,10 +34,10 @@
     :nil (fail who "the handler is nil: was it defined, and did the function that makes it return it?")
     (cond
       (not (dictionary? x))
-      (fail who "the handler must be a function of the request, or a response, got %s" (options/show x))
+      (fail who "the handler must be a function of the request, or a response, got %s" (show/value x))
       (some |(has-key? x $) response-keys) (spork/middleware x)
-      (has-path? x) (fail who "the handler is a table of routes: did you mean (http/router %s)?" (options/show x))
-      (fail who "the handler is neither a function nor a response with :status, :headers or :body, got %s" (options/show x)))))
+      (has-path? x) (fail who "the handler is a table of routes: did you mean (http/router %s)?" (show/value x))
+      (fail who "the handler is neither a function nor a response with :status, :headers or :body, got %s" (show/value x)))))
 
 (defn middleware
   ``Returns a handler, a function of the request, made from `x`: a function, the number of a status, a string or buffer
@@ -52,7 +52,7 @@
   error for a value that `middleware` does not take.``
   [routes]
   (unless (dictionary? routes)
-    (fail "kqnet/http/router" "the routes must be a table or struct from paths to handlers, got %s" (options/show routes)))
+    (fail "kqnet/http/router" "the routes must be a table or struct from paths to handlers, got %s" (show/value routes)))
   (eachp [path x] routes
-    (check (string "kqnet/http/router: " (options/show path)) x))
+    (check (string "kqnet/http/router: " (show/value path)) x))
   (spork/router routes))

@@ -6,7 +6,7 @@
 
 (import ../init :as kqnet)
 (import ../_native :as native)
-(import ../options)
+(import ../show)
 (import ./handler)
 (import ./log)
 
@@ -114,7 +114,7 @@
   [nextmw &opt path]
   (default path "/metrics")
   (unless (string? path)
-    (errorf "kqnet/http/metrics: the path must be a string, got %s" (options/show path)))
+    (errorf "kqnet/http/metrics: the path must be a string, got %s" (show/value path)))
   (def nextmw (handler/check "kqnet/http/metrics" nextmw))
   (log/wrap
     (fn metrics-mw [req]

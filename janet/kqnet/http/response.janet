@@ -5,7 +5,7 @@
 ###
 
 (import ../_native :as native)
-(import ../options)
+(import ../show)
 (import ./errors)
 (import ./log)
 (import ./socket)
@@ -24,7 +24,7 @@
   [http body chunked size out]
   (var left size)
   (each piece body
-    (assert (bytes? piece) (string/format "a piece of a response's body must be bytes, got %s" (options/show piece)))
+    (assert (bytes? piece) (string/format "a piece of a response's body must be bytes, got %s" (show/value piece)))
     (unless (empty? piece)
       (when left
         (-= left (length piece))
