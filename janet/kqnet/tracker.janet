@@ -16,7 +16,8 @@
   * :on-drain - a function to call when a drain begins, or nil.
   * :running - a function that returns how many handlers a drain has to wait for, or nil if it has to wait for all.
   * :lingering - a table whose keys are the tasks whose work is done, but whose clients are still receiving the last
-    response.``
+    response.
+  * :config, :loggers - the configuration of an HTTP server and the loggers of its handler (http/connection.janet).``
   [listener]
   (def known (native/trackers))
   (or (in known listener)
