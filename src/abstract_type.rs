@@ -1,16 +1,16 @@
-//! The types of values that are kqnet's own.
+//! Descriptions of abstract types: what Janet needs to know of the types of kqnet's own values.
 
 use std::mem::MaybeUninit;
 
 use janetrs::lowlevel as c;
 
-/// What Janet needs to know of a type, as a static.
+/// The description of a type, for a static.
 #[repr(transparent)]
 pub struct AbstractType(pub c::JanetAbstractType);
 
-// SAFETY: it points to static functions and a static string, and nobody writes to it.
+// SAFETY: the description points to static functions and a static string, and nothing writes to it.
 unsafe impl Sync for AbstractType {}
 
-/// A type without a name and without any of the optional functions, to take the rest of a type from.
-// SAFETY: the members are optional functions, for which null is none, and a pointer.
+/// A description with no name and none of the optional functions, from which a type takes the remaining fields.
+// SAFETY: the fields are a pointer and optional functions, for which null is none.
 pub const NOTHING: c::JanetAbstractType = unsafe { MaybeUninit::zeroed().assume_init() };

@@ -1,4 +1,4 @@
-//! What crosses from C to Rust and back: arguments in, an outcome out, and no panic.
+//! How Janet calls Rust through the C trampolines: arguments come in, an outcome goes back, and no panic gets out.
 
 use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,9 +10,9 @@ use crate::value::string;
 
 /// What a native function asks its trampoline (src/trampoline.c) to do.
 pub enum Outcome {
-    /// Return this.
+    /// Return this value.
     Value(Janet),
-    /// Suspend the running fiber, which has been scheduled or waits for a stream.
+    /// Suspend the running fiber, which has been scheduled or waits for a stream already.
     Await,
 }
 
@@ -100,7 +100,7 @@ pub const fn join<const COUNT: usize>(lists: &[&[Function]]) -> [Function; COUNT
     all
 }
 
-/// Runs a callback of Janet's event loop or collector, which have no way to take an error.
+/// Runs a callback of Janet's event loop or collector. They cannot take an error, so a panic is only reported.
 pub fn guard(what: &str, callback: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(callback)) {
         say(&format!("internal error in {what}: {}", panic_text(&*panic)));

@@ -1,26 +1,105 @@
 //! Janet's buffers: looking at them, and making room in them without raising an error.
 
+use std::cell::Cell;
 use std::mem::MaybeUninit;
+use std::ptr::{self, NonNull};
 
+use janetrs::Janet;
 use janetrs::lowlevel as c;
-use janetrs::{Janet, TaggedJanet};
 
 use crate::value::describe;
 
-/// The buffer in a value.
+/// How many buffers can be lent at the same time: those that one function uses.
+const PLACES: usize = 4;
+
+thread_local! {
+    /// The buffers that are lent on this thread; null for a free place.
+    static LENT: [Cell<*mut c::JanetBuffer>; PLACES] = const { [const { Cell::new(ptr::null_mut()) }; PLACES] };
+}
+
+/// A Janet buffer that is lent to Rust code.
+///
+/// Invariant: while it exists, no other exists for the same buffer, and no Janet code and no collection runs, so the buffer is
+/// live and only this changes it. It is used within one call from Janet, whose arguments keep the buffer alive.
+pub struct Buffer {
+    buffer: NonNull<c::JanetBuffer>,
+    /// The place among those that are lent.
+    place: NonNull<Cell<*mut c::JanetBuffer>>,
+}
+
+/// Lends the buffer in a value.
 ///
 /// # Errors
-/// Says what it is instead.
-pub fn get<'a>(value: Janet) -> Result<&'a mut c::JanetBuffer, String> {
-    match value.unwrap() {
-        // SAFETY: its type was checked, and the argument keeps it alive. The functions here never get one twice.
-        TaggedJanet::Buffer(_) => unsafe { Ok(&mut *c::janet_unwrap_buffer(value.into())) },
-        _ => Err(format!("expected a buffer, got {}", describe(value))),
+/// Returns an error that says what else the value is, or that the buffer is in use already.
+pub fn get(value: Janet) -> Result<Buffer, String> {
+    match of(value) {
+        Some(buffer) => Buffer::lend(buffer).ok_or_else(|| "a buffer cannot be used twice at the same time".into()),
+        None => Err(format!("expected a buffer, got {}", describe(value))),
+    }
+}
+
+/// A new buffer, with room for so many bytes.
+///
+/// # Errors
+/// Returns an error if too many buffers are in use.
+pub fn new(capacity: usize) -> Result<Buffer, String> {
+    let capacity = i32::try_from(capacity).map_err(|_| TOO_LARGE)?;
+    // SAFETY: any capacity is allowed, and janet_buffer never gives null. The buffer lives until the next collection.
+    let buffer = unsafe { NonNull::new_unchecked(c::janet_buffer(capacity)) };
+    Buffer::lend(buffer).ok_or_else(|| "too many buffers are in use".into())
+}
+
+const TOO_LARGE: &str = "a buffer would be larger than 2 GiB";
+
+/// The address of the buffer in a value, if it is one.
+fn of(value: Janet) -> Option<NonNull<c::JanetBuffer>> {
+    // SAFETY: the type is checked before the value is unwrapped.
+    unsafe {
+        let is_buffer = c::janet_checktype(value.into(), c::JanetType_JANET_BUFFER) != 0;
+        if is_buffer { NonNull::new(c::janet_unwrap_buffer(value.into())) } else { None }
+    }
+}
+
+impl Buffer {
+    /// Lends a live buffer, unless it is lent already.
+    fn lend(buffer: NonNull<c::JanetBuffer>) -> Option<Self> {
+        LENT.with(|places| {
+            if places.iter().any(|place| place.get() == buffer.as_ptr()) {
+                return None;
+            }
+            let place = places.iter().find(|place| place.get().is_null())?;
+            place.set(buffer.as_ptr());
+            Some(Self { buffer, place: NonNull::from(place) })
+        })
+    }
+
+    fn get(&self) -> &c::JanetBuffer {
+        // SAFETY: the invariant of the type.
+        unsafe { self.buffer.as_ref() }
+    }
+
+    fn get_mut(&mut self) -> &mut c::JanetBuffer {
+        // SAFETY: the invariant of the type.
+        unsafe { self.buffer.as_mut() }
+    }
+
+    /// The buffer as a value.
+    pub fn value(&self) -> Janet {
+        // SAFETY: a live buffer can be a value.
+        unsafe { c::janet_wrap_buffer(self.buffer.as_ptr()) }.into()
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: the place is in a thread-local without a destructor, and this type does not leave its thread.
+        unsafe { self.place.as_ref() }.set(ptr::null_mut());
     }
 }
 
 /// What is in a buffer.
-pub fn contents(buffer: &c::JanetBuffer) -> &[u8] {
+pub fn contents(buffer: &Buffer) -> &[u8] {
+    let buffer = buffer.get();
     if buffer.count == 0 {
         return &[];
     }
@@ -29,11 +108,12 @@ pub fn contents(buffer: &c::JanetBuffer) -> &[u8] {
 }
 
 /// Removes bytes from the front of a buffer.
-pub fn consume(buffer: &mut c::JanetBuffer, count: usize) {
+pub fn consume(buffer: &mut Buffer, count: usize) {
     // An empty buffer may have no memory.
     if count == 0 {
         return;
     }
+    let buffer = buffer.get_mut();
     let rest = buffer.count as usize - count;
     // SAFETY: both ranges are within the buffer.
     unsafe { std::ptr::copy(buffer.data.add(count), buffer.data, rest) };
@@ -43,11 +123,12 @@ pub fn consume(buffer: &mut c::JanetBuffer, count: usize) {
 /// The room for so many bytes behind what is in a buffer. What is written there belongs to it after [`filled`].
 ///
 /// # Errors
-/// Fails for more than 2 GiB, and where the memory is not Janet's (`ffi/pointer-buffer`) and has no such room: in both
-/// cases Janet would raise.
-pub fn room(buffer: &mut c::JanetBuffer, count: usize) -> Result<&mut [MaybeUninit<u8>], String> {
+/// Returns an error for more than 2 GiB, and if the memory is not Janet's (`ffi/pointer-buffer`) and has too little room. In
+/// both cases Janet would raise.
+pub fn room(buffer: &mut Buffer, count: usize) -> Result<&mut [MaybeUninit<u8>], String> {
+    let buffer = buffer.get_mut();
     let count = i32::try_from(count).ok().filter(|&count| buffer.count.checked_add(count).is_some());
-    let count = count.ok_or("a buffer would be larger than 2 GiB")?;
+    let count = count.ok_or(TOO_LARGE)?;
     if buffer.capacity - buffer.count < count {
         if buffer.gc.flags & c::JANET_BUFFER_FLAG_NO_REALLOC as i32 != 0 {
             return Err("a buffer whose memory is not Janet's has no more room".into());
@@ -66,15 +147,15 @@ pub fn room(buffer: &mut c::JanetBuffer, count: usize) -> Result<&mut [MaybeUnin
 ///
 /// # Safety
 /// The caller has written them since the last call of [`room`], which was for at least as many.
-pub unsafe fn filled(buffer: &mut c::JanetBuffer, count: usize) {
-    buffer.count += count as i32;
+pub unsafe fn filled(buffer: &mut Buffer, count: usize) {
+    buffer.get_mut().count += count as i32;
 }
 
 /// Adds bytes to the end of a buffer.
 ///
 /// # Errors
-/// Those of [`room`].
-pub fn push(buffer: &mut c::JanetBuffer, bytes: &[u8]) -> Result<(), String> {
+/// Returns the errors of [`room`].
+pub fn push(buffer: &mut Buffer, bytes: &[u8]) -> Result<(), String> {
     let room = room(buffer, bytes.len())?;
     // SAFETY: the room is as long as the bytes, which are not in it, and is filled by them.
     unsafe {
@@ -84,9 +165,10 @@ pub fn push(buffer: &mut c::JanetBuffer, bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Gives back what a large request needed, so that it is not kept for as long as the connection is. Afterwards the empty
-/// buffer has room for `size` bytes.
-pub fn shrink(buffer: &mut c::JanetBuffer, size: i32) {
+/// Gives back the memory that a large request needed, so that it is not kept for as long as the connection lasts. The empty
+/// buffer has room for `size` bytes afterwards.
+pub fn shrink(buffer: &mut Buffer, size: i32) {
+    let buffer = buffer.get_mut();
     let is_janets = buffer.gc.flags & c::JANET_BUFFER_FLAG_NO_REALLOC as i32 == 0;
     if buffer.count == 0 && buffer.capacity > 2 * size && is_janets {
         // Not with janet_realloc: shrinking in place leaves a hole behind that the next large buffer does not fit in.

@@ -1,9 +1,17 @@
-//! The native half of kqnet: Janet's C API on one side, the crates on the other.
+//! The native half of kqnet, between Janet's C API on one side and the crates on the other. The public face is in `janet/kqnet`.
 //!
-//! [`functions`] holds what Janet calls, [`vm`] the event queue of a Janet VM and what happens when it is ready,
-//! [`listener`] what is known of a listening stream, [`http`] HTTP connections, [`files`] the folders and files that
-//! they serve, and [`deadlines`] their timeouts, [`stream`] how descriptors become streams, [`fork`] what belongs to
-//! which process, and [`boundary`] what crosses from C and back. The public face is in `janet/kqnet`.
+//! From the outside in:
+//!
+//! - [`functions`] is the list of the functions that Janet code calls, and has those for listeners; [`http`] has those for
+//!   HTTP connections, and [`files`] those for the folders and files that they serve;
+//! - [`waiter`], [`listeners`] and [`vm`]: the fiber that waits for connections, the listeners of a VM, and its event queue;
+//! - [`deliver`] gives an accepted connection to a handler; [`listener`] is what is known of one listener; [`deadlines`] are
+//!   the timeouts of waiting fibers; [`keys`] are keywords that are made once;
+//! - [`boundary`] is how Janet calls Rust;
+//! - [`stream`], [`buffer`], [`options`], [`value`], [`collected`] and [`abstract_type`] read and make Janet values;
+//! - [`fork`] tells what belongs to which process, and [`message`] writes to stderr.
+//!
+//! A file may use the files that come after it in this list.
 
 mod abstract_type;
 mod boundary;
@@ -31,10 +39,10 @@ unsafe extern "C-unwind" {
     fn kqnet_build_config() -> c::JanetBuildConfig;
 }
 
-/// Says which Janet this module was built for; a host of another refuses to load it.
+/// Returns which Janet this module was built for. Another Janet refuses to load it.
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn _janet_mod_config() -> c::JanetBuildConfig {
-    // SAFETY: it takes nothing and gives numbers.
+    // SAFETY: it takes no arguments and returns numbers.
     unsafe { kqnet_build_config() }
 }
 

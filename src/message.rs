@@ -1,8 +1,8 @@
-//! Messages to stderr. One that cannot be written is lost, with no other effect.
+//! Messages to stderr. A message that cannot be written is lost, and has no other effect.
 
 use std::mem::MaybeUninit;
 
-/// Writes a line of kqnet's own.
+/// Writes a line that begins with kqnet's name.
 pub fn say(text: &str) {
     line(&format!("kqnet: {text}"));
 }
@@ -11,15 +11,15 @@ pub fn say(text: &str) {
 /// nothing else happens: `eprintln!` would panic, and SIGPIPE would end the process.
 pub fn line(text: &str) {
     let mut poll = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
-    // SAFETY: one entry, which outlives the call.
+    // SAFETY: there is one entry, which outlives the call.
     if unsafe { libc::poll(&mut poll, 1, 0) } != 1 || poll.revents & (libc::POLLERR | libc::POLLHUP) != 0 {
         return;
     }
     let text = format!("{text}\n");
     let mut pipe = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // A reader that goes away now would still end the process, as Ctrl-C does to the `tee` behind it.
-    // SAFETY: sigemptyset fills the set, and pthread_sigmask the one that is put back; both outlive the calls.
+    // A reader that goes away right now would still end the process; Ctrl-C does that to a `tee` that reads it.
+    // SAFETY: sigemptyset fills the one set, and pthread_sigmask the set that is put back. Both outlive the calls.
     unsafe {
         libc::sigemptyset(pipe.as_mut_ptr());
         libc::sigaddset(pipe.as_mut_ptr(), libc::SIGPIPE);
@@ -34,9 +34,9 @@ pub fn line(text: &str) {
     }
 }
 
-/// Whether a SIGPIPE waits to be delivered.
+/// Whether a SIGPIPE is pending.
 fn is_pending() -> bool {
     let mut pending = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: sigpending fills the set where it gives 0.
+    // SAFETY: sigpending fills the set if it returns 0.
     unsafe { libc::sigpending(pending.as_mut_ptr()) == 0 && libc::sigismember(pending.as_ptr(), libc::SIGPIPE) == 1 }
 }

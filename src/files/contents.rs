@@ -3,12 +3,11 @@
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 
-use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
 
 use super::open_file::{self, OpenFile};
 use crate::boundary::{Function, Outcome, native};
-use crate::buffer;
+use crate::buffer::{self, Buffer};
 use crate::value::{arg, describe, integer};
 
 /// The native functions of this file.
@@ -30,7 +29,7 @@ impl OpenFile {
     ///
     /// # Errors
     /// Returns an error if the file is closed, has fewer bytes, or cannot be read.
-    fn read(&self, offset: u64, count: usize, into: &mut c::JanetBuffer) -> Result<(), String> {
+    fn read(&self, offset: u64, count: usize, into: &mut Buffer) -> Result<(), String> {
         let file = self.remaining()?.file;
         let room = buffer::room(into, count)?;
         // SAFETY: zeros are written before it is read as bytes.
@@ -49,11 +48,9 @@ impl OpenFile {
 
     /// Returns `count` bytes of the file as a new buffer.
     fn read_new(&self, offset: u64, count: u64) -> Result<Janet, String> {
-        // SAFETY: this is a new buffer, and nothing else refers to it until this returns.
-        let buffer = unsafe { &mut *c::janet_buffer(count as i32) };
+        let buffer = &mut buffer::new(count as usize)?;
         self.read(offset, count as usize, buffer)?;
-        // SAFETY: wrapping only copies the address.
-        Ok(unsafe { c::janet_wrap_buffer(buffer) }.into())
+        Ok(buffer.value())
     }
 }
 
@@ -90,7 +87,7 @@ fn take(args: &[Janet]) -> Result<Outcome, String> {
     let file = &mut *open_file::borrow(args)?;
     let most = integer(arg(args, 1)).and_then(|most| u64::try_from(most).ok());
     let most = most.ok_or_else(|| format!("expected a number of bytes, got {}", describe(arg(args, 1))))?;
-    let buffer = buffer::get(arg(args, 2))?;
+    let buffer = &mut buffer::get(arg(args, 2))?;
     let remaining = file.remaining()?;
     let (offset, count) = (remaining.offset, remaining.length.min(most));
     file.read(offset, count as usize, buffer)?;

@@ -1,4 +1,4 @@
-//! Accepting from a listener: one connection, or a loop that runs a handler for each.
+//! Accepting from a listener: one connection for the calling fiber, or a loop that runs a handler for each connection.
 
 use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
@@ -19,7 +19,7 @@ pub const FUNCTIONS: &[Function] = &[
     native!("claim", "listener", claim),
 ];
 
-/// Who wants to accept from a listener.
+/// Who is about to accept from a listener.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Caller {
     Anybody,
@@ -27,10 +27,10 @@ enum Caller {
     Claimant,
 }
 
-/// The listener that a function is to accept from, if no other fiber does.
+/// The listener of a stream, if no other fiber accepts from it.
 fn free_listener(vm: &mut vm::Vm, stream: *mut c::JanetStream, caller: Caller) -> Result<ListenerRef, String> {
     let listener = vm.listener(stream).map_err(|why| format!("cannot accept: {why}"))?;
-    // Core's functions take no notice of a claim, and the server that made it goes on beside them.
+    // Core's functions ignore a claim, and the server that made the claim goes on beside them.
     let is_taken = match caller {
         Caller::Anybody => listener.is_awaited(stream) || listener.is_claimed.get(),
         Caller::Claimant => !listener.fiber.get().is_null(),
@@ -43,10 +43,10 @@ fn free_listener(vm: &mut vm::Vm, stream: *mut c::JanetStream, caller: Caller) -
     Ok(listener)
 }
 
-/// The longest time that is passed on to a clock: some 30 years, in seconds.
+/// The longest timeout, in seconds: about 30 years.
 const LONGEST: f64 = 1e9;
 
-/// The seconds of a timeout, or nothing for nil and infinity. A negative one is over at once, as in core.
+/// The seconds of a timeout, or none for nil and infinity. A negative timeout is over at once, as in core.
 fn timeout(value: Janet) -> Result<Option<f64>, String> {
     match value.unwrap() {
         TaggedJanet::Nil => Ok(None),
@@ -60,7 +60,7 @@ fn timeout(value: Janet) -> Result<Option<f64>, String> {
     }
 }
 
-/// `(native/accept listener &opt timeout)`
+/// Waits for a connection, at most `timeout` seconds, and returns its stream, or nil once the listener is closed.
 fn accept(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
     let timeout = timeout(arg(args, 1))?;
@@ -71,14 +71,14 @@ fn accept(args: &[Janet]) -> Result<Outcome, String> {
         vm.engine.limit(token, Limits { counted: false, ..Limits::default() });
         if let Some(conn) = vm.engine.accept_now(token, &mut Deliver).map_err(failed)? {
             let conn = stream::make(conn, stream::Kind::Connection)?;
-            // By way of the schedule, so that a loop over a full backlog lets other fibers run.
-            // SAFETY: called by Janet on a task's fiber, which the trampoline suspends.
+            // The fiber gets it from Janet's scheduler, so that a loop over a full backlog lets other fibers run.
+            // SAFETY: Janet called this function on a task's fiber, which the trampoline suspends.
             unsafe { c::janet_schedule(c::janet_root_fiber(), stream::wrap(conn).into()) };
             return Ok(Outcome::Await);
         }
         vm.engine.start(token).map_err(failed)?;
         if let Some(seconds) = timeout {
-            // SAFETY: as above.
+            // SAFETY: Janet called this function on a task's fiber, which the trampoline suspends.
             unsafe { c::janet_addtimeout(seconds) };
         }
         waiter::wait(listener, stream, std::ptr::null_mut(), std::ptr::null_mut());
@@ -101,7 +101,7 @@ fn accept_loop(args: &[Janet]) -> Result<Outcome, String> {
     }
     let on_error = on_error(options.get("on-error"))?;
     let caller = if is_true(arg(args, 3)) { Caller::Claimant } else { Caller::Anybody };
-    // Janet prints the errors of handlers to stderr, whose reader may be gone.
+    // Janet prints the errors of handlers to stderr, which may be a pipe whose reader is gone.
     kqnet_accept::signals::survive_broken_pipes();
     vm::with(|vm| {
         let listener = free_listener(vm, stream, caller)?;
@@ -113,7 +113,7 @@ fn accept_loop(args: &[Janet]) -> Result<Outcome, String> {
     })
 }
 
-/// `(native/claim listener)`: it has statistics from now on, and only the claimant may accept from it
+/// Reserves a listener for the fiber that will call `accept-loop` as its claimant. It has statistics from now on.
 fn claim(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
     let listener = vm::with(|vm| free_listener(vm, stream, Caller::Anybody))?;

@@ -14,13 +14,13 @@ pub const FUNCTIONS: &[Function] = &[
     native!("check-on-error", "on-error", check_on_error),
 ];
 
-/// A function that can be called with so many arguments, which are named in `what`.
+/// The function in a value, if it can be called with so many arguments. The error says `what` it must take.
 fn function(what: &str, value: Janet, arity: i32) -> Result<*mut c::JanetFunction, String> {
     let name = what.split(' ').next().unwrap_or_default();
     if !matches!(value.unwrap(), TaggedJanet::Function(_)) {
         return Err(format!("{name} must be a function, got {}", describe(value)));
     }
-    // SAFETY: its type was checked; a function always has a definition.
+    // SAFETY: the type was checked, and a function always has a definition.
     let (function, min, max) = unsafe {
         let function = c::janet_unwrap_function(value.into());
         (function, (*(*function).def).min_arity, (*(*function).def).max_arity)
@@ -31,12 +31,12 @@ fn function(what: &str, value: Janet, arity: i32) -> Result<*mut c::JanetFunctio
     Ok(function)
 }
 
-/// A handler of connections.
+/// The function in a value, if it can be a handler of connections.
 pub fn handler(value: Janet) -> Result<*mut c::JanetFunction, String> {
     function("handler must take one argument, the connection", value, 1).map_err(|text| format!("a {text}"))
 }
 
-/// What to call when accepting pauses, or null for nil.
+/// The function to call when accepting pauses, or null for nil.
 pub fn on_error(value: Janet) -> Result<*mut c::JanetFunction, String> {
     if value.is_nil() {
         return Ok(std::ptr::null_mut());
@@ -44,13 +44,14 @@ pub fn on_error(value: Janet) -> Result<*mut c::JanetFunction, String> {
     function(":on-error must take two arguments, the listener and the message", value, 2)
 }
 
-/// `(native/check-handler handler)`: and makes the queue, so that its want is an error before a listener is opened
+/// Checks a handler of connections. It also creates the event queue, so that a shortage is reported before a listener is
+/// opened.
 fn check_handler(args: &[Janet]) -> Result<Outcome, String> {
     handler(arg(args, 0))?;
     vm::with(|_| Ok(Outcome::Value(arg(args, 0))))
 }
 
-/// `(native/check-function what takes value arity)`: that it is a function which can be called with so many arguments
+/// Checks that a value is a function that can be called with so many arguments. `what` and `takes` are texts for the error.
 fn check_function(args: &[Janet]) -> Result<Outcome, String> {
     let text =
         |index| bytes(&arg(args, index)).map(|text| String::from_utf8_lossy(text).into_owned()).unwrap_or_default();
@@ -64,7 +65,7 @@ fn check_function(args: &[Janet]) -> Result<Outcome, String> {
     }
 }
 
-/// `(native/check-on-error on-error)`
+/// Checks the function that is called when accepting pauses.
 fn check_on_error(args: &[Janet]) -> Result<Outcome, String> {
     on_error(arg(args, 0)).map(|_| Outcome::Value(arg(args, 0)))
 }

@@ -1,4 +1,4 @@
-//! Closing streams, and draining listeners.
+//! Closing streams, and closing a listener only after its waiting clients were accepted.
 
 use janetrs::Janet;
 
@@ -11,14 +11,14 @@ use crate::{stream, vm};
 pub const FUNCTIONS: &[Function] =
     &[native!("drain", "listener", drain), native!("close", "stream", close), native!("open?", "stream", is_open)];
 
-/// `(native/drain listener)`: gives the clients that wait already to the handler, and closes the listener
+/// Accepts the connections that already wait, gives them to the handler, and closes the listener.
 fn drain(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
     if !stream::is_acceptable(stream) {
         return Err("cannot drain: the stream is not a listener".into());
     }
     vm::with_existing(|vm| {
-        // A fiber that waits in accept learns that the listener is closed instead.
+        // A fiber that waits in accept is not given one. It learns that the listener is closed.
         if let Some(token) =
             vm.known(stream).filter(|listener| !listener.handler.get().is_null()).map(|listener| listener.token)
         {
@@ -28,10 +28,10 @@ fn drain(args: &[Janet]) -> Result<Outcome, String> {
     close(args)
 }
 
-/// `(native/close stream)`
+/// Closes a stream, and returns it, as core's close does.
 fn close(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
-    // A datagram socket's sentinel is lost once something was sent.
+    // The file is removed here and not by the sentinel, since a datagram socket loses its sentinel when it sends something.
     if stream::is_bound(stream) {
         vm::with_existing(|vm| {
             if let Some(listener) = vm.known(stream) {
@@ -39,13 +39,12 @@ fn close(args: &[Janet]) -> Result<Outcome, String> {
             }
         });
     }
-    // Otherwise the sentinel or the waiting fiber does what goes with it.
+    // The sentinel or the waiting fiber does the rest of what closing a listener needs.
     stream::close(stream);
-    // As core's close does.
     Ok(Outcome::Value(arg(args, 0)))
 }
 
-/// `(native/open? stream)`
+/// Returns whether a stream is open.
 fn is_open(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(Janet::boolean(stream::descriptor(stream::get(arg(args, 0))?).is_some())))
 }

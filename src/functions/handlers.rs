@@ -1,11 +1,12 @@
-//! The running handlers of a listener.
+//! The handlers of a listener: giving their places back when they return, raise an error or are cancelled, listing the running
+//! ones, and cancelling them.
 
 use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
-use kqnet_accept::Token;
 
 use crate::boundary::{Function, Outcome, native};
 use crate::deliver::Deliver;
+use crate::listener::ListenerRef;
 use crate::value::{arg, describe, tuple};
 use crate::{stream, vm};
 
@@ -17,12 +18,12 @@ pub const FUNCTIONS: &[Function] = &[
     native!("trackers", "", trackers),
 ];
 
-/// `(native/release listener)`: the running task, a handler of this listener, is at its end
+/// Gives back the place of the running task, a handler of the listener that is about to return.
 fn release(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
     let mut result = Ok(());
     vm::with_existing(|vm| {
-        // SAFETY: called by Janet, so there is a root fiber.
+        // SAFETY: Janet called this function, so there is a root fiber.
         let task = unsafe { c::janet_root_fiber() };
         if let Some(token) = vm.known(stream).filter(|listener| listener.end(task)).map(|listener| listener.token) {
             result = vm.engine.release(token, &mut Deliver);
@@ -32,38 +33,36 @@ fn release(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(Janet::nil()))
 }
 
-/// Gives back the places of handlers that ended by an error, and gives the listener's place in the engine.
-pub fn swept(vm: &mut vm::Vm, stream: *mut c::JanetStream) -> Option<Token> {
-    let (token, ended) = vm.known(stream).map(|listener| (listener.token, listener.sweep()))?;
-    for _ in 0..ended {
-        // A listener that the kernel does not take back says so to its waiting fiber, at the next turn.
-        let _ = vm.engine.release(token, &mut Deliver);
+/// Gives back the places of handlers that raised an error or were cancelled.
+pub fn sweep(vm: &mut vm::Vm, listener: ListenerRef) {
+    for _ in 0..listener.sweep() {
+        // If the kernel does not take the listener back, its waiting fiber is told at the next turn.
+        let _ = vm.engine.release(listener.token, &mut Deliver);
     }
-    Some(token)
 }
 
-/// `(native/tasks listener)`: the tasks of the handlers that run
+/// Returns the tasks of the running handlers.
 fn tasks(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
     let mut tasks = Vec::new();
     vm::with_existing(|vm| {
-        swept(vm, stream);
         if let Some(listener) = vm.known(stream) {
-            // SAFETY: they are live: none has ended.
+            sweep(vm, listener);
+            // SAFETY: the listener keeps its tasks alive, by marking them.
             tasks = listener.tasks().into_iter().map(|task| unsafe { c::janet_wrap_fiber(task) }.into()).collect();
         }
     });
     Ok(Outcome::Value(tuple(&tasks)))
 }
 
-/// `(native/cancel task reason quiet)`: cancels a task. What becomes of it goes to its supervisor, or else to the channel
-/// `quiet` and not to stderr. Gives true where the channel will hear of it.
+/// Cancels a task. Its end is reported to its supervisor, or, if it has none, to the channel `quiet` and not to stderr. Returns
+/// whether it is the channel that will be told.
 fn cancel(args: &[Janet]) -> Result<Outcome, String> {
     let TaggedJanet::Fiber(_) = arg(args, 0).unwrap() else {
         return Err(format!("expected a task, got {}", describe(arg(args, 0))));
     };
-    // SAFETY: type checks; `janet_channel_type` is a static of the host. The task keeps its supervisor alive, and a signal
-    // of that kind is what janet_cancel sends.
+    // SAFETY: the types are checked before the values are unwrapped; `janet_channel_type` is a static of the host. The task
+    // keeps its supervisor alive, and a signal of this kind is what janet_cancel sends.
     unsafe {
         let channel = c::janet_checkabstract(arg(args, 2).into(), &raw const c::janet_channel_type);
         if channel.is_null() {
@@ -74,14 +73,14 @@ fn cancel(args: &[Janet]) -> Result<Outcome, String> {
         if is_unsupervised {
             (*task).supervisor_channel = channel;
         }
-        // Without this mask, Janet prints a trace though there is a supervisor.
+        // Without this mask, Janet prints a trace even though there is a supervisor.
         (*task).flags |= 1 << c::JanetSignal_JANET_SIGNAL_ERROR;
         c::janet_schedule_signal(task, arg(args, 1).into(), c::JanetSignal_JANET_SIGNAL_ERROR);
         Ok(Outcome::Value(Janet::boolean(is_unsupervised)))
     }
 }
 
-/// `(native/trackers)`
+/// Returns the table in which janet/kqnet/tracker.janet keeps what it knows of the handlers of each listener.
 fn trackers(_args: &[Janet]) -> Result<Outcome, String> {
     match vm::trackers() {
         Some(table) => Ok(Outcome::Value(table)),

@@ -1,4 +1,4 @@
-//! Listeners that the program was started with: inherited descriptors, and what launchd and systemd pass.
+//! Listeners that the program was started with: inherited descriptors, and the sockets that launchd and systemd pass.
 
 use janetrs::Janet;
 use janetrs::lowlevel as c;
@@ -14,7 +14,7 @@ pub const FUNCTIONS: &[Function] = &[
     native!("passed", "name pid count names", passed),
 ];
 
-/// `(native/from-fd number given)`: takes over an inherited descriptor, or one that launchd gave
+/// Takes over a listening descriptor: an inherited one, or, if `given` is true, one that launchd gave.
 fn from_fd(args: &[Janet]) -> Result<Outcome, String> {
     let value = arg(args, 0);
     let fd = integer(value).filter(|fd| *fd >= 0);
@@ -25,7 +25,7 @@ fn from_fd(args: &[Janet]) -> Result<Outcome, String> {
     }
     socket::check_listener(fd).map_err(|what| failed(&what))?;
     vm::with(|_| Ok(())).map_err(|why| failed(&why))?;
-    // SAFETY: what was inherited, or given by launchd, belongs to nothing in the program.
+    // SAFETY: a descriptor that was inherited, or given by launchd, belongs to nothing else in the program.
     let owned = unsafe { activation::take(fd) }.map_err(|what| failed(&what))?;
     let stream = stream::make(owned, stream::Kind::Listener).map_err(|why| failed(&why))?;
     vm::with(|vm| {
@@ -37,7 +37,8 @@ fn from_fd(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(stream::wrap(stream)))
 }
 
-/// `(native/passed name pid count names)`: launchd's sockets of that name, or systemd's with its variables
+/// Returns the names and descriptors of launchd's sockets of a name, or, without one, of the sockets that systemd passed,
+/// according to the values of its variables.
 fn passed(args: &[Janet]) -> Result<Outcome, String> {
     let text = |index| match arg(args, index) {
         nil if nil.is_nil() => Ok(None),

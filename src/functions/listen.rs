@@ -1,4 +1,4 @@
-//! Opening listeners.
+//! Opening a listener: its address and its options.
 
 use std::os::fd::AsRawFd;
 
@@ -17,7 +17,7 @@ pub const FUNCTIONS: &[Function] = &[
     native!("nodelay", "listener", nodelay),
 ];
 
-/// Listens on an address. The options are those of `kqnet/listen`, with :type and :no-reuse among them.
+/// Listens on an address. The options are those of `kqnet/listen`, including :type and :no-reuse.
 fn listen(args: &[Janet]) -> Result<Outcome, String> {
     let options = Options::new(arg(args, 2))?;
     let kind = match options.get("type") {
@@ -35,7 +35,7 @@ fn listen(args: &[Janet]) -> Result<Outcome, String> {
     };
     let address = address(arg(args, 0), arg(args, 1))?;
     let failed = |why: &dyn std::fmt::Display| format!("cannot listen on {address}: {why}");
-    // Without a queue, the listener would not be known when it is closed.
+    // The queue is made first: without one, kqnet would not notice when the listener is closed.
     vm::with(|_| Ok(())).map_err(|why| failed(&why))?;
     let Listening { socket, file } = socket::listen(&address, &settings).map_err(|why| failed(&why))?;
     let fd = socket.as_raw_fd();
@@ -52,7 +52,7 @@ fn listen(args: &[Janet]) -> Result<Outcome, String> {
     match stream {
         Ok(stream) => Ok(Outcome::Value(stream::wrap(stream))),
         Err(why) => {
-            // The descriptor is open still: it is the stream's, which the collector closes.
+            // The descriptor is still open: it belongs to the stream, which the collector closes.
             if let Some(file) = file {
                 file.remove(Some(fd));
             }
@@ -61,7 +61,7 @@ fn listen(args: &[Janet]) -> Result<Outcome, String> {
     }
 }
 
-/// Permissions of a file, or nothing for nil.
+/// The permissions of a file, or none for nil.
 fn mode(value: Janet) -> Result<Option<u32>, String> {
     if value.is_nil() {
         return Ok(None);
@@ -72,11 +72,11 @@ fn mode(value: Janet) -> Result<Option<u32>, String> {
     }
 }
 
-/// Where to listen: a host and a port, or `:unix` and a path.
+/// The address to listen on: a host and a port, or `:unix` and a path.
 fn address(host: Janet, port: Janet) -> Result<Address, String> {
     if is_keyword(host, "unix") {
         let path = c_string("the path of a unix socket", port)?;
-        // Linux would make an abstract name of NULs of it.
+        // Linux would take it for an abstract name that consists of NULs.
         if path.is_empty() {
             return Err("the path of a unix socket is empty".into());
         }
@@ -100,11 +100,11 @@ fn address(host: Janet, port: Janet) -> Result<Address, String> {
     Ok(Address::Inet { host, port })
 }
 
-/// `(native/nodelay listener)`: as the option :nodelay of `kqnet/listen`, for a listener made elsewhere
+/// Sets TCP_NODELAY on a listener that was made elsewhere, as the option :nodelay of `kqnet/listen` does.
 fn nodelay(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
     vm::with(|vm| vm.listener(stream).map(drop).map_err(|why| format!("cannot accept: {why}")))?;
-    // A unix socket has no such option, and needs none.
+    // A unix socket has no such option and needs none, so a failure does not matter.
     let _ = stream::descriptor(stream).map(socket::nodelay);
     Ok(Outcome::Value(arg(args, 0)))
 }

@@ -12,10 +12,10 @@ use crate::value::{arg, bytes, describe, tuple};
 pub const FUNCTIONS: &[Function] =
     &[native!("environments", "", environments), native!("say", "text", say), native!("backend", "", backend)];
 
-/// `(native/environments)`: those of the running fibers, from the task's to that of the caller
+/// Returns the environments of the running fibers, from the task to the caller.
 fn environments(_args: &[Janet]) -> Result<Outcome, String> {
     let mut found = Vec::new();
-    // SAFETY: called by Janet, so there is a root fiber. Each fiber keeps its child and its environment alive.
+    // SAFETY: Janet called this function, so there is a root fiber. Each fiber keeps its child and its environment alive.
     unsafe {
         let mut fiber = c::janet_root_fiber();
         while let Some(running) = fiber.as_ref() {
@@ -28,7 +28,7 @@ fn environments(_args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(tuple(&found)))
 }
 
-/// `(native/say text)`: a line on stderr, if it can be written
+/// Writes a line to stderr, if that is possible.
 fn say(args: &[Janet]) -> Result<Outcome, String> {
     let text = arg(args, 0);
     let text = bytes(&text).ok_or_else(|| format!("expected a text, got {}", describe(text)))?;
@@ -36,7 +36,7 @@ fn say(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(Janet::nil()))
 }
 
-/// `(native/backend)`
+/// Returns the name of the event queue in use, as a keyword.
 fn backend(_args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(Janet::keyword(Queue::NAME.into())))
 }

@@ -2,7 +2,7 @@
 
 use janetrs::Janet;
 
-use super::handlers::swept;
+use super::handlers::sweep;
 use crate::boundary::{Function, Outcome, native};
 use crate::value::{arg, string, structure, tuple};
 use crate::{stream, vm};
@@ -10,13 +10,13 @@ use crate::{stream, vm};
 /// The functions of this file that Janet code calls.
 pub const FUNCTIONS: &[Function] = &[native!("stats", "listener", stats), native!("listeners", "", listeners)];
 
-/// `(native/stats listener)`
+/// Returns the statistics of a listener as a struct, or nil if it has none.
 fn stats(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
     let mut result = Janet::nil();
     vm::with_existing(|vm| {
-        swept(vm, stream);
         let Some(listener) = vm.known(stream) else { return };
+        sweep(vm, listener);
         let Some(since) = listener.since.get() else { return };
         let (token, name) = (listener.token, listener.name.clone());
         let Some(stats) = vm.engine.stats(token) else { return };
@@ -41,7 +41,7 @@ fn stats(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(result))
 }
 
-/// `(native/listeners)`
+/// Returns the listening streams that have statistics.
 fn listeners(_args: &[Janet]) -> Result<Outcome, String> {
     let mut streams = Vec::new();
     vm::with_existing(|vm| streams = vm.streams());

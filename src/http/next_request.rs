@@ -35,7 +35,7 @@ const SILENCE_WHILE_DRAINING: Duration = Duration::from_millis(100);
 /// * `:close` or `:linger` after the last request; `:linger` if the client may still send something.
 fn next_request(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
-    let buffer = buffer::get(arg(args, 1))?;
+    let buffer = &mut buffer::get(arg(args, 1))?;
     if connection.running_request != 0 {
         connection.end_request();
         connection.restore_env();

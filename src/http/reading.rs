@@ -27,8 +27,8 @@ pub const FUNCTIONS: &[Function] = &[native!("http-read", "http buffer most &opt
 #[derive(Clone, Copy)]
 pub struct Reading {
     pub fiber: *mut c::JanetFiber,
-    /// Where the bytes go, or null to discard them.
-    into: *mut c::JanetBuffer,
+    /// The buffer to which the bytes go, or `None` to discard them.
+    into: Option<Janet>,
     /// The most bytes to read.
     most: usize,
     /// The task is a handler that reads its body.
@@ -60,12 +60,12 @@ impl Received {
 /// Reads what has arrived, up to the most that is wanted.
 fn receive(stream: *mut c::JanetStream, reading: Reading) -> Received {
     let Some(fd) = stream::descriptor(stream) else { return Received::Lost };
-    if reading.into.is_null() {
-        return discard(fd);
-    }
     let Reading { into, most, .. } = reading;
-    // SAFETY: the buffer is live: it is an argument, or the wait marks it. Nobody else uses it before this returns.
-    let into = unsafe { &mut *into };
+    let Some(into) = into else { return discard(fd) };
+    let into = &mut match buffer::get(into) {
+        Ok(buffer) => buffer,
+        Err(why) => return Received::Failed(why),
+    };
     let room = match buffer::room(into, most) {
         Ok(room) => room,
         Err(why) => return Received::Failed(why),
@@ -103,23 +103,23 @@ fn discard(fd: RawFd) -> Received {
 /// that request.
 fn read(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
-    let into: *mut c::JanetBuffer = buffer::get(arg(args, 1))?;
+    let into = arg(args, 1);
     let most = integer(arg(args, 2)).filter(|most| *most > 0);
     let most = most.ok_or_else(|| format!("expected a number of bytes, got {}", describe(arg(args, 2))))?;
     let is_body = args.len() > 3;
     if is_body {
         connection.check_running(arg(args, 3))?;
     }
-    connection.read(into, most.unsigned_abs() as usize, is_body)
+    connection.read(Some(into), most.unsigned_abs() as usize, is_body)
 }
 
 impl Connection {
     /// Waits for bytes and discards them.
     pub fn read_and_discard(&mut self) -> Result<Outcome, String> {
-        self.read(std::ptr::null_mut(), 0, false)
+        self.read(None, 0, false)
     }
 
-    fn read(&mut self, into: *mut c::JanetBuffer, most: usize, is_body: bool) -> Result<Outcome, String> {
+    fn read(&mut self, into: Option<Janet>, most: usize, is_body: bool) -> Result<Outcome, String> {
         let stream = stream::get(self.stream)?;
         if stream::descriptor(stream).is_none() {
             return Ok(Outcome::Value(gone()));
@@ -149,7 +149,7 @@ impl Connection {
                 return Ok(Outcome::Await);
             }
             Received::Some => {
-                if into.is_null() {
+                if into.is_none() {
                     self.extend_lingering();
                 }
                 Janet::boolean(true)
@@ -194,8 +194,8 @@ unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::Jan
                 // SAFETY: both are live, and the collector asks for this.
                 unsafe {
                     collected::mark(connection.value);
-                    if !reading.into.is_null() {
-                        c::janet_mark(c::janet_wrap_buffer(reading.into));
+                    if let Some(into) = reading.into {
+                        c::janet_mark(into.into());
                     }
                 }
             }

@@ -28,7 +28,7 @@ fn refuse(args: &[Janet]) -> Result<Outcome, String> {
         Some(text) => String::from_utf8_lossy(text).into_owned(),
         None => reason(status).to_owned(),
     };
-    let out = buffer::get(arg(args, 3))?;
+    let out = &mut buffer::get(arg(args, 3))?;
     with_scratch(|scratch| {
         write_failure(scratch, &connection.exchange, status, &text, unix_time());
         let head = scratch.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |end| end + 4);

@@ -1,13 +1,12 @@
 //! Bodies of requests: giving them to the handler that reads them, and discarding what no handler has read.
 
 use janetrs::Janet;
-use janetrs::lowlevel as c;
 use kqnet_http1::{BodyReader, Reject};
 
 use super::connection::{self, Connection};
 use super::refusal::refused;
 use crate::boundary::{Function, Outcome, native};
-use crate::buffer;
+use crate::buffer::{self, Buffer};
 use crate::value::arg;
 
 /// The native functions of this file.
@@ -21,7 +20,7 @@ const MAX_DISCARD: u64 = 64 * 1024;
 
 impl Connection {
     /// Discards what `buffer` has of a body that no handler has read.
-    pub fn discard_body(&mut self, buffer: &mut c::JanetBuffer) -> Result<(), Reject> {
+    pub fn discard_body(&mut self, buffer: &mut Buffer) -> Result<(), Reject> {
         let mut taken = 0;
         let mut received = 0;
         while !self.body.is_done() && taken < buffer::contents(buffer).len() {
@@ -49,11 +48,11 @@ impl Connection {
 fn take_body(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
     connection.check_running(arg(args, 3))?;
-    let from = buffer::get(arg(args, 1))?;
+    let from = &mut buffer::get(arg(args, 1))?;
     if arg(args, 1) == arg(args, 2) {
         return Err("a body cannot be read into the buffer that it comes from".into());
     }
-    let to = buffer::get(arg(args, 2))?;
+    let to = &mut buffer::get(arg(args, 2))?;
     let mut taken = 0;
     while !connection.body.is_done() && taken < buffer::contents(from).len() {
         let remaining = &buffer::contents(from)[taken..];

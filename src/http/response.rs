@@ -68,11 +68,11 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
 
 fn write_response(connection: &mut Connection, args: &[Janet]) -> Result<Outcome, String> {
     let response = arg(args, 1);
-    let out = buffer::get(arg(args, 2))?;
+    let out = &mut buffer::get(arg(args, 2))?;
     if arg(args, 2) == arg(args, 3) {
         return Err("a response cannot be written to the buffer that its request comes from".into());
     }
-    let from = buffer::get(arg(args, 3))?;
+    let from = &mut buffer::get(arg(args, 3))?;
     vm::with(|vm| {
         let keys = &vm.keys;
         let status_value = response_table::get(response, keys.status)?;
