@@ -18,8 +18,9 @@ use std::ptr;
 use janetrs::lowlevel as c;
 
 use crate::boundary::{self, Entry, Function};
+use crate::stream::methods;
 use crate::value::string;
-use crate::{files, http, stream};
+use crate::{files, http};
 
 /// The lists of all files.
 const LISTS: &[&[Function]] = &[
@@ -77,11 +78,11 @@ fn trampoline(index: u32) -> c::JanetCFunction {
 }
 
 /// The methods of streams that take the place of core's.
-pub fn stream_methods() -> stream::OwnMethods {
+pub fn stream_methods() -> methods::Own {
     const ACCEPT: u32 = index_of(c"accept");
     const ACCEPT_LOOP: u32 = index_of(c"accept-loop");
     const CLOSE: u32 = index_of(c"close");
-    stream::OwnMethods { accept: trampoline(ACCEPT), accept_loop: trampoline(ACCEPT_LOOP), close: trampoline(CLOSE) }
+    methods::Own { accept: trampoline(ACCEPT), accept_loop: trampoline(ACCEPT_LOOP), close: trampoline(CLOSE) }
 }
 
 /// The index of a function in the list.

@@ -53,7 +53,7 @@ pub extern "C-unwind" fn _janet_mod_config() -> c::JanetBuildConfig {
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn _janet_init(env: *mut c::JanetTable) {
     fork::watch(listeners::drop_handlers);
-    stream::resolve_methods(&functions::stream_methods());
+    stream::methods::resolve(&functions::stream_methods());
     // SAFETY: Janet gives a live table.
     unsafe { functions::register(env) };
 }

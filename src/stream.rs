@@ -1,44 +1,19 @@
-//! Janet streams: making them from descriptors, and reading what they are.
+//! Janet streams: making them from descriptors, closing them, and reading what they are.
+//!
+//! The functions here take the address of a stream, under one rule that the SAFETY comments refer to: it is the address of a
+//! stream of this VM that is not freed. An address is either just taken from a value ([`of`], [`make`]) or from a fiber that
+//! waits for the stream, and so keeps it alive. It is not kept after the call from Janet has returned, and references to a
+//! stream do not leave the functions here.
+
+pub mod methods;
 
 use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 
 use janetrs::Janet;
 use janetrs::lowlevel as c;
-use once_cell::sync::OnceCell;
 
 use crate::fork;
 use crate::value::describe;
-
-/// The methods of core's sockets and the functions that hold them. Only C functions: `net/close` is a Janet function.
-const METHODS: [(&std::ffi::CStr, &std::ffi::CStr); 14] = [
-    (c"chunk", c"net/chunk"),
-    (c"close", c"ev/close"),
-    (c"read", c"net/read"),
-    (c"write", c"net/write"),
-    (c"flush", c"net/flush"),
-    (c"accept", c"net/accept"),
-    (c"accept-loop", c"net/accept-loop"),
-    (c"send-to", c"net/send-to"),
-    (c"recv-from", c"net/recv-from"),
-    (c"evread", c"ev/read"),
-    (c"evchunk", c"ev/chunk"),
-    (c"evwrite", c"ev/write"),
-    (c"shutdown", c"net/shutdown"),
-    (c"setsockopt", c"net/setsockopt"),
-];
-
-/// A method table for each kind of socket, ended by a row of nulls.
-struct Methods {
-    connection: Vec<c::JanetMethod>,
-    listener: Vec<c::JanetMethod>,
-}
-
-// SAFETY: the tables point to static strings and C functions, and never change.
-unsafe impl Send for Methods {}
-// SAFETY: as above.
-unsafe impl Sync for Methods {}
-
-static TABLES: OnceCell<Methods> = OnceCell::new();
 
 unsafe extern "C-unwind" {
     static kqnet_stays_registered: u32;
@@ -52,49 +27,7 @@ unsafe extern "C-unwind" {
     ) -> *mut c::JanetStream;
 }
 
-/// The methods that are kqnet's instead of core's.
-pub struct OwnMethods {
-    /// `accept`, of listeners.
-    pub accept: c::JanetCFunction,
-    /// `accept-loop`, of listeners.
-    pub accept_loop: c::JanetCFunction,
-    /// `close`, of all sockets.
-    pub close: c::JanetCFunction,
-}
-
-/// Looks the methods up when the module is loaded, before kqnet/install replaces any of core's functions.
-pub fn resolve_methods(own: &OwnMethods) {
-    TABLES.get_or_init(|| {
-        let row = |name: &std::ffi::CStr, cfun| c::JanetMethod { name: name.as_ptr(), cfun };
-        let mut connection = Vec::new();
-        for (name, function) in METHODS {
-            // SAFETY: a look-up in the core environment, which never changes its C functions.
-            let cfun = unsafe {
-                let value = c::janet_resolve_core(function.as_ptr());
-                if c::janet_checktype(value, c::JanetType_JANET_CFUNCTION) == 0 {
-                    continue;
-                }
-                c::janet_unwrap_cfunction(value)
-            };
-            connection.push(row(name, if name == c"close" { own.close } else { cfun }));
-        }
-        let mut listener = connection.clone();
-        for method in &mut listener {
-            // SAFETY: the names are the static strings above.
-            match unsafe { std::ffi::CStr::from_ptr(method.name) }.to_bytes() {
-                b"accept" => method.cfun = own.accept,
-                b"accept-loop" => method.cfun = own.accept_loop,
-                _ => {}
-            }
-        }
-        let end = c::JanetMethod { name: std::ptr::null(), cfun: None };
-        connection.push(end);
-        listener.push(end);
-        Methods { connection, listener }
-    });
-}
-
-/// What a descriptor is to be as a stream.
+/// What kind of stream a descriptor becomes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A connection.
@@ -103,34 +36,33 @@ pub enum Kind {
     Listener,
     /// A socket for datagrams.
     Datagram,
-    /// Our event queue.
+    /// An event queue of kqnet's.
     Queue,
 }
 
 /// Makes a stream, which owns the descriptor from then on.
 ///
 /// # Errors
-/// What Janet's loop says when it does not take the descriptor, which is closed then.
+/// Returns the error of Janet's loop if it does not take the descriptor, which is then closed.
 pub fn make(fd: OwnedFd, kind: Kind) -> Result<*mut c::JanetStream, String> {
-    let tables = TABLES.get();
-    let connection = tables.map_or(std::ptr::null(), |tables| tables.connection.as_ptr());
     let (flags, methods) = match kind {
-        Kind::Connection => (c::JANET_STREAM_READABLE | c::JANET_STREAM_WRITABLE | c::JANET_STREAM_SOCKET, connection),
-        Kind::Listener => (
-            c::JANET_STREAM_ACCEPTABLE | c::JANET_STREAM_SOCKET,
-            tables.map_or(std::ptr::null(), |tables| tables.listener.as_ptr()),
-        ),
-        Kind::Datagram => (c::JANET_STREAM_READABLE | c::JANET_STREAM_UDPSERVER | c::JANET_STREAM_SOCKET, connection),
+        Kind::Connection => {
+            (c::JANET_STREAM_READABLE | c::JANET_STREAM_WRITABLE | c::JANET_STREAM_SOCKET, methods::of_connection())
+        }
+        Kind::Listener => (c::JANET_STREAM_ACCEPTABLE | c::JANET_STREAM_SOCKET, methods::of_listener()),
+        Kind::Datagram => {
+            (c::JANET_STREAM_READABLE | c::JANET_STREAM_UDPSERVER | c::JANET_STREAM_SOCKET, methods::of_connection())
+        }
         // Never writable: kqueue descriptors have no EVFILT_WRITE.
         Kind::Queue => (c::JANET_STREAM_READABLE, std::ptr::null()),
     };
-    // kqueue forgets a descriptor that is closed. epoll does not while another process has the socket: a child to which
-    // it was passed, or the parent from which it was inherited. The queue's descriptor is passed to nobody.
-    // SAFETY: a constant of the trampolines.
+    // kqueue forgets a descriptor that is closed. epoll does not while another process has the socket: a child that it was
+    // passed to, or the parent that it was inherited from. The queue's descriptor is never passed on.
+    // SAFETY: it is a constant of the C code.
     let flags = flags | if cfg!(kqueue) || kind == Kind::Queue { unsafe { kqnet_stays_registered } } else { 0 };
     let raw = fd.into_raw_fd();
     let mut error = Janet::nil();
-    // SAFETY: the descriptor is ours to give away; the method tables are never freed.
+    // SAFETY: this function owns the descriptor, and gives it away; the method tables are never freed.
     let stream = unsafe { kqnet_stream(raw, flags, methods, (&raw mut error).cast()) };
     if stream.is_null() {
         // janet_stream allocates before it registers: the descriptor belongs to that stream already, and the
@@ -140,10 +72,10 @@ pub fn make(fd: OwnedFd, kind: Kind) -> Result<*mut c::JanetStream, String> {
     Ok(stream)
 }
 
-/// Whether a stream that is collected unclosed stays registered with Janet's loop, which then has the address of freed
-/// memory: on epoll before Janet 1.42, when another process has the socket too.
+/// Whether a stream that is collected before it is closed may stay registered with Janet's loop, which then has the address of
+/// freed memory. That happens on epoll before Janet 1.42, when another process has the socket too.
 pub fn must_be_closed() -> bool {
-    // SAFETY: a constant of the trampolines.
+    // SAFETY: it is a constant of the C code.
     !cfg!(kqueue) && unsafe { kqnet_stays_registered } == 0
 }
 
@@ -152,10 +84,10 @@ pub fn unregister(stream: *mut c::JanetStream) {
     if descriptor(stream).is_none() {
         return;
     }
-    // SAFETY: a live, open stream of this VM; a constant of the trampolines.
+    // SAFETY: the stream is live by the rule of this file, and open; the flag is a constant of the C code.
     unsafe {
         if fork::is_loop_shared() {
-            // The loop is the parent's.
+            // The loop is the parent's, and must not be touched.
             (*stream).flags |= kqnet_stays_registered;
         } else if must_be_closed() {
             kqnet_unregister(stream);
@@ -166,7 +98,7 @@ pub fn unregister(stream: *mut c::JanetStream) {
 /// Closes a stream, if it is open.
 pub fn close(stream: *mut c::JanetStream) {
     unregister(stream);
-    // SAFETY: a live stream of this VM. Closing it twice is allowed.
+    // SAFETY: the stream is live by the rule of this file. Closing it twice is allowed.
     unsafe { kqnet_close_stream(stream) };
 }
 
@@ -187,43 +119,43 @@ pub fn of(value: Janet) -> Option<*mut c::JanetStream> {
 
 /// A stream as a value.
 pub fn wrap(stream: *mut c::JanetStream) -> Janet {
-    // SAFETY: every stream is an abstract.
+    // SAFETY: every stream is an abstract value.
     unsafe { c::janet_wrap_abstract(stream.cast()) }.into()
 }
 
-/// The descriptor of a stream that is not closed.
+/// The descriptor of a stream, unless it is closed.
 pub fn descriptor(stream: *mut c::JanetStream) -> Option<RawFd> {
-    // SAFETY: a live stream of this VM, only read here.
+    // SAFETY: the stream is live by the rule of this file.
     let stream = unsafe { &*stream };
     (stream.flags & c::JANET_STREAM_CLOSED == 0).then_some(stream.handle)
 }
 
 /// Whether a fiber waits to read from the stream.
 pub fn is_read(stream: *mut c::JanetStream) -> bool {
-    // SAFETY: a live stream of this VM.
+    // SAFETY: the stream is live by the rule of this file.
     waits(unsafe { (*stream).read_fiber })
 }
 
 /// Whether a fiber waits to write to the stream.
 pub fn is_written(stream: *mut c::JanetStream) -> bool {
-    // SAFETY: a live stream of this VM.
+    // SAFETY: the stream is live by the rule of this file.
     waits(unsafe { (*stream).write_fiber })
 }
 
-/// Whether a stream's reader or writer still waits.
+/// Whether the reader or writer of a stream still waits.
 fn waits(fiber: *const c::JanetFiber) -> bool {
-    // SAFETY: null, or a fiber that the stream's marking keeps alive.
+    // SAFETY: it is null or a fiber that the stream keeps alive, by marking it.
     unsafe { fiber.as_ref() }.is_some_and(|fiber| fiber.ev_callback.is_some())
 }
 
 /// Whether the stream is bound to an address: a listener, or a socket for datagrams.
 pub fn is_bound(stream: *mut c::JanetStream) -> bool {
-    // SAFETY: a live stream of this VM.
+    // SAFETY: the stream is live by the rule of this file.
     unsafe { (*stream).flags & (c::JANET_STREAM_ACCEPTABLE | c::JANET_STREAM_UDPSERVER) != 0 }
 }
 
 /// Whether the stream was made as a listener.
 pub fn is_acceptable(stream: *mut c::JanetStream) -> bool {
-    // SAFETY: as above.
+    // SAFETY: the stream is live by the rule of this file.
     unsafe { (*stream).flags & c::JANET_STREAM_ACCEPTABLE != 0 }
 }

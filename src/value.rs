@@ -1,11 +1,11 @@
-//! Reading Janet values without raising: what the C API's janet_get… would do.
+//! Reading and making Janet values without raising errors, unlike the functions janet_get… of the C API.
 
 use std::ffi::CString;
 
 use janetrs::lowlevel as c;
 use janetrs::{Janet, JanetString, TaggedJanet};
 
-/// The argument at `index`, nil where there is none.
+/// The argument at `index`, or nil if there is none.
 pub fn arg(args: &[Janet], index: usize) -> Janet {
     args.get(index).copied().unwrap_or_else(Janet::nil)
 }
@@ -17,7 +17,7 @@ unsafe extern "C-unwind" {
 /// The most bytes of a value that an error shows.
 const SHOWN: usize = 200;
 
-/// How Janet would print a value, of which long strings are cut.
+/// How Janet would print a value. Long strings are cut.
 pub fn describe(value: Janet) -> String {
     match bytes(&value) {
         Some(all) if all.len() > SHOWN => {
@@ -29,7 +29,7 @@ pub fn describe(value: Janet) -> String {
 }
 
 fn description(value: Janet) -> String {
-    // SAFETY: any value can be described. The string lives until the next collection, which none of this starts.
+    // SAFETY: any value can be described. The string lives until the next collection, and nothing here starts one.
     unsafe {
         let text = kqnet_description(value.into());
         if text.is_null() {
@@ -40,7 +40,10 @@ fn description(value: Janet) -> String {
     }
 }
 
-/// A string without NUL.
+/// The text in a value, which must be a string without a NUL. `what` names it in the error.
+///
+/// # Errors
+/// Returns an error if it is not such a string.
 pub fn c_string(what: &str, value: Janet) -> Result<CString, String> {
     match value.unwrap() {
         TaggedJanet::String(text) => {
@@ -50,23 +53,23 @@ pub fn c_string(what: &str, value: Janet) -> Result<CString, String> {
     }
 }
 
-/// Anything but nil and false. (`is_truthy` of janetrs 0.8.0 says the opposite.)
+/// Whether a value is anything but nil and false. (`is_truthy` of janetrs 0.8.0 returns the opposite.)
 pub fn is_true(value: Janet) -> bool {
-    // SAFETY: it looks at the value only.
+    // SAFETY: it only looks at the value.
     unsafe { c::janet_truthy(value.into()) != 0 }
 }
 
-/// A text as a string. (janetrs makes a keyword of one that begins with a colon.)
+/// A text as a string. (janetrs turns a text that begins with a colon into a keyword.)
 pub fn string(text: &str) -> Janet {
     Janet::string(text.into())
 }
 
-/// True for the keyword of that name.
+/// Whether a value is the keyword of that name.
 pub fn is_keyword(value: Janet, name: &str) -> bool {
     matches!(value.unwrap(), TaggedJanet::Keyword(keyword) if keyword.as_bytes() == name.as_bytes())
 }
 
-/// An integer of Janet's, which are doubles.
+/// The integer in a value. Numbers in Janet are doubles.
 pub fn integer(value: Janet) -> Option<i32> {
     match value.unwrap() {
         TaggedJanet::Number(number) if number.fract() == 0.0 && f64::from(number as i32) == number => {
@@ -78,7 +81,7 @@ pub fn integer(value: Janet) -> Option<i32> {
 
 /// A struct with keyword keys.
 pub fn structure(pairs: &[(&str, Janet)]) -> Janet {
-    // SAFETY: as many pairs are put as were announced, and nothing starts a collection in between.
+    // SAFETY: as many pairs are put as were announced, and nothing in between starts a collection.
     unsafe {
         let building = c::janet_struct_begin(pairs.len() as i32);
         for (key, value) in pairs {
@@ -90,21 +93,24 @@ pub fn structure(pairs: &[(&str, Janet)]) -> Janet {
 
 /// A tuple.
 pub fn tuple(values: &[Janet]) -> Janet {
-    // SAFETY: Janet is a transparent wrapper of the C type, so this is an array of that many values.
+    // SAFETY: `Janet` is a transparent wrapper of the C type, so this is an array of that many values.
     unsafe { c::janet_wrap_tuple(c::janet_tuple_n(values.as_ptr().cast(), values.len() as i32)).into() }
 }
 
 /// An array.
 pub fn array(values: &[Janet]) -> Janet {
-    // SAFETY: as for a tuple.
+    // SAFETY: `Janet` is a transparent wrapper of the C type, so this is an array of that many values.
     unsafe { c::janet_wrap_array(c::janet_array_n(values.as_ptr().cast(), values.len() as i32)).into() }
 }
 
 /// The bytes of a string, symbol, keyword or buffer.
+///
+/// Those of a buffer stay as they are only while nothing changes the buffer. The caller does not lend it meanwhile
+/// ([`crate::buffer`]), or looks at it only while it is not changed.
 pub fn bytes(value: &Janet) -> Option<&[u8]> {
     let (mut data, mut length) = (std::ptr::null(), 0);
-    // SAFETY: two places for what is found in a live value. The bytes stay while nothing changes a buffer, and no Janet
-    // code runs while they are borrowed.
+    // SAFETY: there are two places for what is found in a live value. No Janet code and no collection runs while the bytes
+    // are borrowed, and no Rust code changes a buffer meanwhile.
     unsafe {
         if c::janet_bytes_view((*value).into(), &mut data, &mut length) == 0 {
             return None;
