@@ -1,4 +1,4 @@
-//! Opens paths below the descriptor of a folder without following links, in one system call or component by component.
+//! Opens paths below the descriptor of a folder, in one system call or component by component, with or without links.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -12,6 +12,7 @@ const FILE: libc::c_int = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY | l
 /// The flags for a folder on the way. Passing through a folder does not need permission to list it.
 const FOLDER: libc::c_int = SEARCH | libc::O_DIRECTORY | libc::O_CLOEXEC;
 
+/// The access mode for passing through a folder.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const SEARCH: libc::c_int = libc::O_PATH;
 #[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "netbsd"))]

@@ -1,7 +1,7 @@
 //! HTTP/1.1 for a server as bytes: parses the heads and bodies of requests, and writes the heads of responses.
 //!
-//! This crate may know bytes only: no sockets, files, threads or clocks, and no Janet. Whoever calls it reads and
-//! writes the bytes, and passes the time where a date is written.
+//! This crate may know bytes only: no sockets, files, threads or clocks, and no Janet. The caller reads and writes
+//! the bytes, and passes the current time for dates.
 //!
 //! # Rules
 //!

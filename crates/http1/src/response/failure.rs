@@ -10,7 +10,8 @@ pub fn write_failure(out: &mut Vec<u8>, exchange: &Exchange, status: u16, text: 
     let exchange = exchange.closing();
     let plan = plan(&exchange, status, Body::Known(text.len() as u64 + 1));
     let Ok(mut head) = HeadWriter::new(out, status) else { return };
-    head.line(b"Content-Type", b"text/plain; charset=utf-8");
+    // This header is never malformed.
+    let _ = head.header(b"Content-Type", b"text/plain; charset=utf-8");
     head.finish(&exchange, &plan, now);
     if plan.delivery == Delivery::Plain {
         out.extend_from_slice(text.as_bytes());

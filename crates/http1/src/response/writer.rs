@@ -155,8 +155,8 @@ impl<'o> HeadWriter<'o> {
         keep_alive
     }
 
-    /// Writes a header line as it is.
-    pub(crate) fn line(&mut self, name: &[u8], value: &[u8]) {
+    /// Writes a header line unchecked.
+    fn line(&mut self, name: &[u8], value: &[u8]) {
         self.out.extend_from_slice(name);
         self.out.extend_from_slice(b": ");
         self.out.extend_from_slice(value);
