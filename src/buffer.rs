@@ -1,54 +1,55 @@
 //! Janet's buffers: looking at them, and making room in them without raising an error.
 
-use std::cell::Cell;
 use std::mem::MaybeUninit;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 use janetrs::Janet;
 use janetrs::lowlevel as c;
 
 use crate::value::describe;
 
-/// How many buffers can be lent at the same time: those that one function uses.
-const PLACES: usize = 4;
-
-thread_local! {
-    /// The buffers that are lent on this thread; null for a free place.
-    static LENT: [Cell<*mut c::JanetBuffer>; PLACES] = const { [const { Cell::new(ptr::null_mut()) }; PLACES] };
-}
+/// The bit in the header of a buffer that says that it is lent. No version of Janet uses it for buffers, and Janet never sees
+/// it: it is cleared before the call from Janet returns.
+const LENT: i32 = 1 << 30;
 
 /// A Janet buffer that is lent to Rust code.
 ///
-/// Invariant: while it exists, no other exists for the same buffer, and no Janet code and no collection runs, so the buffer is
-/// live and only this changes it. It is used within one call from Janet, whose arguments keep the buffer alive.
-pub struct Buffer {
-    buffer: NonNull<c::JanetBuffer>,
-    /// The place among those that are lent.
-    place: NonNull<Cell<*mut c::JanetBuffer>>,
-}
+/// Invariant: while it exists, no other exists for the same buffer, which is marked as lent. No Janet code and no collection
+/// runs, so the buffer is live and only this changes it. It is used within one call from Janet, and the value that it was taken
+/// from keeps the buffer alive for that long.
+pub struct Buffer(NonNull<c::JanetBuffer>);
 
 /// Lends the buffer in a value.
 ///
 /// # Errors
 /// Returns an error that says what else the value is, or that the buffer is in use already.
+#[inline]
 pub fn get(value: Janet) -> Result<Buffer, String> {
-    match of(value) {
-        Some(buffer) => Buffer::lend(buffer).ok_or_else(|| "a buffer cannot be used twice at the same time".into()),
-        None => Err(format!("expected a buffer, got {}", describe(value))),
+    match of(value).and_then(Buffer::lend) {
+        Some(buffer) => Ok(buffer),
+        None => Err(refusal(value)),
     }
+}
+
+/// Why a value cannot be lent as a buffer.
+#[cold]
+fn refusal(value: Janet) -> String {
+    if of(value).is_some() { TWICE.into() } else { format!("expected a buffer, got {}", describe(value)) }
 }
 
 /// A new buffer, with room for so many bytes.
 ///
 /// # Errors
-/// Returns an error if too many buffers are in use.
+/// Returns an error for more than 2 GiB.
 pub fn new(capacity: usize) -> Result<Buffer, String> {
     let capacity = i32::try_from(capacity).map_err(|_| TOO_LARGE)?;
     // SAFETY: any capacity is allowed, and janet_buffer never gives null. The buffer lives until the next collection.
     let buffer = unsafe { NonNull::new_unchecked(c::janet_buffer(capacity)) };
-    Buffer::lend(buffer).ok_or_else(|| "too many buffers are in use".into())
+    // A new buffer is never lent.
+    Buffer::lend(buffer).ok_or_else(|| TWICE.into())
 }
 
+const TWICE: &str = "a buffer cannot be used twice at the same time";
 const TOO_LARGE: &str = "a buffer would be larger than 2 GiB";
 
 /// The address of the buffer in a value, if it is one.
@@ -63,37 +64,36 @@ fn of(value: Janet) -> Option<NonNull<c::JanetBuffer>> {
 impl Buffer {
     /// Lends a live buffer, unless it is lent already.
     fn lend(buffer: NonNull<c::JanetBuffer>) -> Option<Self> {
-        LENT.with(|places| {
-            if places.iter().any(|place| place.get() == buffer.as_ptr()) {
-                return None;
-            }
-            let place = places.iter().find(|place| place.get().is_null())?;
-            place.set(buffer.as_ptr());
-            Some(Self { buffer, place: NonNull::from(place) })
-        })
+        // SAFETY: the buffer is live, and there is no reference to it: those to a lent one stay within its `Buffer`, and
+        // nothing but this function and `drop` touches the header.
+        let flags = unsafe { &mut (*buffer.as_ptr()).gc.flags };
+        if *flags & LENT != 0 {
+            return None;
+        }
+        *flags |= LENT;
+        Some(Self(buffer))
     }
 
     fn get(&self) -> &c::JanetBuffer {
-        // SAFETY: the invariant of the type.
-        unsafe { self.buffer.as_ref() }
+        // SAFETY: the buffer is live, and only this refers to it, by the invariant of the type.
+        unsafe { self.0.as_ref() }
     }
 
     fn get_mut(&mut self) -> &mut c::JanetBuffer {
-        // SAFETY: the invariant of the type.
-        unsafe { self.buffer.as_mut() }
+        // SAFETY: the buffer is live, and only this refers to it, by the invariant of the type.
+        unsafe { self.0.as_mut() }
     }
 
     /// The buffer as a value.
     pub fn value(&self) -> Janet {
         // SAFETY: a live buffer can be a value.
-        unsafe { c::janet_wrap_buffer(self.buffer.as_ptr()) }.into()
+        unsafe { c::janet_wrap_buffer(self.0.as_ptr()) }.into()
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // SAFETY: the place is in a thread-local without a destructor, and this type does not leave its thread.
-        unsafe { self.place.as_ref() }.set(ptr::null_mut());
+        self.get_mut().gc.flags &= !LENT;
     }
 }
 

@@ -71,12 +71,15 @@ pub fn is_keyword(value: Janet, name: &str) -> bool {
 
 /// The integer in a value. Numbers in Janet are doubles.
 pub fn integer(value: Janet) -> Option<i32> {
-    match value.unwrap() {
-        TaggedJanet::Number(number) if number.fract() == 0.0 && f64::from(number as i32) == number => {
-            Some(number as i32)
+    // SAFETY: the type is checked before the value is unwrapped.
+    let number = unsafe {
+        if c::janet_checktype(value.into(), c::JanetType_JANET_NUMBER) == 0 {
+            return None;
         }
-        _ => None,
-    }
+        c::janet_unwrap_number(value.into())
+    };
+    // A number that is no integer, or too large, differs from what the cast makes of it.
+    (f64::from(number as i32) == number).then_some(number as i32)
 }
 
 /// A struct with keyword keys.
