@@ -8,7 +8,7 @@
 //! - [`deliver`] gives an accepted connection to a handler; [`listener`] is what is known of one listener; [`deadlines`] are
 //!   the timeouts of waiting fibers; [`keys`] are keywords that are made once;
 //! - [`boundary`] is how Janet calls Rust;
-//! - [`stream`], [`buffer`], [`options`], [`value`] and [`abstract_type`] read and make Janet values;
+//! - [`stream`], [`buffer`], [`options`], [`value`], [`collected`] and [`abstract_type`] read and make Janet values;
 //! - [`fork`] tells what belongs to which process, and [`message`] writes to stderr.
 //!
 //! A file may use the files that come after it in this list.
@@ -16,6 +16,7 @@
 mod abstract_type;
 mod boundary;
 mod buffer;
+mod collected;
 mod deadlines;
 mod deliver;
 mod files;

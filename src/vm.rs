@@ -18,7 +18,7 @@ use crate::boundary::guard;
 use crate::deadlines::Deadlines;
 use crate::deliver::Deliver;
 use crate::fork::{self, Process};
-use crate::http::common::Common;
+use crate::http::CommonStrings;
 use crate::keys::Keys;
 use crate::listener::ListenerRef;
 use crate::message::say;
@@ -37,7 +37,7 @@ pub struct Vm {
     /// The keywords of request and response tables.
     pub keys: Keys,
     /// Strings that most requests have.
-    pub common: Common,
+    pub common: CommonStrings,
     /// The open HTTP connections by their streams. The table keeps their fibers alive while they wait.
     pub connections: *mut c::JanetTable,
     /// The listeners by their streams, which are weak keys (src/listeners.rs).
@@ -113,7 +113,7 @@ impl Vm {
             c::janet_gcroot(c::janet_wrap_array(held));
             let hold = |value| c::janet_array_push(held, value);
             keys = Keys::new(&hold);
-            common = Common::new(&hold);
+            common = CommonStrings::new(&hold);
             let tables = [c::janet_table_weakk(4), c::janet_table_weakkv(4), c::janet_table(4), c::janet_table(4)];
             for table in tables {
                 hold(c::janet_wrap_table(table));

@@ -412,7 +412,7 @@ for text in [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\
     (:head c)
     (:signal server :int)
     (t/wait-until "a line" |(string/has-suffix? "\n" (server :err)))
-    (t/same "draining, 1 left; again to stop\n" (string (server :err)))
+    (t/same "draining, 1 still running; send the signal again to stop now\n" (string (server :err)))
     (:signal server :int)
     (t/same "left 1" (:line server))
     (t/same 0 (:wait server))))

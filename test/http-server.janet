@@ -699,7 +699,7 @@
     (t/same 0 (counts :cut))
     (t/same taken (+ (counts :answered) (counts :last)) "all that were taken are answered")
     (t/check (pos? (counts :last)) "some requests were running when the signal came")
-    (t/check (peg/match '(* (? (* "draining, " :d+ " left; again to stop\n")) -1) (server :err))
+    (t/check (peg/match '(* (? (* "draining, " :d+ " still running; send the signal again to stop now\n")) -1) (server :err))
              (string "no more than a line on stderr, not " (server :err)))))
 
 (defn- start-stuck

@@ -141,7 +141,7 @@
   (t/same "worker 3" (last-line (get-page port)) "who answers in the end")
   (:signal server :term)
   (t/same 0 (:wait server) (server :err))
-  (t/check (peg/match '(* (any (* "draining, " :d+ " left; again to stop\n")) -1) (server :err))
+  (t/check (peg/match '(* (any (* "draining, " :d+ " still running; send the signal again to stop now\n")) -1) (server :err))
            (string "no more on stderr than how many it waits for, not " (server :err))))
 
 (defmacro- replacing-test

@@ -1,8 +1,8 @@
 ###
 ### kqnet
 ###
-### Listening sockets and accept loops on an event queue of their own. The functions here take the
-### arguments and give the results of their namesakes in net/, and take more options by name.
+### Listening sockets and accept loops on an event queue of their own. The functions here have the arguments and results
+### of the functions with the same names in net/, and take more options by name.
 ###
 
 (import ./_native :as native)
@@ -17,39 +17,38 @@
 (def- loop-options [:batch :max-connections :max-accept-rate :on-error])
 
 (defn listen
-  ``Listens on an address. Returns a new stream (core/stream) for `accept`, `accept-loop`, or
-  core's `net/accept` and `net/accept-loop`. Takes the arguments of `net/listen`:
+  ``Listens on an address. Returns a new stream (core/stream) for `accept`, `accept-loop`, or core's `net/accept` and
+  `net/accept-loop`. Takes the arguments of `net/listen`:
 
   * `host` - a host name or address, or :unix.
-  * `port` - a port number, a service name, or the path of a unix socket. Port 0 takes a free
-    one: see `net/localname`. On Linux a path that begins with @ is abstract.
+  * `port` - a port number, a service name, or the path of a unix socket. Port 0 takes a free one, which `net/localname`
+    tells. On Linux a path that begins with @ is abstract.
   * `type` - :stream (default) or :datagram.
   * `no-reuse` - if true, do not set SO_REUSEADDR. Default false.
 
   and by name:
 
-  * :backlog - connections that may wait to be accepted, a positive integer. The system may
-    allow fewer. Default: as many as the system allows.
-  * :reuse-port - let other sockets that do the same share the port (SO_REUSEPORT). Default
-    false: unlike with `net/listen`, a port that is taken is an error.
-  * :nodelay - set TCP_NODELAY on each connection. Default false.
-  * :mode - permissions of a unix socket's file, such as 8r660. The file never has wider
-    permissions, and those of other files are not affected. Default: what the umask leaves.
+  * :backlog - how many connections may wait to be accepted, a positive integer. The system may allow fewer. Default: as
+    many as the system allows.
+  * :reuse-port - if true, share the port with other sockets that have this option (SO_REUSEPORT). Default false. Unlike
+    with `net/listen`, a port that is taken is an error then.
+  * :nodelay - if true, set TCP_NODELAY on each connection. Default false.
+  * :mode - the permissions of a unix socket's file, such as 8r660. The file never has wider permissions, and those of
+    other files are not affected. Default: what the umask leaves.
 
-  The file of a unix socket is removed when the stream is closed, but only by the process that
-  made it, and only if it is certainly still the stream's. A file that a dead server left is
-  replaced. Raises an error that names the address and the reason when it cannot listen there,
-  and when the :net-listen capability is sandboxed. An option that has no effect there is an error
-  too: :mode on a port or an abstract name, :reuse-port on a unix socket, :nodelay on a unix
-  socket or with :datagram, and :backlog with :datagram.``
+  The file of a unix socket is removed when the stream is closed, but only by the process that made it, and only if it is
+  certainly still the stream's. A file that a dead server left is replaced.
+
+  Raises an error that names the address and the reason when it cannot listen there, and when the :net-listen capability
+  is sandboxed. An option that would have no effect is an error too: :mode on a port or an abstract name, :reuse-port on a
+  unix socket, :nodelay on a unix socket or with :datagram, and :backlog with :datagram.``
   [host port & args]
   (native/listen host port (options/split "kqnet/listen" [:type :no-reuse] listen-options args)))
 
 (defn accept
-  ``Waits for the next connection on a listener, and returns its stream (core/stream), or nil
-  once the listener is closed. `timeout` is in seconds, at most 1e9; nil or math/inf is none.
-  Raises an error when no connection comes in that time, when the stream is closed or not a
-  listener, and when another fiber is accepting on it.``
+  ``Waits for the next connection on `listener`, and returns its stream (core/stream), or nil once the listener is closed.
+  `timeout` is in seconds, at most 1e9. Nil or math/inf means no timeout. Raises an error when no connection comes in that
+  time, when the stream is closed or not a listener, and when another fiber is accepting on it.``
   [listener &opt timeout]
   (native/accept listener timeout))
 
@@ -58,34 +57,29 @@
   (native/accept-loop listener (tracker/counted listener handler) opts claimant))
 
 (defn accept-loop
-  ``Accepts connections until the listener is closed, and returns the listener then. Each
-  connection is given to `handler`, a function of one argument, in a fiber of its own, which
-  inherits the supervisor channel of this one. By name:
+  ``Accepts connections until `listener` is closed, and then returns the listener. Each connection is given to `handler`, a
+  function of one argument, in a fiber of its own, which inherits the supervisor channel of this one. By name:
 
-  * :batch - the most connections to accept in one turn of the event loop, a positive integer.
-    Default 64.
-  * :max-connections - the most handlers that may run at once, a positive integer. At the limit
-    clients wait in the backlog. A handler's place is free when it has ended, in whatever way.
-    Default: no limit.
-  * :max-accept-rate - the most connections to accept in a second, evenly spread, a positive
-    number. Default: no limit.
-  * :on-error - a function of the listener and a message, called when accepting pauses for want
-    of descriptors or memory. It goes on by itself, and is called again only if all that waited
-    was accepted and nothing was wanting for a second. Default: the message goes to stderr.
+  * :batch - the most connections to accept in one turn of the event loop, a positive integer. Default 64.
+  * :max-connections - the most handlers that may run at once, a positive integer. At the limit, clients wait in the
+    backlog. The place of a handler is free again when it has ended, in whatever way. Default: no limit.
+  * :max-accept-rate - the most connections to accept in a second, evenly spread, a positive number. Default: no limit.
+  * :on-error - a function of the listener and a message, called when accepting pauses because of a shortage of
+    descriptors or memory. Accepting resumes by itself. The function is called again only if in between all that waited
+    was accepted and there was no shortage for a second. Default: print the message to stderr.
 
-  Raises an error when the handler is not such a function, the stream is closed or not a
-  listener, and when another fiber is accepting on it.``
+  Raises an error when the handler is not such a function, when the stream is closed or not a listener, and when another
+  fiber is accepting on it.``
   [listener handler & args]
   (def opts (options/split "kqnet/accept-loop" [] loop-options args))
   (native/check-handler handler)
   (run-loop listener handler opts))
 
 (defn server
-  ``Listens on an address, `host` and `port` as for `listen`, and, with a handler, runs
-  `accept-loop` in a new fiber. Returns the listener. Takes the arguments of `net/server` (the
-  handler, type and no-reuse follow the port), and by name the options of `listen` and
-  `accept-loop`, all of which are checked before anything is opened. Raises the errors of both,
-  and one for options of `accept-loop` without a handler.``
+  ``Listens on an address, `host` and `port` as for `listen`. With a handler, it also runs `accept-loop` in a new fiber.
+  Returns the listener. Takes the arguments of `net/server` (the handler, type and no-reuse follow the port), and by name
+  the options of `listen` and `accept-loop`. All of them are checked before anything is opened. Raises the errors of both,
+  and an error for options of `accept-loop` without a handler.``
   [host port & args]
   (def opts (options/split "kqnet/server" [:handler :type :no-reuse]
                            [;listen-options ;loop-options] args))
@@ -101,20 +95,22 @@
   (when handler
     (native/claim listener)
     (ev/go (fn kqnet-server []
-             # It may be closed before this fiber has its first turn.
+             # The listener may be closed before this fiber has its first turn.
              (when (native/open? listener)
                (run-loop listener handler opts true)))))
   listener)
 
 (defn drain
-  ``Stops accepting at once, closes the listener, and waits until its handlers have ended, at
-  most `seconds` (default: for as long as it takes). Returns how many were still running then.
-  With :cancel true those are cancelled, which raises an error in each where it waits. Called in
-  a handler, it does not wait for that one.
+  ``Stops accepting at once, closes `listener`, and waits until its handlers have ended, for at most `seconds` (default:
+  for as long as it takes). Returns how many handlers were still running then. If it is called in a handler, it does not
+  wait for that one. By name:
 
-  Clients that already wait to be accepted are given to the handler first, as far as the limits
-  of the loop allow; the system breaks off the others, since nobody would answer them. What was
-  taken by `accept` is not waited for.
+  * :cancel - if true, cancel the handlers that are still running, which raises an error in each where it waits. Default
+    false.
+
+  Clients that already wait to be accepted are given to the handler first, as far as the limits of the loop allow. The
+  system breaks off the connections of the others, since nobody would answer them. Connections that `accept` returned are
+  not waited for. Raises an error for wrong arguments.
 
   A program that stops gracefully on SIGTERM and SIGINT:
 
@@ -136,15 +132,15 @@
 (defn stats
   ``Returns the statistics of a listener as a struct, or nil if kqnet never began to accept from it:
 
-  * :address - what it is bound to, a string.
-  * :accepted - connections accepted.
-  * :active, :peak - handlers that run now, and the most that ever did at once.
-  * :batches, :largest-batch - turns in which something was accepted, and the most in one.
-  * :aborted - connections that were gone before they were accepted.
-  * :pauses, :paused - how often accepting paused and for how many seconds in all, by reason:
-    :error (no descriptors or memory), :full (:max-connections), :rate (:max-accept-rate).
-  * :errors - failures of accept(2) by name, such as :EMFILE.
-  * :since - when it became known, in seconds since 1970.
+  * :address - the address that it is bound to, a string.
+  * :accepted - how many connections were accepted.
+  * :active, :peak - how many handlers run now, and the most that ever ran at once.
+  * :batches, :largest-batch - in how many turns of the event loop something was accepted, and the most in one turn.
+  * :aborted - how many connections were gone before they were accepted.
+  * :pauses, :paused - how often accepting paused, and for how many seconds in all. Both are structs by reason: :error (a
+    shortage of descriptors or memory), :full (:max-connections), and :rate (:max-accept-rate).
+  * :errors - how often accept(2) failed, a struct by the name of the error, such as :EMFILE.
+  * :since - when kqnet began to accept from it, in seconds since 1970.
 
   Without an argument, returns an array of the statistics of all listeners of this VM (thread).``
   [&opt listener]
@@ -162,17 +158,18 @@
 ###
 
 (defn from-fd
-  ``Takes over an inherited descriptor `n` of a listening stream socket. Returns a listener, which
-  owns it: closing the listener closes it. Raises an error that says what it is instead.``
+  ``Takes over the inherited descriptor with the number `n`, which must be a listening stream socket. Returns a listener
+  that owns it: closing the listener closes the descriptor. Raises an error that says what the descriptor is instead.``
   [n]
   (native/from-fd n))
 
 (defn activated
-  ``Returns the listening sockets that the program was started with, as a table from name to an
-  array of listeners. With a `name`, asks launchd (macOS) for the sockets of that key in the
-  program's plist. Without one, reads systemd's LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES, and
-  removes them from the environment, so that no child takes the sockets for its own. The table is
-  empty when there are none. Raises an error when a descriptor is no listening stream socket.``
+  ``Returns the listening sockets that the program was started with, as a table from name to an array of listeners. The
+  table is empty when there are none.
+
+  With `name`, a string, asks launchd (macOS) for the sockets of that key in the program's plist. Without it, reads
+  systemd's variables LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES, and removes them from the environment, so that no child
+  process takes the sockets for its own. Raises an error when a descriptor is not a listening stream socket.``
   [&opt name]
   (def variables ["LISTEN_PID" "LISTEN_FDS" "LISTEN_FDNAMES"])
   (def values (map os/getenv variables))
@@ -180,6 +177,6 @@
   (def passed (if name (native/passed name) (native/passed nil ;values)))
   (def found @{})
   (each [key fd] passed
-    # launchd's are closed on exec.
+    # The sockets of launchd are closed on exec.
     (put found key (array/push (get found key @[]) (native/from-fd fd (truthy? name)))))
   found)

@@ -1,29 +1,30 @@
 ###
 ### install.janet
 ###
-### Runs a program that was written for net/ on kqnet: janet -l kqnet/install app.janet
+### Runs a program that was written for net/ on kqnet, unmodified: janet -l kqnet/install app.janet
 ###
 
 (import ./_native :as native)
 (import ./init :as kqnet)
 
 (def replaced
-  "What stands in for what in Janet's root environment."
+  "The functions of Janet's root environment that are replaced, and their replacements."
   {'net/listen kqnet/listen
    'net/accept kqnet/accept
    'net/accept-loop kqnet/accept-loop
    'net/server kqnet/server})
 
 (def- folder
-  "Where kqnet's own modules are."
+  "The folder of kqnet's own modules."
   (string/slice (dyn *current-file*) 0 (- (inc (length "install.janet")))))
 
 (defn- own?
+  "Whether a module is one of kqnet's."
   [path]
   (string/has-prefix? folder path))
 
-# Janet puts the value of such a name into a function when it compiles it, so what was compiled
-# before keeps core's functions.
+# When Janet compiles a function, it puts the values of these names into it. So a function that was compiled before keeps
+# core's functions.
 
 (defn- keeps-core?
   "Whether a function, or one within it, was compiled with one of core's functions."
@@ -35,7 +36,8 @@
   (has? (disasm f)))
 
 (defn- early-function
-  "The name of a function, in the files that are being run, that was compiled with one of core's functions."
+  ``Returns the name of a function, in the files that are being run, that was compiled with one of core's functions, or
+  nil.``
   []
   (some (fn [env]
           (find (fn [name]
@@ -45,14 +47,15 @@
                 (sort (filter symbol? (keys env)))))
         (filter |(not (or (= $ root-env) (= $ (curenv)))) (native/environments))))
 
-(defn- say
+(defn- warn
+  "Says on stderr that the module was loaded too late."
   [what]
-  (native/say (string "kqnet/install: loaded too late: " what "; run the program by: janet -l kqnet/install PROGRAM")))
+  (native/say (string "kqnet/install: loaded too late: " what "; run the program with: janet -l kqnet/install PROGRAM")))
 
 (if-let [early (first (sort (filter |(not (own? $)) (keys module/cache))))]
-  (say (string early " was loaded before and may go on with core's net/ functions"))
+  (warn (string early " was loaded before and may go on with core's net/ functions"))
   (when-let [name (early-function)]
-    (say (string "the function " name " was compiled before and goes on with core's net/ functions"))))
+    (warn (string "the function " name " was compiled before and goes on with core's net/ functions"))))
 
 (eachp [name value] replaced
   (put (in root-env name) :value value))

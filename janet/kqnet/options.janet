@@ -1,27 +1,38 @@
 ###
 ### options.janet
 ###
-### Named options after optional positional arguments: (f a b :name value).
+### The options of all functions of kqnet: checking their values, and finding them after optional positional arguments,
+### as in (f a b :name value).
 ###
 
+(import ./show)
+
 (defn- positive-integer? [x] (and (int? x) (pos? x)))
+
 (defn- positive-size?
-  "For sizes that may be more than 32 bits, up to what a number is exact for."
+  "Whether this is a size. It may need more than 32 bits, up to where numbers stop being exact."
   [x]
   (and (number? x) (pos? x) (<= x 9007199254740991) (= x (math/floor x))))
+
 (defn- positive? [x] (and (number? x) (pos? x) (< x math/inf)))
+
 (def- seconds
   ["a number of seconds from 0 to 1e9, or math/inf"
    (fn [x] (and (number? x) (or (<= 0 x 1e9) (= x math/inf))))])
+
 (defn- permissions? [x] (and (int? x) (<= 0 x 8r777)))
+
 (defn- path? [x] (and (string? x) (or (empty? x) (string/has-prefix? "/" x))))
+
 (defn- stream? [x] (= :core/stream (type x)))
+
 (defn- visible?
-  "Whether this can be the value of a header."
+  "Whether this is a text that can be the value of a header."
   [x]
   (and (string? x) (not (empty? x)) (all |(or (= $ 9) (and (>= $ 32) (not= $ 127))) x)))
+
 (defn- types?
-  "Whether a dictionary is of content types by file extension."
+  "Whether this is a dictionary of content types by file extension."
   [x]
   (and (dictionary? x)
        (all (fn [[end content-type]]
@@ -30,7 +41,7 @@
             (pairs x))))
 
 (def specs
-  "Every option of kqnet: what its value must be, in words, and the check."
+  "Every option of kqnet, with a tuple of what its value must be, in words, and the function that checks it."
   {:backlog ["a positive integer" positive-integer?]
    :body-timeout seconds
    :batch ["a positive integer" positive-integer?]
@@ -63,50 +74,34 @@
    :write-timeout seconds})
 
 (defn- fail
+  "Raises an error in the name of the function named `who`."
   [who & parts]
   (error (string who ": " ;parts)))
 
-(def- shown
-  "The most bytes of a value that an error shows."
-  200)
-
-(defn show
-  "A value as errors show it, on one line: what is long is cut."
-  [x]
-  (if (and (bytes? x) (> (length x) shown))
-    (string/format "%s… (%d bytes)" (string/trimr (string/format "%q" (string/slice x 0 shown)) `"`) (length x))
-    # What is in a collection may be longer than any text can be.
-    (let [[fits text] (protect (string/format "%q" x))]
-      (cond
-        (not fits) (describe x)
-        (> (length text) (* 2 shown)) (string (string/slice text 0 (* 2 shown)) "…")
-        text))))
-
 (defn- names
   [allowed]
-  (string/join (map show allowed) ", "))
+  (string/join (map show/value allowed) ", "))
 
 (defn check
   "Raises an error that names the option `name` of the function named `who` when its value is wrong."
   [who name value]
   (def [what ok?] (specs name))
   (unless (or (nil? value) (ok? value))
-    (fail who (show name) " must be " what ", got " (show value))))
+    (fail who (show/value name) " must be " what ", got " (show/value value))))
 
 (defn- socket-type? [x] (or (nil? x) (= :stream x) (= :datagram x)))
 
 (defn split
-  ``Splits the arguments of the function named `who` into the positional ones named in
-  `positional` (keywords, :type among them) and the options in `allowed`. Returns a
-  struct of both, with no entry for what is absent or nil. Raises an error that names the
-  option and the value when an option is unknown, has no value, or a wrong one.``
+  ``Splits the arguments of the function named `who` into the positional ones, whose names are in `positional` (an array
+  of keywords), and the options, whose names are in `allowed`. Returns a struct of both, with no entry for what is absent
+  or nil. Raises an error that names the option and the value when an option is unknown, or has no value or a wrong one.``
   [who positional allowed args]
   (def result @{})
   (var at 0)
   (each name positional
     (when (>= at (length args)) (break))
     (def value (get args at))
-    # A keyword begins the options, but for :unix, a socket type, and what can only be a wrong type.
+    # The first keyword begins the options, unless it is :unix, a socket type, or can only be a wrong socket type.
     (when (and (keyword? value)
                (not (and (= name :host) (= value :unix)))
                (or (has-value? allowed value)
@@ -119,11 +114,11 @@
     (def name (get args at))
     (unless (has-value? allowed name)
       (if (keyword? name)
-        (fail who "unknown option " (show name)
+        (fail who "unknown option " (show/value name)
               (if (empty? allowed) "; there are none" (string "; the options are " (names allowed))))
-        (fail who "too many arguments: " (show name))))
+        (fail who "too many arguments: " (show/value name))))
     (when (= (inc at) (length args))
-      (fail who (show name) " has no value"))
+      (fail who (show/value name) " has no value"))
     (def value (get args (inc at)))
     (check who name value)
     (put result name value)

@@ -1,21 +1,23 @@
 ###
 ### tracker.janet
 ###
-### The handlers in flight of each listener: counting them, and waiting for them to end.
+### The tracker of a listener: what is known of its running handlers, and waiting for them to end.
 ###
 
 (import ./_native :as native)
 
-# The VM has the table, not this module: a function that is given to a thread takes along what it
-# refers to, and so would take copies of all listeners. It keeps neither listeners nor what is known
-# of them, since a function in that may refer to its listener.
+# The table of trackers belongs to the VM and not to this module. A function that is given to a thread takes along what it
+# refers to, and so would take copies of all listeners. The table keeps neither listeners nor trackers alive, since a
+# function in a tracker may refer to its listener.
 (defn of
-  ``Returns what is known of a listener, for as long as somebody holds it, a table of:
+  ``Returns the tracker of a listener. It exists for as long as somebody holds it, and is a table of:
 
   * :draining - true once no more connections are accepted.
-  * :on-drain - a function to call then, or nil.
-  * :running - a function that counts the handlers that a drain has to wait for, or nil if that is all of them.
-  * :lingering - the tasks whose work is done, but whose clients are still receiving the last answer.``
+  * :on-drain - a function to call when a drain begins, or nil.
+  * :running - a function that returns how many handlers a drain has to wait for, or nil if it has to wait for all.
+  * :lingering - a table whose keys are the tasks whose work is done, but whose clients are still receiving the last
+    response.
+  * :config, :loggers - the configuration of an HTTP server and the loggers of its handler (http/connection.janet).``
   [listener]
   (def known (native/trackers))
   (or (in known listener)
@@ -24,8 +26,8 @@
         new)))
 
 (defn counted
-  ``Makes a handler that gives its place back when it returns. That of one that raises an error is
-  found free soon after: a fiber that would see the error costs more than all else in accepting.``
+  ``Returns `handler` as a handler that gives its place back when it returns. The place of a handler that raises an error is
+  found free soon after. A fiber that would catch the error costs more than everything else in accepting.``
   [listener handler]
   (fn kqnet-connection [conn]
     (def result (handler conn))
@@ -33,13 +35,13 @@
     result))
 
 (defn others
-  "The tasks of a listener's handlers, but for the one that asks."
+  "Returns the tasks of a listener's handlers except the one that asks, which is `me`."
   [listener &opt me]
   (default me (fiber/root))
   (filter |(not= me $) (native/tasks listener)))
 
 (defn running
-  "How many handlers of a listener have something left to do."
+  "Returns how many handlers of a listener have something left to do."
   [listener]
   (def {:running running} (of listener))
   (if running (running) (length (others listener))))
@@ -49,7 +51,7 @@
   "the server is draining")
 
 (defn- cancel-all
-  "Cancels handlers. Being cancelled is not an error of the program, so only other errors are printed."
+  "Cancels handlers. Being cancelled is not an error of the program, so it is not printed as one, but other errors are."
   [tasks]
   (def ends (ev/chan (length tasks)))
   (def unsupervised (count |(native/cancel $ cancelled ends) tasks))
@@ -60,7 +62,7 @@
                                (protect (debug/stacktrace task (fiber/last-value task) ""))))))))
 
 (defn drain
-  "See kqnet/drain."
+  "Stops accepting from a listener and waits for its handlers, as `kqnet/drain` describes."
   [listener seconds cancel]
   (native/drain listener)
   (def tracker (of listener))
@@ -70,7 +72,7 @@
   (def deadline (+ (os/clock :monotonic) (or seconds math/inf)))
   (while (and (next (others listener me)) (< (os/clock :monotonic) deadline))
     (ev/sleep 0.01))
-  # These have answered; at the deadline they are cut off, and do not count.
+  # Lingering tasks have answered already. At the deadline they are cut off, and they do not count.
   (def lingering (in tracker :lingering))
   (cancel-all (keys lingering))
   (def left (filter |(not (in lingering $)) (others listener me)))

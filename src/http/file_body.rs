@@ -1,97 +1,68 @@
-//! Files as bodies of responses: sent from their descriptors, which are closed with the request.
+//! Files as bodies of responses: sending them from their descriptors.
+
+use std::cell::RefCell;
 
 use janetrs::Janet;
-use janetrs::lowlevel as c;
 use kqnet_accept::Errno;
 use kqnet_files::{SendError, send};
 
-use super::conn;
+use super::MAX_TURN;
+use super::connection;
+use super::wait::{gone, io_error};
 use crate::boundary::{Function, Outcome, native};
-use crate::files::Part;
+use crate::collected;
+use crate::files::OpenFile;
 use crate::stream;
 use crate::value::{arg, describe};
 
-/// The functions of this file that Janet code calls.
+/// The native functions of this file.
 pub const FUNCTIONS: &[Function] = &[native!("http-send-file", "http file", send_file)];
 
-/// The most that is sent in one turn of the loop, so that a client that takes all at once does not keep others waiting.
-const MOST: u64 = 1024 * 1024;
-
-/// The files that were opened for a connection's request.
-///
-/// A handler may raise an error, or be cancelled, and middleware may drop a response: then nothing else would close them
-/// before the next collection.
-#[derive(Default)]
-pub struct Opened(Vec<*mut Part>);
-
-impl Opened {
-    /// Adds a file of this VM.
-    pub fn add(&mut self, file: *mut Part) {
-        self.0.push(file);
-    }
-
-    /// Marks them for the collector.
-    pub fn mark(&self) {
-        for file in &self.0 {
-            // SAFETY: live values, because of this marking.
-            unsafe { c::janet_mark(c::janet_wrap_abstract(file.cast())) };
-        }
-    }
-
-    /// Closes them.
-    pub fn close(&mut self) {
-        for file in self.0.drain(..) {
-            // SAFETY: live values, because of the marking; no other reference exists, as none of the functions that take
-            // one calls this.
-            unsafe { (*file).close() };
-        }
-    }
-}
-
-/// The length of a body that is a file.
+/// The length of a body that is a file, or `None` if it is something else.
 ///
 /// # Errors
-/// Where the file is closed.
-pub fn length(body: Janet) -> Result<Option<u64>, String> {
-    match Part::of(body) {
-        Some(part) => part.rest().map(|_| Some(part.length())),
-        None => Ok(None),
-    }
+/// Returns an error if the file is closed.
+pub fn length(body: &Janet) -> Result<Option<u64>, String> {
+    let Some(file) = collected::of::<RefCell<OpenFile>>(body) else { return Ok(None) };
+    let file = file.borrow();
+    file.remaining()?;
+    Ok(Some(file.length()))
 }
 
-/// `(native/http-send-file http file)`: sends what can be sent at once. Nil when all of the file was sent, true where more
-/// may be sent in the next turn, false where the client must take some first, :gone where it is gone.
+/// `(native/http-send-file http file)`: Sends what can be sent at once. Returns nil when all of the file was sent, true when
+/// more can be sent in the next turn, false when the client has to take some first, and :gone when it is gone.
 fn send_file(args: &[Janet]) -> Result<Outcome, String> {
-    let conn = conn(args)?;
-    let part = Part::of(arg(args, 1)).ok_or_else(|| format!("expected a file, got {}", describe(arg(args, 1))))?;
-    let fd = stream::descriptor(stream::get(conn.stream)?).ok_or("stream is closed")?;
-    let mut allowed = MOST;
-    let failure = loop {
-        let (file, at, left) = part.rest()?;
-        if left == 0 {
+    let connection = &mut *connection::borrow(args)?;
+    let value = arg(args, 1);
+    let file = collected::of::<RefCell<OpenFile>>(&value);
+    let file = &mut *file.ok_or_else(|| format!("expected a file, got {}", describe(value)))?.borrow_mut();
+    let fd = stream::descriptor(stream::get(connection.stream)?).ok_or("stream is closed")?;
+    let mut allowed = MAX_TURN;
+    loop {
+        let remaining = file.remaining()?;
+        if remaining.length == 0 {
             return Ok(Outcome::Value(Janet::nil()));
         }
         if allowed == 0 {
             return Ok(Outcome::Value(Janet::boolean(true)));
         }
-        match send(fd, file, at, left.min(allowed) as usize) {
+        match send(fd, remaining.file, remaining.offset, remaining.length.min(allowed as u64) as usize) {
             Ok(Some(count)) => {
-                part.advance(count as u64);
-                conn.sent += count as u64;
-                conn.account.transmitted(count);
-                allowed -= count as u64;
+                file.advance(count as u64);
+                connection.count_sent(count);
+                allowed -= count;
             }
             Ok(None) => return Ok(Outcome::Value(Janet::boolean(false))),
             Err(SendError::Socket(why)) => {
                 let errno = Errno(why.raw_os_error().unwrap_or(0));
-                if !errno.is_lost_peer() {
-                    break format!("cannot write to the connection: {errno}");
-                }
-                return Ok(Outcome::Value(Janet::keyword("gone".into())));
+                return if errno.is_lost_peer() {
+                    Ok(Outcome::Value(gone()))
+                } else {
+                    Err(io_error("write to", errno))
+                };
             }
-            Err(SendError::Short) => break part.short(),
-            Err(SendError::File(why)) => break part.unreadable(&why),
+            Err(SendError::Short) => return Err(file.too_short()),
+            Err(SendError::File(why)) => return Err(file.unreadable(&why)),
         }
-    };
-    Err(failure)
+    }
 }

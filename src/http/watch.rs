@@ -9,27 +9,29 @@ use janetrs::Janet;
 use janetrs::lowlevel as c;
 use kqnet_accept::socket::{self, Peer};
 
+use super::connection::{self, Connection};
 use super::wait::{self, Side};
-use super::{Conn, check_request, conn};
 use crate::boundary::{Function, Outcome, guard, native};
+use crate::collected;
 use crate::deadlines::{Place, Reason};
 use crate::value::{arg, is_true};
 use crate::{stream, vm};
 
-/// The functions of this file that Janet code calls.
+/// The native functions of this file.
 pub const FUNCTIONS: &[Function] = &[
     native!("http-watch", "http number", watch),
-    native!("http-gone", "http number or-ended", is_gone),
+    native!("http-gone?", "http number or-ended", is_gone),
     native!("http-ending", "http &opt number or-ended channel", ending),
     native!("http-detach", "http", detach),
 ];
 
-/// How often a connection is looked at whose unread bytes hide what comes after them.
-const AGAIN: Duration = Duration::from_secs(1);
+/// How often to look at a connection whose unread bytes hide what comes after them.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A task that watches.
 pub struct Watching {
     pub fiber: *mut c::JanetFiber,
+    /// Where the deadline of its next look is kept.
     pub place: Place,
 }
 
@@ -37,53 +39,79 @@ fn keyword(name: &str) -> Janet {
     Janet::keyword(name.into())
 }
 
-/// Whether a task other than the one that watches reads from the stream.
-pub fn is_read_by_others(conn: &Conn, stream: *mut c::JanetStream) -> bool {
-    let watcher = conn.watching.as_ref().map_or(std::ptr::null_mut(), |watching| watching.fiber);
-    // SAFETY: a live stream of this VM.
-    stream::is_read(stream) && unsafe { (*stream).read_fiber } != watcher
+impl Connection {
+    /// Whether a task other than the one that watches reads from the stream.
+    pub fn is_read_by_others(&self, stream: *mut c::JanetStream) -> bool {
+        let watcher = self.watching.as_ref().map_or(std::ptr::null_mut(), |watching| watching.fiber);
+        // SAFETY: the stream is a live one of this VM.
+        stream::is_read(stream) && unsafe { (*stream).read_fiber } != watcher
+    }
+
+    /// Whether the client is gone. If `or_ended` is set, a client that has ended its side of the connection counts as gone.
+    fn is_client_gone(&mut self, or_ended: bool) -> bool {
+        if self.is_lost {
+            return true;
+        }
+        match stream::get(self.stream).ok().and_then(stream::descriptor).map(socket::peer) {
+            // Systems other than Linux report this once, and after that only that the peer has ended.
+            None | Some(Peer::Lost) => self.is_lost = true,
+            Some(Peer::Ended) => return or_ended,
+            Some(Peer::Open) => return false,
+        }
+        true
+    }
+
+    /// Ends the wait of the task that watches. The keyword named `why` is its result.
+    pub fn end_watching(&mut self, why: &str) {
+        if let Some(watching) = self.watching.take() {
+            // SAFETY: a fiber in `watching` waits (the invariant of `Connection`).
+            unsafe { wait::finish(watching.fiber, keyword(why), c::JanetSignal_JANET_SIGNAL_OK) };
+            vm::with_existing(|vm| vm.deadlines.remove(watching.place));
+        }
+    }
+
+    /// Tells the task that watches if the client is gone.
+    pub fn tell_watcher(&mut self) {
+        if self.watching.is_some() && self.is_client_gone(self.ends_with_input) {
+            self.end_watching("gone");
+        }
+    }
+
+    /// Makes the task that watches the stream's reader again when nobody else reads any more.
+    pub fn resume_watching(&mut self) {
+        let Some(watching) = &self.watching else { return };
+        let Ok(stream) = stream::get(self.stream) else { return };
+        if !stream::is_read(stream) {
+            // SAFETY: the stream is live, and a fiber in `watching` waits for it (the invariant of `Connection`).
+            unsafe { (*stream).read_fiber = watching.fiber };
+        }
+    }
 }
 
-/// Whether the client is gone.
-fn is_lost(conn: &mut Conn, or_ended: bool) -> bool {
-    if conn.is_lost {
-        return true;
-    }
-    match stream::get(conn.stream).ok().and_then(stream::descriptor).map(socket::peer) {
-        // Elsewhere than on Linux, the system says so once, and then that the peer has ended.
-        None | Some(Peer::Lost) => conn.is_lost = true,
-        Some(Peer::Ended) => return or_ended,
-        Some(Peer::Open) => return false,
-    }
-    true
-}
-
-/// `(native/http-watch http number)`: waits until the client is gone, or the request over. Gives :gone, :over, or
-/// :detached, or raises an error where another task watches.
+/// `(native/http-watch http number)`: Waits until the client is gone or the request is over. Returns :gone, :over or
+/// :detached. Raises an error when another task watches already.
 fn watch(args: &[Janet]) -> Result<Outcome, String> {
-    let conn = conn(args)?;
-    check_request(conn, arg(args, 1))?;
-    if conn.watching.is_some() {
+    let connection = &mut *connection::borrow(args)?;
+    connection.check_running(arg(args, 1))?;
+    if connection.watching.is_some() {
         return Err("another task watches this connection already".into());
     }
-    if is_lost(conn, conn.or_ended) {
+    if connection.is_client_gone(connection.ends_with_input) {
         return Ok(Outcome::Value(keyword("gone")));
     }
-    let stream = stream::get(conn.stream)?;
-    // SAFETY: called by Janet, so there is a root fiber.
+    let stream = stream::get(connection.stream)?;
+    // SAFETY: Janet called this function, so there is a root fiber.
     let fiber = unsafe { c::janet_root_fiber() };
-    // SAFETY: as above.
-    let reader = unsafe { (*stream).read_fiber };
     vm::with(|vm| {
-        let place = vm.deadlines.add(fiber, Some((look_again, (&raw mut *conn).cast())));
-        conn.watching = Some(Watching { fiber, place });
+        let place = vm.deadlines.add(fiber, Some((look_again, connection.value.cast_mut().cast())));
+        connection.watching = Some(Watching { fiber, place });
         Ok(())
     })?;
-    // SAFETY: the task waits for nothing else, and the trampoline suspends it. Both it and the stream are live, and stay
-    // so by the VM's table.
+    // SAFETY: the task waits for nothing else, and the trampoline suspends it. The VM's table of connections keeps the
+    // connection and its stream alive.
     unsafe {
-        let is_read = stream::is_read(stream);
-        wait::begin(fiber, stream, conn, Side::Read, on_event);
+        let (is_read, reader) = (stream::is_read(stream), (*stream).read_fiber);
+        wait::begin(fiber, stream, connection, Side::Read, on_event);
         if is_read {
             (*stream).read_fiber = reader;
         }
@@ -91,54 +119,30 @@ fn watch(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Await)
 }
 
-/// Ends the wait of the task that watches.
-pub fn end(conn: &mut Conn, why: &str) {
-    if let Some(watching) = conn.watching.take() {
-        // SAFETY: it waits.
-        unsafe { wait::finish(watching.fiber, keyword(why), c::JanetSignal_JANET_SIGNAL_OK) };
-        vm::with_existing(|vm| vm.deadlines.remove(watching.place));
-    }
-}
-
-/// Tells the task that watches if the client is gone.
-pub fn look(conn: &mut Conn) {
-    if conn.watching.is_some() && is_lost(conn, conn.or_ended) {
-        end(conn, "gone");
-    }
-}
-
-/// Goes on watching when nobody reads any more.
-pub fn resume(conn: &mut Conn) {
-    if let Some(watching) = &conn.watching
-        && let Ok(stream) = stream::get(conn.stream)
-        && !stream::is_read(stream)
-    {
-        // SAFETY: it waits, and the stream is live.
-        unsafe { (*stream).read_fiber = watching.fiber };
-    }
-}
-
-/// The look of the deadline of a task that watches; without another one, its wait ends.
-fn look_again(conn: *mut c_void, now: Duration) -> Option<Duration> {
-    // SAFETY: the place of this look is given back before the connection is freed (`leave` in http.rs).
-    let conn = unsafe { &mut *conn.cast::<Conn>() };
-    if is_lost(conn, conn.or_ended) { None } else { Some(now + AGAIN) }
+/// Looks at a connection when the deadline of the task that watches has come. Returns when to look again, or `None` to end
+/// the wait.
+fn look_again(connection: *mut c_void, now: Duration) -> Option<Duration> {
+    // SAFETY: the deadline that this look belongs to is given back before the connection is dropped.
+    let connection = &mut *unsafe { connection::from_callback(connection) }.borrow_mut();
+    if connection.is_client_gone(connection.ends_with_input) { None } else { Some(now + LOOK_INTERVAL) }
 }
 
 /// Janet's events for the task that watches.
 unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetAsyncEvent) {
     guard("watching", || {
-        // SAFETY: Janet calls this for a fiber that waits since `watch`.
-        let (conn, stream) = unsafe { wait::of(fiber) };
+        // SAFETY: Janet calls this for a fiber that has waited since `watch`.
+        let (connection, stream) = unsafe { wait::of(fiber) };
+        let connection = &mut *connection.borrow_mut();
         match event {
-            // SAFETY: the collector asks for it.
-            c::JanetAsyncEvent_JANET_ASYNC_EVENT_MARK => unsafe { wait::mark(conn) },
+            // SAFETY: the connection is live, and the collector asks for this.
+            c::JanetAsyncEvent_JANET_ASYNC_EVENT_MARK => unsafe { collected::mark(connection.value) },
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_READ
             | c::JanetAsyncEvent_JANET_ASYNC_EVENT_HUP
             | c::JanetAsyncEvent_JANET_ASYNC_EVENT_ERR => {
-                look(conn);
-                if let Some(watching) = &conn.watching {
-                    // What is unread stays so, and a loop on poll(2) would not rest meanwhile.
+                connection.tell_watcher();
+                if let Some(watching) = &connection.watching {
+                    // The bytes that were not read stay unread, and a loop on poll(2) would spin meanwhile. So the task
+                    // stops being the reader, and looks from time to time.
                     // SAFETY: the stream is live.
                     unsafe {
                         if (*stream).read_fiber == fiber {
@@ -147,7 +151,7 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
                     }
                     let place = watching.place;
                     vm::with_existing(|vm| {
-                        let at = vm.engine.now() + AGAIN;
+                        let at = vm.engine.now() + LOOK_INTERVAL;
                         let wake = vm.deadlines.set(place, Some(at), Reason::Keyword("gone"));
                         if wake.is_some() {
                             vm.engine.wake(wake);
@@ -155,10 +159,10 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
                     });
                 }
             }
-            c::JanetAsyncEvent_JANET_ASYNC_EVENT_CLOSE => end(conn, "gone"),
-            // Cancelled. Janet frees the state.
+            c::JanetAsyncEvent_JANET_ASYNC_EVENT_CLOSE => connection.end_watching("gone"),
+            // The task was cancelled. Janet frees the state of its wait.
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_DEINIT => {
-                if let Some(watching) = conn.watching.take() {
+                if let Some(watching) = connection.watching.take() {
                     vm::with_existing(|vm| vm.deadlines.remove(watching.place));
                 }
                 wait::cancelled(stream);
@@ -168,32 +172,33 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
     });
 }
 
-/// `(native/http-gone http number or-ended)`: whether the client is gone, or the request over
+/// `(native/http-gone? http number or-ended)`: Returns whether the client is gone, or the request is over.
 fn is_gone(args: &[Janet]) -> Result<Outcome, String> {
-    let conn = conn(args)?;
-    let is_gone = check_request(conn, arg(args, 1)).is_err() || is_lost(conn, is_true(arg(args, 2)));
-    Ok(Outcome::Value(Janet::boolean(is_gone)))
+    let connection = &mut *connection::borrow(args)?;
+    let is_over = connection.check_running(arg(args, 1)).is_err();
+    Ok(Outcome::Value(Janet::boolean(is_over || connection.is_client_gone(is_true(arg(args, 2))))))
 }
 
-/// `(native/http-ending http &opt number or-ended channel)`: the channel that the running request is told of its end by, or
-/// nil, which a fourth argument changes; with a true third one, a client that sends no more counts as gone
+/// `(native/http-ending http &opt number or-ended channel)`: Returns the channel that tells the running request of its
+/// end, or nil. If `or-ended` is true, a client that sends no more counts as gone from now on. A fourth argument becomes
+/// the channel.
 fn ending(args: &[Janet]) -> Result<Outcome, String> {
-    let conn = conn(args)?;
+    let connection = &mut *connection::borrow(args)?;
     if args.len() > 1 {
-        check_request(conn, arg(args, 1))?;
+        connection.check_running(arg(args, 1))?;
     }
-    if is_true(arg(args, 2)) && !conn.or_ended {
-        conn.or_ended = true;
-        look(conn);
+    if is_true(arg(args, 2)) && !connection.ends_with_input {
+        connection.ends_with_input = true;
+        connection.tell_watcher();
     }
     if args.len() > 3 {
-        conn.ending = arg(args, 3);
+        connection.ending = arg(args, 3);
     }
-    Ok(Outcome::Value(conn.ending))
+    Ok(Outcome::Value(connection.ending))
 }
 
-/// `(native/http-detach http)`: the connection is the program's, and not watched any more
+/// `(native/http-detach http)`: Stops watching, since the connection belongs to the program from now on.
 fn detach(args: &[Janet]) -> Result<Outcome, String> {
-    end(conn(args)?, "detached");
+    connection::borrow(args)?.end_watching("detached");
     Ok(Outcome::Value(Janet::nil()))
 }

@@ -9,68 +9,27 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::info::Info;
 use crate::open;
-use crate::tag::{Digests, Info, Validators};
+use crate::refusal::Refusal;
+use crate::validators::{Digests, Validators};
 
-/// How often a folder's path is looked up again, since a deployment may put another folder in its place.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often the path of a folder is resolved again.
+const RESOLVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is at a path.
 #[derive(Debug)]
 pub enum Found {
-    /// A plain file, open for reading.
+    /// A regular file, open for reading.
     File(File, Info),
     /// A folder.
     Folder,
 }
 
-/// Why there is nothing at a path to serve.
-#[derive(Debug)]
-pub enum Refusal {
-    /// There is nothing, or something that is not served: a link, a FIFO, a device.
-    Missing,
-    /// The server may not read it.
-    Forbidden,
-    /// The system is short of descriptors or memory.
-    Busy(io::Error),
-    /// The file system failed.
-    Failed(io::Error),
-}
-
-impl From<io::Error> for Refusal {
-    fn from(why: io::Error) -> Self {
-        match why.raw_os_error() {
-            Some(libc::EACCES | libc::EPERM) => Self::Forbidden,
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN) => Self::Busy(why),
-            Some(
-                libc::ENOENT
-                | libc::ENOTDIR
-                | libc::ELOOP
-                | libc::ENAMETOOLONG
-                // A link in the way, on FreeBSD.
-                | libc::EMLINK
-                // A way out of the folder, by openat2.
-                | libc::EXDEV
-                // Sockets, and devices without a driver.
-                | libc::ENXIO
-                | libc::ENODEV
-                | libc::EOPNOTSUPP
-                // Names that the file system cannot have.
-                | libc::EILSEQ
-                | libc::EINVAL,
-            ) => Self::Missing,
-            // A link in the way.
-            #[cfg(target_os = "netbsd")]
-            Some(libc::EFTYPE) => Self::Missing,
-            _ => Self::Failed(why),
-        }
-    }
-}
-
-/// A folder, known by its path: what is below it is opened from its descriptor.
+/// A folder that is known by its path. Whatever is below it is opened from its descriptor.
 ///
-/// The path is looked up again from time to time, so that when a deployment renames another folder into its place, or
-/// points a link at another folder, that one is served.
+/// The path is resolved again from time to time: when a deployment renames another folder into its place, or points a
+/// link at another folder, files are served from the new one.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -83,44 +42,44 @@ pub struct Folder {
 struct State {
     root: OwnedFd,
     id: (u64, u64),
-    looked: Instant,
+    resolved_at: Instant,
     digests: Digests,
 }
 
-/// The device and inode of what a path leads to.
+/// Returns the device and inode of what a path leads to.
 fn id(path: &Path) -> io::Result<(u64, u64)> {
     fs::metadata(path).map(|data| (data.dev(), data.ino()))
 }
 
 impl Folder {
-    /// The folder at a path. `follow` says whether links below it are followed, even if they lead out of it.
+    /// Opens the folder at a path. `follow` says whether links below it are followed, even if they lead out of it.
     ///
     /// # Errors
-    /// Those of opening it.
+    /// Returns the error of resolving the path or opening the folder.
     pub fn new(path: &Path, follow: bool) -> io::Result<Self> {
         // The program may change its working directory.
         let path = std::path::absolute(path)?;
         let root = open::folder(path.as_os_str().as_bytes())?;
-        let state = State { root, id: id(&path)?, looked: Instant::now(), digests: Digests::default() };
+        let state = State { root, id: id(&path)?, resolved_at: Instant::now(), digests: Digests::default() };
         Ok(Self { path, follow, state: Mutex::new(state) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that panics leaves it half changed.
+        // No panic can leave the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens what is at a relative path without `..`; the empty one is the folder itself.
+    /// Opens what is at a relative path without `..`. The empty path is the folder itself.
     ///
     /// # Errors
-    /// Why there is nothing to serve.
+    /// Returns why there is nothing to serve.
     pub fn open(&self, path: &[u8]) -> Result<Found, Refusal> {
         if path.is_empty() {
             return Ok(Found::Folder);
         }
         let mut state = self.state();
-        if state.looked.elapsed() >= LOOK {
-            state.look(&self.path);
+        if state.resolved_at.elapsed() >= RESOLVE_INTERVAL {
+            state.resolve(&self.path);
         }
         let root = state.root.as_fd();
         let opened = if self.follow { open::following(root, path) } else { open::beneath(root, path) };
@@ -138,23 +97,24 @@ impl Folder {
         }
     }
 
-    /// What tells a file that was opened here from its other versions.
+    /// Returns what tells a file that was opened here from its other versions.
     ///
     /// # Errors
-    /// Those of reading it.
+    /// Returns the error of reading the file.
     pub fn validators(&self, file: &File, info: &Info, now: SystemTime) -> io::Result<Validators> {
         Validators::new(file, info, now, &mut self.state().digests)
     }
 }
 
 impl State {
-    /// Takes the folder that is at the path now, if it is another one.
-    fn look(&mut self, path: &Path) {
-        self.looked = Instant::now();
-        if let Ok(id) = id(path)
-            && id != self.id
-            && let Ok(root) = open::folder(path.as_os_str().as_bytes())
-        {
+    /// Opens the folder that is at the path now, if it is a different one.
+    fn resolve(&mut self, path: &Path) {
+        self.resolved_at = Instant::now();
+        let Ok(id) = id(path) else { return };
+        if id == self.id {
+            return;
+        }
+        if let Ok(root) = open::folder(path.as_os_str().as_bytes()) {
             (self.root, self.id) = (root, id);
         }
     }

@@ -1,4 +1,4 @@
-//! Opening by descriptor, component by component or in one system call, without following links.
+//! Opens paths below the descriptor of a folder, in one system call or component by component, with or without links.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -6,16 +6,17 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-/// A FIFO must not block the server, and a terminal must not become its controlling terminal.
+/// The flags for a file. A FIFO must not block the server, and a terminal must not become its controlling terminal.
 const FILE: libc::c_int = libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
 
-/// A folder is only passed through, which does not need permission to list it.
-const FOLDER: libc::c_int = PASS | libc::O_DIRECTORY | libc::O_CLOEXEC;
+/// The flags for a folder on the way. Passing through a folder does not need permission to list it.
+const FOLDER: libc::c_int = SEARCH | libc::O_DIRECTORY | libc::O_CLOEXEC;
 
+/// The access mode for passing through a folder.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const PASS: libc::c_int = libc::O_PATH;
+const SEARCH: libc::c_int = libc::O_PATH;
 #[cfg(any(target_vendor = "apple", target_os = "freebsd", target_os = "netbsd"))]
-const PASS: libc::c_int = libc::O_SEARCH;
+const SEARCH: libc::c_int = libc::O_SEARCH;
 #[cfg(not(any(
     target_os = "linux",
     target_os = "android",
@@ -23,28 +24,29 @@ const PASS: libc::c_int = libc::O_SEARCH;
     target_os = "freebsd",
     target_os = "netbsd"
 )))]
-const PASS: libc::c_int = libc::O_RDONLY;
+const SEARCH: libc::c_int = libc::O_RDONLY;
 
-/// The longest path that any system here takes, with its NUL.
-const MOST: usize = 4096;
+/// The size of the longest path that any system here accepts, with its NUL.
+const MAX_PATH: usize = 4096;
 
 fn error(number: i32) -> io::Error {
     io::Error::from_raw_os_error(number)
 }
 
 fn c_path(path: &[u8]) -> io::Result<CString> {
-    if path.len() >= MOST {
+    if path.len() >= MAX_PATH {
         return Err(error(libc::ENAMETOOLONG));
     }
     CString::new(path).map_err(|_| error(libc::ENOENT))
 }
 
-/// Repeats a call that a signal interrupts, as opening on a network file system may be.
+/// Makes a call that returns a descriptor, and repeats it if a signal interrupts it, which happens on network file
+/// systems.
 fn descriptor(mut call: impl FnMut() -> libc::c_long) -> io::Result<OwnedFd> {
     loop {
         let fd = call();
         if fd >= 0 {
-            // SAFETY: the kernel has just given this descriptor to us alone.
+            // SAFETY: the kernel has just opened this descriptor for us, and nobody else has it.
             return Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) });
         }
         let why = io::Error::last_os_error();
@@ -56,11 +58,11 @@ fn descriptor(mut call: impl FnMut() -> libc::c_long) -> io::Result<OwnedFd> {
 
 fn open_at(folder: RawFd, path: &[u8], flags: libc::c_int) -> io::Result<OwnedFd> {
     let path = c_path(path)?;
-    // SAFETY: the path is a string that outlives the call.
+    // SAFETY: the path is a C string that outlives the call.
     descriptor(|| libc::c_long::from(unsafe { libc::openat(folder, path.as_ptr(), flags) }))
 }
 
-/// Opens a folder by its path, links followed, to open what is below it.
+/// Opens a folder by its path, following links, so that files below it can be opened.
 pub fn folder(path: &[u8]) -> io::Result<OwnedFd> {
     open_at(libc::AT_FDCWD, path, FOLDER)
 }
@@ -73,17 +75,18 @@ pub fn following(folder: BorrowedFd<'_>, path: &[u8]) -> io::Result<File> {
 /// Opens what is at a path below a folder, where no component may be a link.
 ///
 /// # Errors
-/// Those of openat(2). A link gives ELOOP, ENOTDIR, EMLINK (FreeBSD) or EFTYPE (NetBSD).
+/// Returns the error of openat(2) or openat2(2). For a link that is ELOOP, ENOTDIR, EMLINK (FreeBSD) or EFTYPE
+/// (NetBSD).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn beneath(folder: BorrowedFd<'_>, path: &[u8]) -> io::Result<File> {
     use std::sync::atomic::{AtomicBool, Ordering};
-    // Linux before 5.6 has no openat2, and some containers forbid what they do not know.
+    // Linux before 5.6 has no openat2, and some containers forbid system calls that they do not know.
     static IS_MISSING: AtomicBool = AtomicBool::new(false);
     if !IS_MISSING.load(Ordering::Relaxed) {
         match in_one_call(folder, path) {
             Err(why) if matches!(why.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
                 let found = by_components(folder, path);
-                // A file may forbid it too, whatever the call.
+                // EPERM may also come from the file itself, for which every call fails.
                 if !matches!(&found, Err(why) if why.raw_os_error() == Some(libc::EPERM)) {
                     IS_MISSING.store(true, Ordering::Relaxed);
                 }
@@ -95,7 +98,10 @@ pub fn beneath(folder: BorrowedFd<'_>, path: &[u8]) -> io::Result<File> {
     by_components(folder, path)
 }
 
-/// As above, for systems that cannot do it in one call.
+/// Opens what is at a path below a folder, where no component may be a link.
+///
+/// # Errors
+/// Returns the error of openat(2). For a link that is ELOOP, ENOTDIR, EMLINK (FreeBSD) or EFTYPE (NetBSD).
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub fn beneath(folder: BorrowedFd<'_>, path: &[u8]) -> io::Result<File> {
     by_components(folder, path)
@@ -104,11 +110,11 @@ pub fn beneath(folder: BorrowedFd<'_>, path: &[u8]) -> io::Result<File> {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn in_one_call(folder: BorrowedFd<'_>, path: &[u8]) -> io::Result<File> {
     let path = c_path(path)?;
-    // SAFETY: three integers, all of which may be zero.
+    // SAFETY: the structure consists of three integers, which may be zero.
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };
     how.flags = FILE as u64;
     how.resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS;
-    // SAFETY: the path and the structure outlive the call, and the size is the structure's.
+    // SAFETY: the path and the structure outlive the call, which is told the size of the structure.
     let call = || unsafe {
         libc::syscall(libc::SYS_openat2, folder.as_raw_fd(), path.as_ptr(), &raw const how, size_of_val(&how))
     };
@@ -121,9 +127,9 @@ fn by_components(folder: BorrowedFd<'_>, path: &[u8]) -> io::Result<File> {
     open_at(parent, name, FILE | libc::O_NOFOLLOW).map(File::from)
 }
 
-/// The folder that holds the last component of a path (none for the given one), and that component.
+/// Returns the last component of a path and the folder that has it, or `None` if that is the given folder.
 fn parent<'p>(folder: BorrowedFd<'_>, path: &'p [u8]) -> io::Result<(Option<OwnedFd>, &'p [u8])> {
-    if path.len() >= MOST {
+    if path.len() >= MAX_PATH {
         return Err(error(libc::ENAMETOOLONG));
     }
     let mut names = path.split(|&byte| byte == b'/');
@@ -137,7 +143,7 @@ fn parent<'p>(folder: BorrowedFd<'_>, path: &'p [u8]) -> io::Result<(Option<Owne
     Ok((parent, name))
 }
 
-/// Whether a path that could not be opened is a folder: one that may be passed through, but not read.
+/// Returns whether a path that could not be opened is a folder: one that may be passed through, but not read.
 pub fn is_folder(folder: BorrowedFd<'_>, path: &[u8], follow: bool) -> bool {
     let found = if follow { Ok((None, path)) } else { parent(folder, path) };
     let Ok((parent, name)) = found else { return false };
@@ -145,7 +151,7 @@ pub fn is_folder(folder: BorrowedFd<'_>, path: &[u8], follow: bool) -> bool {
     let parent = parent.as_ref().map_or(folder.as_raw_fd(), AsRawFd::as_raw_fd);
     let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
     let mut stat = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: the name is a string that outlives the call, which fills the structure where it succeeds.
+    // SAFETY: the name is a C string that outlives the call, which fills the structure if it succeeds.
     unsafe {
         libc::fstatat(parent, name.as_ptr(), stat.as_mut_ptr(), flags) == 0
             && stat.assume_init().st_mode & libc::S_IFMT == libc::S_IFDIR
@@ -160,7 +166,7 @@ mod tests {
     use std::os::unix::fs::{FileTypeExt, symlink};
     use std::path::{Path, PathBuf};
 
-    /// A folder that goes away with the test.
+    /// A folder that is deleted when the test ends.
     struct Place(PathBuf);
 
     impl Place {
@@ -198,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_to_open_finds_files_and_follows_no_link() {
+    fn every_way_to_open_finds_files_and_follows_no_link() {
         let place = Place::new("ways");
         let root = place.root();
         for open in ways() {
@@ -216,7 +222,7 @@ mod tests {
     fn a_fifo_does_not_block_and_a_long_path_fails_at_once() {
         let place = Place::new("fifo");
         let fifo = CString::new(place.0.join("root/fifo").as_os_str().as_encoded_bytes()).unwrap();
-        // SAFETY: a string.
+        // SAFETY: the path is a C string that outlives the call.
         assert_eq!(unsafe { libc::mkfifo(fifo.as_ptr(), 0o600) }, 0);
         let root = place.root();
         for open in ways() {
@@ -231,13 +237,13 @@ mod tests {
         let root = place.root();
         for open in ways() {
             let file = open(root.as_fd(), b"a/b/file").unwrap();
-            // SAFETY: no pointers.
+            // SAFETY: the call takes no pointers.
             assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFD) } & libc::FD_CLOEXEC, libc::FD_CLOEXEC);
         }
     }
 
     #[test]
-    fn a_folder_is_known_though_it_cannot_be_opened() {
+    fn a_folder_is_recognized_without_opening_it() {
         let place = Place::new("folder");
         let root = place.root();
         assert!(is_folder(root.as_fd(), b"a/b", false));

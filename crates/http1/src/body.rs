@@ -1,52 +1,18 @@
-//! Request bodies of either framing behind one reader, with the limit on their size.
+//! Request bodies: one reader for both framings, with a limit on the size of a body.
 
-use crate::{ChunkedDecoder, Framing, Reject};
-use std::ops::Range;
+mod chunked;
+mod step;
 
-/// What one step of a reader made of its input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// How many bytes of the input are done with.
-    pub consumed: usize,
-    /// The bytes among them that belong to the body; may be empty.
-    pub data: Range<usize>,
-    /// Whether the body is complete. What follows `consumed` belongs to the next request.
-    pub is_done: bool,
-}
+pub use chunked::{ChunkedDecoder, MAX_CHUNK_LINE, MAX_OVERHEAD, MAX_TRAILERS};
+pub use step::Step;
 
-/// What a reader made of all of its input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// How many bytes of the input are done with: all, unless the body is complete.
-    pub consumed: usize,
-    /// Whether the body is complete. What follows `consumed` belongs to the next request.
-    pub is_done: bool,
-}
-
-/// Runs `step` over `input` until it is used up or the body complete.
-pub(crate) fn decode(
-    input: &[u8],
-    out: &mut impl FnMut(&[u8]),
-    mut step: impl FnMut(&[u8]) -> Result<Step, Reject>,
-) -> Result<Progress, Reject> {
-    let mut consumed = 0;
-    loop {
-        let rest = &input[consumed..];
-        let Step { consumed: used, data, is_done } = step(rest)?;
-        if !data.is_empty() {
-            out(&rest[data]);
-        }
-        consumed += used;
-        if is_done || consumed == input.len() {
-            return Ok(Progress { consumed, is_done });
-        }
-    }
-}
+use crate::reject::Reject;
+use crate::request::Framing;
 
 /// Reads the body of one request from the bytes that follow its head.
 #[derive(Clone, Debug)]
 pub enum BodyReader {
-    /// A body whose length was given, or none.
+    /// A body of a given length, which may be 0.
     Length {
         /// How many bytes are still to come.
         remaining: u64,
@@ -56,10 +22,11 @@ pub enum BodyReader {
 }
 
 impl BodyReader {
-    /// A reader for a body framed as `framing`, of at most `max_body` bytes.
+    /// Makes a reader for a body that is framed this way and has at most `max_body` bytes.
     ///
     /// # Errors
-    /// [`Reject::BODY_TOO_LARGE`] if the length is known to be over the limit. A chunked body shows it while it is read.
+    /// Returns [`Reject::BODY_TOO_LARGE`] if the length is given and over the limit. Whether a chunked body is over the
+    /// limit is found out while it is read.
     pub fn new(framing: Framing, max_body: u64) -> Result<Self, Reject> {
         match framing {
             Framing::None => Ok(Self::Length { remaining: 0 }),
@@ -69,7 +36,7 @@ impl BodyReader {
         }
     }
 
-    /// Whether the body is complete. One without bytes is from the start.
+    /// Returns whether the body is complete. A body without bytes is complete from the start.
     pub fn is_done(&self) -> bool {
         match self {
             Self::Length { remaining } => *remaining == 0,
@@ -77,26 +44,20 @@ impl BodyReader {
         }
     }
 
-    /// Takes bytes from the start of `input`, at most up to the end of one run of data.
+    /// Takes bytes from the start of `input`, at most up to the end of one run of data. Call it again with what follows
+    /// until the input is used up or the body [is complete](Self::is_done).
     ///
     /// # Errors
-    /// Those of [`ChunkedDecoder::step`].
+    /// Returns the [`Reject`] to respond with if a chunked body is malformed or over a limit, at the first byte that
+    /// shows it. Every later call returns the same error.
     pub fn step(&mut self, input: &[u8]) -> Result<Step, Reject> {
         match self {
             Self::Length { remaining } => {
                 let taken = usize::try_from(*remaining).map_or(input.len(), |remaining| remaining.min(input.len()));
                 *remaining -= taken as u64;
-                Ok(Step { consumed: taken, data: 0..taken, is_done: *remaining == 0 })
+                Ok(Step { consumed: taken, data: 0..taken })
             }
             Self::Chunked(decoder) => decoder.step(input),
         }
-    }
-
-    /// Takes all of `input` that belongs to the body and gives its data to `out`, uncopied, piece by piece.
-    ///
-    /// # Errors
-    /// Those of [`ChunkedDecoder::step`]. Data before the offending byte was given to `out`.
-    pub fn decode(&mut self, input: &[u8], out: &mut impl FnMut(&[u8])) -> Result<Progress, Reject> {
-        decode(input, out, |rest| self.step(rest))
     }
 }

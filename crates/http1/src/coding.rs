@@ -1,8 +1,8 @@
-//! Which content codings a client takes (RFC 9110, 12.5.3).
+//! The content codings that a client accepts (RFC 9110, 12.5.3).
 
 use crate::grammar::{elements, trim};
 
-/// A content coding in which copies of files are kept beside the originals.
+/// A content coding in which copies of files may be kept beside the originals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
     /// br (RFC 7932)
@@ -14,10 +14,10 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// All of them; the one that makes most files smallest first.
-    pub const ALL: [Self; 3] = [Self::Brotli, Self::Zstandard, Self::Gzip];
+    /// All codings, beginning with the one that usually makes files smallest.
+    const ALL: [Self; 3] = [Self::Brotli, Self::Zstandard, Self::Gzip];
 
-    /// Its name in Content-Encoding.
+    /// Returns the name of the coding in Content-Encoding.
     pub fn name(self) -> &'static str {
         match self {
             Self::Brotli => "br",
@@ -26,7 +26,7 @@ impl Coding {
         }
     }
 
-    /// What is added to the name of a file that is kept in this coding.
+    /// Returns the suffix of files that are kept in this coding.
     pub fn suffix(self) -> &'static str {
         match self {
             Self::Brotli => ".br",
@@ -36,15 +36,16 @@ impl Coding {
     }
 
     fn is_named(self, name: &[u8]) -> bool {
-        // x-gzip is the same (RFC 9110, 8.4.1.3).
+        // x-gzip is another name for gzip (RFC 9110, 8.4.1.3).
         name.eq_ignore_ascii_case(self.name().as_bytes()) || self == Self::Gzip && name.eq_ignore_ascii_case(b"x-gzip")
     }
 }
 
-/// The codings that a client prefers to the unencoded file, by the value of its Accept-Encoding header, best first.
+/// Returns the codings that a client prefers to the unencoded file, by the value of its Accept-Encoding header. The
+/// best one comes first.
 ///
-/// A coding that is neither named nor covered by `*` is not accepted; `identity` counts only if it is named. A malformed
-/// weight is 0.
+/// A coding that is neither named nor covered by `*` is not accepted. The unencoded file has a weight only if
+/// `identity` is named. A malformed weight is 0.
 pub fn accepted(value: &[u8]) -> impl Iterator<Item = Coding> {
     let mut weights = [None; Coding::ALL.len()];
     let (mut identity, mut others) = (0, 0);
@@ -63,12 +64,12 @@ pub fn accepted(value: &[u8]) -> impl Iterator<Item = Coding> {
         }
     }
     let mut codings = [0, 1, 2].map(|index| (weights[index].unwrap_or(others), Coding::ALL[index]));
-    // A stable sort: codings with equal weights stay in our order.
+    // The sort is stable, so codings of equal weight stay in the order of `ALL`.
     codings.sort_by_key(|(weight, _)| std::cmp::Reverse(*weight));
     codings.into_iter().filter(move |(weight, _)| *weight > 0 && *weight >= identity).map(|(_, coding)| coding)
 }
 
-/// The weight `q=0.5` in thousandths (RFC 9110, 12.4.2).
+/// Returns the weight in a parameter such as `q=0.5`, in thousandths (RFC 9110, 12.4.2).
 fn weight(parameter: &[u8]) -> Option<u32> {
     let ([b'q' | b'Q', b'='], number) = parameter.split_at_checked(2)? else { return None };
     let (whole, digits) = match number {

@@ -1,4 +1,4 @@
-//! The few pieces of HTTP's grammar that several parsers share.
+//! The pieces of HTTP's grammar that several files share.
 
 const TOKEN: [bool; 256] = {
     let mut table = [false; 256];
@@ -18,22 +18,22 @@ const TOKEN: [bool; 256] = {
     table
 };
 
-/// Whether `b` may stand in a token (tchar of RFC 9110, 5.6.2).
+/// Returns whether `b` may stand in a token (tchar of RFC 9110, 5.6.2).
 pub(crate) fn is_tchar(b: u8) -> bool {
     TOKEN[usize::from(b)]
 }
 
-/// Whether `bytes` are a token: a method, a header name (RFC 9110, 5.6.2).
-pub fn is_token(bytes: &[u8]) -> bool {
+/// Returns whether `bytes` are a token, which methods and header names are (RFC 9110, 5.6.2).
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|&b| is_tchar(b))
 }
 
-/// Whether `b` may stand in a field value: a visible byte, space, tab or obs-text (RFC 9110, 5.5).
+/// Returns whether `b` may stand in a field value: a visible byte, space, tab or obs-text (RFC 9110, 5.5).
 pub(crate) fn is_field_byte(b: u8) -> bool {
     matches!(b, b'\t' | b' '..=b'~' | 0x80..)
 }
 
-/// `bytes` without the spaces and tabs around it (OWS of RFC 9110, 5.6.3).
+/// Removes the spaces and tabs around `bytes` (OWS of RFC 9110, 5.6.3).
 pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
     let blank = |b: &u8| matches!(b, b' ' | b'\t');
     let start = bytes.iter().position(|b| !blank(b)).unwrap_or(bytes.len());
@@ -41,13 +41,14 @@ pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
     &bytes[start..end]
 }
 
-/// The elements of a comma-separated list, trimmed, the empty ones among them (RFC 9110, 5.6.1). Commas in quoted
-/// strings are not told apart: the lists that decide framing and persistence have none.
-pub fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// Returns the trimmed elements of a comma-separated list, including empty ones (RFC 9110, 5.6.1). A comma in a quoted
+/// string separates too: the lists that decide framing and persistence have no quoted strings.
+pub(crate) fn elements(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(trim)
 }
 
-/// The number that decimal digits, and nothing but digits, stand for. `None` if there is none or it overflows.
+/// Returns the number that decimal digits stand for. Returns `None` if there is no digit, if there is anything else, or
+/// if the number does not fit 64 bits.
 pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -58,13 +59,8 @@ pub(crate) fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// The byte that two hexadecimal digits stand for.
+/// Returns the byte that two hexadecimal digits stand for.
 pub(crate) fn hex_pair(high: u8, low: u8) -> Option<u8> {
     let digit = |b: u8| char::from(b).to_digit(16);
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
-}
-
-/// Appends `name` in lower case, as `spork/http` spells the names of headers in its request table.
-pub fn push_lower(name: &str, out: &mut Vec<u8>) {
-    out.extend(name.bytes().map(|b| b.to_ascii_lowercase()));
 }

@@ -1,27 +1,27 @@
-//! From the path of a request to that of a file below a folder, with no way out.
+//! Maps the path of a request to the path of a file below a folder, with no way out of the folder.
 
 use crate::grammar::hex_pair;
 use std::fmt;
 
-/// A path relative to a folder: segments with `/` between them, none of them empty, `.` or `..`.
+/// A path relative to a folder: segments with `/` between them, none of which is empty, `.` or `..`.
 ///
-/// Symbolic links are for the caller to judge: they are in the file system, not in the path.
+/// Whether symbolic links are followed is up to the caller: they are in the file system, not in the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelativePath {
     bytes: Vec<u8>,
     is_directory: bool,
 }
 
-/// Why a path maps to no file. It is not told apart in an answer (404 does), so that nothing is learned from it.
+/// Why a path maps to no file. Every reason should get the same response, 404, so that a client learns nothing from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathError {
     /// It does not begin with `/`.
     NotAbsolute,
     /// A `%` is not followed by two hexadecimal digits.
     Escape,
-    /// It has a segment `..`, encoded or not.
+    /// It has a segment `..`, percent-encoded or not.
     Parent,
-    /// Decoded, it has a NUL or another control byte, a backslash, or a `/` that was encoded.
+    /// After decoding it has a NUL or another control byte, a backslash, or a `/` that was percent-encoded.
     Byte,
 }
 
@@ -39,13 +39,14 @@ impl fmt::Display for PathError {
 impl std::error::Error for PathError {}
 
 impl RelativePath {
-    /// Maps the path of a request, without its query, to a file. It is percent-decoded once. Empty segments and `.` are
-    /// dropped, as file systems do.
+    /// Maps the path of a request, without its query, to a file. The path is percent-decoded once. Empty segments and
+    /// `.` are dropped, as file systems do.
     ///
-    /// `..` is refused rather than resolved: clients resolve it before they send, so what arrives means harm.
+    /// `..` is refused rather than resolved: clients resolve it before they send a request, so one that arrives is not
+    /// there by accident.
     ///
     /// # Errors
-    /// [`PathError`] for a path that could lead out of the folder or be read in two ways.
+    /// Returns a [`PathError`] for a path that could lead out of the folder or could be read in two ways.
     pub fn new(path: &[u8]) -> Result<Self, PathError> {
         let path = path.strip_prefix(b"/").ok_or(PathError::NotAbsolute)?;
         let mut bytes = Vec::with_capacity(path.len());
@@ -70,18 +71,18 @@ impl RelativePath {
         Ok(Self { bytes, is_directory })
     }
 
-    /// The bytes of the path; empty for the folder itself. They need not be UTF-8.
+    /// Returns the bytes of the path, which need not be UTF-8. They are empty for the folder itself.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Whether the request named a folder: its path ends in `/`.
+    /// Returns whether the request named a folder: its path ends in an empty segment or in `.`.
     pub fn is_directory(&self) -> bool {
         self.is_directory
     }
 
-    /// Whether a segment begins with a dot, as `.git` and `.env` do. A first one of `.well-known` is there to be found
-    /// (RFC 8615, 3).
+    /// Returns whether a segment begins with a dot, as in `.git` and `.env`. A first segment `.well-known` does not
+    /// count, since it is meant for clients (RFC 8615, 3).
     pub fn is_hidden(&self) -> bool {
         let mut segments = self.bytes.split(|&b| b == b'/');
         let first = segments.next().unwrap_or_default();

@@ -1,40 +1,31 @@
-//! Range requests: one range of bytes (RFC 9110, 14).
+//! Range requests: which part of a file is asked for (RFC 9110, 14).
 
 use crate::grammar::elements;
 
-/// What part of a file a request asks for.
+/// The part of a file that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// All of it, with 200.
+    /// All of it; the status is 200.
     All,
-    /// The bytes from `first` to `last`, both included, with 206 and [`content_range`].
+    /// The bytes from `first` to `last`, both included; the status is 206.
     Part {
         /// The first byte.
         first: u64,
-        /// The last byte; not before the first.
+        /// The last byte, which is not before the first.
         last: u64,
     },
-    /// Nothing that there is: 416 with [`content_range_unsatisfied`].
+    /// Bytes that the file does not have; the status is 416.
     Unsatisfiable,
 }
 
-/// Judges the value of a Range header for something of `len` bytes. To be asked for GET only (RFC 9110, 14.2), after the
-/// preconditions, and only if If-Range allows it ([`if_range`](crate::conditional::if_range)).
+/// Applies the value of a Range header to a file of `len` bytes. Call this only for GET (RFC 9110, 14.2), after the
+/// preconditions, and only if If-Range allows a range ([`if_range`](crate::conditional::if_range)).
 ///
-/// Several ranges select all: RFC 9110, 14.2 allows to ignore them, clients that read multipart answers are rare, and
-/// many small ranges are a known way to make a server send much. So does a malformed value or an unknown unit.
+/// Several ranges select all of the file: RFC 9110, 14.2 allows a server to ignore them, clients that understand
+/// multipart responses are rare, and many small ranges are a known way to make a server send a lot. A malformed value
+/// and an unknown unit select all of the file too.
 pub fn select(value: &[u8], len: u64) -> Selection {
     single(value).map_or(Selection::All, |range| range.of(len))
-}
-
-/// The value of Content-Range for a part of something of `len` bytes (RFC 9110, 14.4).
-pub fn content_range(first: u64, last: u64, len: u64) -> String {
-    format!("bytes {first}-{last}/{len}")
-}
-
-/// The value of Content-Range that goes with 416 (RFC 9110, 15.5.17).
-pub fn content_range_unsatisfied(len: u64) -> String {
-    format!("bytes */{len}")
 }
 
 enum Range {
@@ -50,14 +41,14 @@ impl Range {
             Self::From(first) => Selection::Part { first, last: len - 1 },
             Self::FromTo(first, last) => Selection::Part { first, last: last.min(len - 1) },
             Self::Suffix(0) => Selection::Unsatisfiable,
-            // Satisfiable, says RFC 9110, 14.1.2, but Content-Range has no way to write it.
+            // RFC 9110, 14.1.2 calls this satisfiable, but Content-Range cannot express it.
             Self::Suffix(_) if len == 0 => Selection::All,
             Self::Suffix(count) => Selection::Part { first: len.saturating_sub(count), last: len - 1 },
         }
     }
 }
 
-/// The range of a value that has just one.
+/// Parses a value that has exactly one range.
 fn single(value: &[u8]) -> Option<Range> {
     let equals = value.iter().position(|&b| b == b'=')?;
     let (unit, set) = (&value[..equals], &value[equals + 1..]);
@@ -79,7 +70,8 @@ fn single(value: &[u8]) -> Option<Range> {
     }
 }
 
-/// A number of any length; what does not fit is beyond the end of everything.
+/// Parses a number of any length. One that does not fit 64 bits becomes the largest one, which is beyond the end of any
+/// file.
 fn position(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;

@@ -1,12 +1,12 @@
-//! The crate against the reference parsers, on many inputs.
+//! Compares the crate with the reference parsers on many inputs.
 //!
-//! The bulk run is ignored by default; in release mode, and with its size in the environment:
+//! The bulk run is ignored by default. Run it in release mode, with the number of cases in the environment:
 //! `CASES=1000000 cargo test --release -p kqnet-http1 --test agreement -- --ignored --nocapture`,
-//! or `SECONDS=20` for as many as that time allows. `SEED` repeats a run.
+//! or with `SECONDS=20` for as many cases as that time allows. `SEED` repeats a run.
 
 mod reference;
 
-use kqnet_http1::Limits;
+use kqnet_http1::HeadLimits;
 use proptest::prelude::*;
 use reference::chunked::Stop;
 use reference::compare::{compare_chunked, compare_head};
@@ -14,37 +14,37 @@ use reference::generate::{self, Random};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Compares on one request and one body, and counts the verdicts.
-fn one_case(random: &mut Random, verdicts: &mut BTreeMap<String, u64>) {
+/// Compares the parsers on one request and one body, and counts the results.
+fn one_case(random: &mut Random, results: &mut BTreeMap<String, u64>) {
     let request = generate::request(random);
     let limits = generate::limits(random);
     let cuts = generate::cuts(random, request.len());
-    let verdict = match compare_head(&request, &limits, &cuts) {
+    let result = match compare_head(&request, &limits, &cuts) {
         Ok(_) => "head complete".to_owned(),
         Err(None) => "head partial".to_owned(),
         Err(Some(status)) => format!("head {status}"),
     };
-    *verdicts.entry(verdict).or_default() += 1;
+    *results.entry(result).or_default() += 1;
 
     let body = generate::body(random);
     let max_body = if random.once_in(8) { random.below(40) as u64 } else { u64::MAX };
     let cuts = generate::cuts(random, body.len());
-    let verdict = match compare_chunked(&body, max_body, &cuts) {
+    let result = match compare_chunked(&body, max_body, &cuts) {
         Ok(_) => "body complete".to_owned(),
         Err(Stop::More) => "body partial".to_owned(),
         Err(Stop::Refused(status)) => format!("body {status}"),
     };
-    *verdicts.entry(verdict).or_default() += 1;
+    *results.entry(result).or_default() += 1;
 }
 
 #[test]
-fn a_sample_agrees_and_meets_every_verdict() {
+fn a_sample_agrees_and_has_every_result() {
     let mut random = Random(1);
-    let mut verdicts = BTreeMap::new();
+    let mut results = BTreeMap::new();
     for _ in 0..20_000 {
-        one_case(&mut random, &mut verdicts);
+        one_case(&mut random, &mut results);
     }
-    let met: Vec<&str> = verdicts.keys().map(String::as_str).collect();
+    let seen: Vec<&str> = results.keys().map(String::as_str).collect();
     let expected = [
         "body 400",
         "body 413",
@@ -60,11 +60,11 @@ fn a_sample_agrees_and_meets_every_verdict() {
         "head complete",
         "head partial",
     ];
-    assert_eq!(met, expected);
+    assert_eq!(seen, expected);
 }
 
 #[test]
-#[ignore = "takes as long as CASES or SECONDS say"]
+#[ignore = "takes as long as CASES or SECONDS allow"]
 fn bulk() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seconds = number("SECONDS");
@@ -72,19 +72,19 @@ fn bulk() {
     let seed = number("SEED").unwrap_or(1);
     let start = Instant::now();
     let mut random = Random(seed);
-    let mut verdicts = BTreeMap::new();
+    let mut results = BTreeMap::new();
     let mut done = 0;
     while done < cases && seconds.is_none_or(|s| done % 1024 != 0 || start.elapsed() < Duration::from_secs(s)) {
-        one_case(&mut random, &mut verdicts);
+        one_case(&mut random, &mut results);
         done += 1;
     }
     println!("{done} heads and {done} bodies agree, seed {seed}, {:.1} s", start.elapsed().as_secs_f64());
-    for (verdict, count) in verdicts {
-        println!("  {verdict}: {count}");
+    for (result, count) in results {
+        println!("  {result}: {count}");
     }
 }
 
-/// Any number of the pieces one after the other.
+/// Generates fewer than `most` pieces, one after the other.
 fn pieces(pool: &'static [&'static [u8]], most: usize) -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(prop::sample::select(pool), 0..most).prop_map(|pieces| pieces.concat())
 }
@@ -108,17 +108,17 @@ proptest! {
 
     #[test]
     fn heads_of_pieces_agree(bytes in pieces(HEAD_PIECES, 14), cut in any::<prop::sample::Index>(), is_tight: bool) {
-        let tight = Limits { max_head: 40, max_request_line: 16, max_headers: 2 };
-        let limits = if is_tight { tight } else { Limits::default() };
+        let tight = HeadLimits { max_head: 40, max_request_line: 16, max_headers: 2 };
+        let limits = if is_tight { tight } else { HeadLimits::default() };
         let _ = compare_head(&bytes, &limits, &[cut.index(bytes.len() + 1)]);
     }
 
     #[test]
     fn heads_of_any_bytes_agree(bytes in prop::collection::vec(any::<u8>(), 0..80), cut in any::<prop::sample::Index>()) {
-        let _ = compare_head(&bytes, &Limits::default(), &[cut.index(bytes.len() + 1)]);
-        // Behind a good request line, headers are reached.
+        let _ = compare_head(&bytes, &HeadLimits::default(), &[cut.index(bytes.len() + 1)]);
+        // After a good request line the parser reaches the headers.
         let request = [b"GET / HTTP/1.1\r\nHost: a\r\nX: ", &bytes[..], b"\r\n\r\n"].concat();
-        let _ = compare_head(&request, &Limits::default(), &[cut.index(request.len() + 1)]);
+        let _ = compare_head(&request, &HeadLimits::default(), &[cut.index(request.len() + 1)]);
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! What serving files needs: preconditions, ranges, and paths that stay in their folder.
+//! Requests for files: preconditions, content codings, ranges, and paths that stay in their folder.
 
 use kqnet_http1::coding::{Coding, accepted};
-use kqnet_http1::conditional::{Conditions, Outcome, if_range};
+use kqnet_http1::conditional::{Conditions, Precondition, if_range};
 use kqnet_http1::path::{PathError, RelativePath};
-use kqnet_http1::range::{Selection, content_range, content_range_unsatisfied, select};
+use kqnet_http1::range::{Selection, select};
 use proptest::prelude::*;
 use std::path::{Component, Path};
 
@@ -13,10 +13,10 @@ const EARLIER: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
 const LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
 
 #[test]
-fn preconditions_are_judged_in_order() {
-    use Outcome::{NotModified, PreconditionFailed, Proceed};
+fn preconditions_are_evaluated_in_order() {
+    use Precondition::{Failed, NotModified, Proceed};
     type Headers<'a> = &'a [(&'a str, &'a str)];
-    let judge = |is_read, headers: Headers| {
+    let evaluate = |is_read, headers: Headers| {
         let value = |name: &str| headers.iter().find(|h| h.0 == name).map(|h| h.1.as_bytes());
         let conditions = Conditions {
             if_match: value("match"),
@@ -24,10 +24,10 @@ fn preconditions_are_judged_in_order() {
             if_none_match: value("none-match"),
             if_modified_since: value("modified"),
         };
-        conditions.judge(is_read, b"\"x\"", Some(MODIFIED))
+        conditions.evaluate(is_read, b"\"x\"", Some(MODIFIED))
     };
     #[rustfmt::skip]
-    let cases: &[(bool, Headers, Outcome)] = &[
+    let cases: &[(bool, Headers, Precondition)] = &[
         (true, &[], Proceed),
         (true, &[("none-match", "\"x\"")], NotModified),
         (true, &[("none-match", "W/\"x\"")], NotModified),
@@ -45,7 +45,7 @@ fn preconditions_are_judged_in_order() {
         (true, &[("none-match", "\"a\"\"x\"")], Proceed),
         (true, &[("none-match", "\"a\" \"x\"")], Proceed),
         (true, &[("none-match", "\"a\", *")], Proceed),
-        (false, &[("none-match", "\"x\"")], PreconditionFailed),
+        (false, &[("none-match", "\"x\"")], Failed),
         (false, &[("none-match", "\"y\"")], Proceed),
         (true, &[("modified", SAME)], NotModified),
         (true, &[("modified", LATER)], NotModified),
@@ -56,33 +56,39 @@ fn preconditions_are_judged_in_order() {
         (true, &[("none-match", "\"x\""), ("modified", EARLIER)], NotModified),
         (true, &[("match", "\"x\"")], Proceed),
         (true, &[("match", "*")], Proceed),
-        (true, &[("match", "\"y\"")], PreconditionFailed),
-        (true, &[("match", "W/\"x\"")], PreconditionFailed),
-        (true, &[("match", "")], PreconditionFailed),
+        (true, &[("match", "\"y\"")], Failed),
+        (true, &[("match", "W/\"x\"")], Failed),
+        (true, &[("match", "")], Failed),
         (true, &[("match", "\"x\""), ("none-match", "\"x\"")], NotModified),
         (true, &[("match", "\"x\""), ("unmodified", EARLIER)], Proceed),
         (true, &[("unmodified", SAME)], Proceed),
         (true, &[("unmodified", LATER)], Proceed),
-        (true, &[("unmodified", EARLIER)], PreconditionFailed),
+        (true, &[("unmodified", EARLIER)], Failed),
         (true, &[("unmodified", "nonsense")], Proceed),
     ];
     for (is_read, headers, expected) in cases {
-        assert_eq!(judge(*is_read, headers), *expected, "read: {is_read}, {headers:?}");
+        assert_eq!(evaluate(*is_read, headers), *expected, "read: {is_read}, {headers:?}");
     }
 }
 
 #[test]
 fn without_a_modification_time_dates_are_ignored() {
     let since = |date: &'static str| Some(date.as_bytes());
-    let judge = |conditions: Conditions<'_>| conditions.judge(true, b"\"x\"", None);
-    assert_eq!(judge(Conditions { if_modified_since: since(LATER), ..Conditions::default() }), Outcome::Proceed);
-    assert_eq!(judge(Conditions { if_unmodified_since: since(EARLIER), ..Conditions::default() }), Outcome::Proceed);
+    let evaluate = |conditions: Conditions<'_>| conditions.evaluate(true, b"\"x\"", None);
+    assert_eq!(
+        evaluate(Conditions { if_modified_since: since(LATER), ..Conditions::default() }),
+        Precondition::Proceed
+    );
+    assert_eq!(
+        evaluate(Conditions { if_unmodified_since: since(EARLIER), ..Conditions::default() }),
+        Precondition::Proceed
+    );
     assert!(!if_range(SAME.as_bytes(), b"\"x\"", None));
     assert!(!if_range(b"nonsense", b"\"x\"", None));
 }
 
 #[test]
-fn codings_are_taken_in_the_order_of_the_client() {
+fn codings_come_in_the_order_that_the_client_prefers() {
     use Coding::{Brotli, Gzip, Zstandard};
     #[rustfmt::skip]
     let cases: &[(&str, &[Coding])] = &[
@@ -123,7 +129,7 @@ fn codings_are_taken_in_the_order_of_the_client() {
 }
 
 #[test]
-fn a_range_holds_only_for_what_it_was_asked_of() {
+fn if_range_matches_only_the_same_version() {
     assert!(if_range(b"\"x\"", b"\"x\"", Some(MODIFIED)));
     assert!(!if_range(b"\"y\"", b"\"x\"", Some(MODIFIED)));
     assert!(!if_range(b"W/\"x\"", b"\"x\"", Some(MODIFIED)));
@@ -186,8 +192,6 @@ fn a_range_selects_bytes() {
     for (value, len, expected) in cases {
         assert_eq!(select(value.as_bytes(), len), expected, "{value} of {len}");
     }
-    assert_eq!(content_range(5, 9, 10), "bytes 5-9/10");
-    assert_eq!(content_range_unsatisfied(10), "bytes */10");
 }
 
 #[test]
@@ -241,7 +245,7 @@ fn a_path_stays_in_its_folder() {
 }
 
 #[test]
-fn a_path_tells_folders_and_hidden_files() {
+fn a_path_shows_folders_and_hidden_files() {
     let is_directory = |path: &[u8]| RelativePath::new(path).unwrap().is_directory();
     assert!(is_directory(b"/") && is_directory(b"/a/") && is_directory(b"/a/.") && is_directory(b"/a//"));
     assert!(!is_directory(b"/a") && !is_directory(b"/a/b"));
@@ -270,7 +274,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_file_helpers_panic(bytes in prop::collection::vec(any::<u8>(), 0..30), len: u64, modified: i64) {
+    fn any_bytes_are_handled_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..30), len: u64, modified: i64) {
         let _ = RelativePath::new(&bytes);
         if let Selection::Part { first, last } = select(&bytes, len) {
             prop_assert!(first <= last && last < len);
@@ -278,11 +282,11 @@ proptest! {
         if_range(&bytes, b"\"x\"", Some(modified));
         let _ = accepted(&bytes).count();
         let conditions = Conditions { if_match: Some(&bytes), if_none_match: Some(&bytes), ..Conditions::default() };
-        conditions.judge(true, b"\"x\"", Some(modified));
+        conditions.evaluate(true, b"\"x\"", Some(modified));
     }
 
     #[test]
-    fn a_selected_part_lies_within(first in 0u64..20, last in 0u64..20, suffix in 0u64..20, len in 0u64..20) {
+    fn a_selected_part_lies_within_the_file(first in 0u64..20, last in 0u64..20, suffix in 0u64..20, len in 0u64..20) {
         for value in [format!("bytes={first}-{last}"), format!("bytes={first}-"), format!("bytes=-{suffix}")] {
             if let Selection::Part { first, last } = select(value.as_bytes(), len) {
                 prop_assert!(first <= last && last < len);

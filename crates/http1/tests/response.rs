@@ -1,9 +1,6 @@
-//! Response heads: framing, persistence, and that no header can break out.
+//! Response heads: framing, persistence, and that no header can end the head or begin another header.
 
-use kqnet_http1::response::{
-    Body, CONTINUE, Delivery, Exchange, HeadError, HeadWriter, LAST_CHUNK, Plan, plan, push_chunk_size, reason,
-    write_chunk, write_failure, write_reject,
-};
+use kqnet_http1::response::{Body, Delivery, Exchange, HeadError, HeadWriter, Plan, plan, reason, write_failure};
 use kqnet_http1::{Reject, Version, date};
 use proptest::prelude::*;
 
@@ -16,7 +13,7 @@ fn exchange(method: &str, version: Version, keep_alive: bool) -> Exchange {
     Exchange::new(method.as_bytes(), version, keep_alive)
 }
 
-/// A head as text without its line ends, with `|` between the lines, and whether the connection is kept.
+/// Writes a head and returns it as text, with `|` for its line ends, and whether the connection is kept.
 fn head(exchange: Exchange, status: u16, headers: &[(&str, &str)], body: Body) -> (String, bool) {
     let mut out = b"before".to_vec();
     let mut writer = HeadWriter::new(&mut out, status).unwrap();
@@ -77,7 +74,7 @@ fn a_head_says_what_frames_its_body() {
 }
 
 #[test]
-fn the_connection_is_kept_if_everyone_agrees() {
+fn the_connection_is_kept_if_client_server_and_handler_agree() {
     let case = |exchange, headers: &[(&str, &str)], body| head(exchange, 200, headers, body);
     let kept = |text: &str| (text.to_owned(), true);
     let closed = |text: &str| (text.to_owned(), false);
@@ -92,7 +89,7 @@ fn the_connection_is_kept_if_everyone_agrees() {
     assert_eq!(insisted, closed("HTTP/1.1 200 OK|Content-Length: 1|Connection: close"));
     let other = case(get, &[("Connection", "upgrade, close"), ("Upgrade", "h2c")], Body::Known(1));
     assert_eq!(other, closed("HTTP/1.1 200 OK|Upgrade: h2c|Content-Length: 1|Connection: upgrade, close"));
-    // One line, whatever the handler has, and however it spells it.
+    // There is one line, however many headers the handler has and however it spells them.
     let several = [("Connection", "foo,, Close , bar"), ("connection", "keep-alive, baz")];
     assert_eq!(
         case(get, &several, Body::Known(1)),
@@ -129,7 +126,7 @@ fn framing_headers_of_a_handler_are_not_sent() {
 }
 
 #[test]
-fn a_length_that_a_handler_declares_counts_where_there_is_no_body() {
+fn a_length_that_a_handler_declares_is_sent_if_there_is_no_body_to_count() {
     let declared = [("Content-Length", "7")];
     assert_eq!(
         head(exchange("HEAD", V11, true), 200, &declared, Body::Streamed).0,
@@ -167,7 +164,7 @@ fn a_date_is_added_unless_the_handler_gave_one() {
 }
 
 #[test]
-fn no_header_breaks_out() {
+fn no_header_can_break_out_of_its_line() {
     let mut out = b"before".to_vec();
     let mut add = |name: &[u8], value: &[u8]| HeadWriter::new(&mut out, 200).unwrap().header(name, value);
     for value in [&b"a\r\nX: y"[..], b"a\n", b"\r", b"a\0b", b"\x0b", b"\x7f"] {
@@ -176,7 +173,7 @@ fn no_header_breaks_out() {
     for name in [&b""[..], b"a b", b"a:", b"a\r\nb", b"a\0", b"\xe9", b" a", b"a "] {
         assert_eq!(add(name, b"x"), Err(HeadError::Name(name.to_vec())), "{}", name.escape_ascii());
     }
-    // A header that is not sent is no less an error.
+    // A malformed header that would be dropped is an error too.
     assert!(add(b"Transfer-Encoding", b"a\r\nb").is_err());
     assert_eq!(add(b"x-y", b"caf\xe9\t a"), Ok(()));
     assert_eq!(out, b"before", "a head that is not finished leaves nothing behind");
@@ -187,44 +184,31 @@ fn no_header_breaks_out() {
 }
 
 #[test]
-fn errors_name_the_thing() {
+fn errors_name_the_status_or_header() {
     assert_eq!(HeadError::Status(42).to_string(), "response status 42 is not between 100 and 999");
     assert_eq!(HeadError::Name(b"a b".to_vec()).to_string(), "header name \"a b\" is not a token");
     assert_eq!(HeadError::Value(b"X".to_vec()).to_string(), "value of header \"X\" has a control byte");
 }
 
 #[test]
-fn a_status_without_a_name_keeps_its_space() {
+fn a_status_without_a_reason_phrase_keeps_its_space() {
     assert_eq!(head(exchange("GET", V11, true), 299, &[], Body::Known(0)).0, "HTTP/1.1 299 |Content-Length: 0");
     assert_eq!(reason(413), "Payload Too Large");
     assert_eq!(reason(1), "");
 }
 
 #[test]
-fn chunks() {
-    let mut out = vec![];
-    write_chunk(&mut out, b"hello");
-    write_chunk(&mut out, b"");
-    write_chunk(&mut out, &[b'x'; 26]);
-    assert_eq!(out, [&b"5\r\nhello\r\n1a\r\n"[..], &[b'x'; 26], b"\r\n"].concat());
-    out.clear();
-    push_chunk_size(&mut out, 65536);
-    assert_eq!(out, b"10000\r\n");
-    assert_eq!(LAST_CHUNK, b"0\r\n\r\n");
-    assert_eq!(CONTINUE, b"HTTP/1.1 100 Continue\r\n\r\n");
-}
-
-#[test]
 fn a_refusal_is_a_whole_response() {
     let mut out = vec![];
-    write_reject(&mut out, &Reject::HOST_MISSING, None);
+    let reject = Reject::HOST_MISSING;
+    write_failure(&mut out, &Exchange::unread(), reject.status, reject.reason, None);
     let expected = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 15\r\n\
                     Connection: close\r\n\r\nno Host header\n";
     assert_eq!(String::from_utf8(out).unwrap(), expected);
 }
 
 #[test]
-fn a_failure_of_head_has_no_body() {
+fn a_failure_response_to_head_has_no_body() {
     let mut out = vec![];
     write_failure(&mut out, &Exchange::new(b"HEAD", Version::Http11, true), 500, "failed", None);
     let expected = "HTTP/1.1 500 Internal Server Error\r\nContent-Type: text/plain; charset=utf-8\r\n\
@@ -233,7 +217,7 @@ fn a_failure_of_head_has_no_body() {
 }
 
 #[test]
-fn dates_are_written_and_read() {
+fn dates_are_formatted_and_parsed() {
     assert_eq!(&date::format(THEN), b"Sun, 06 Nov 1994 08:49:37 GMT");
     assert_eq!(&date::format(0), b"Thu, 01 Jan 1970 00:00:00 GMT");
     assert_eq!(&date::format(951_782_400), b"Tue, 29 Feb 2000 00:00:00 GMT");
@@ -255,20 +239,20 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
 
     #[test]
-    fn a_date_is_read_back(seconds in 0i64..253_402_300_800) {
+    fn a_formatted_date_is_parsed_back(seconds in 0i64..253_402_300_800) {
         prop_assert_eq!(date::parse(&date::format(seconds)), Some(seconds));
     }
 
     #[test]
-    fn no_text_makes_the_date_parser_panic(
+    fn the_date_parser_does_not_panic(
         text in "(Sun|Mon|Sunday|Wednesday)?,? ?[0-9]{0,2}[ -](Nov|Feb|Dec)?[ -][0-9]{0,4} [0-9:]{0,9}( GMT)?|\\PC{0,30}",
     ) {
         date::parse(text.as_bytes());
     }
 
-    /// A client that splits the head at line ends sees the headers that went in, and no others.
+    /// A client that splits the head at line ends finds exactly the headers that were accepted.
     #[test]
-    fn headers_come_out_as_they_went_in(
+    fn headers_are_written_unchanged(
         headers in prop::collection::vec(("[a-zA-Z!#0-9 :\r\n\u{0}]{0,6}", "[a-z \t\r\n\u{0}:]{0,6}"), 0..6),
     ) {
         let mut out = vec![];

@@ -1,11 +1,10 @@
-//! Targets and query strings, against what `spork/http` makes of them.
+//! Request targets and query strings, compared with how `spork/http` reads them.
 
-use kqnet_http1::Reject;
-use kqnet_http1::target::{Target, query, split};
+use kqnet_http1::{Reject, Target, parse_query};
 use proptest::prelude::*;
 
 #[test]
-fn a_target_is_taken_apart_by_its_form() {
+fn a_target_is_parsed_by_its_form() {
     let parse = |method: &str, target: &'static str| Target::parse(method.as_bytes(), target.as_bytes());
     let origin = parse("GET", "/a/b?c?d").unwrap();
     assert_eq!((origin.path(), origin.query(), origin.authority()), (&b"/a/b"[..], Some(&b"c?d"[..]), None));
@@ -30,15 +29,16 @@ fn a_target_is_taken_apart_by_its_form() {
 
 #[test]
 fn a_target_splits_at_the_first_question_mark() {
-    assert_eq!(split(b"/a"), (&b"/a"[..], None));
-    assert_eq!(split(b"/a?"), (&b"/a"[..], Some(&b""[..])));
-    assert_eq!(split(b"/a?b?c"), (&b"/a"[..], Some(&b"b?c"[..])));
-    assert_eq!(split(b"?"), (&b""[..], Some(&b""[..])));
+    let split = |target: &'static [u8]| Target::parse(b"GET", target).map(|target| (target.path(), target.query()));
+    assert_eq!(split(b"/a"), Ok((&b"/a"[..], None)));
+    assert_eq!(split(b"/a?"), Ok((&b"/a"[..], Some(&b""[..]))));
+    assert_eq!(split(b"/a?b?c"), Ok((&b"/a"[..], Some(&b"b?c"[..]))));
+    assert_eq!(split(b"http://h?"), Ok((&b"/"[..], Some(&b""[..]))));
 }
 
-/// The pairs of a query string as text: `key: value`, or `key` alone, with `|` between them.
+/// Returns the pairs of a query string as text: `key: value`, or just `key`, with `|` between them.
 fn pairs(text: &[u8]) -> String {
-    let pairs: Vec<_> = query(text)
+    let pairs: Vec<_> = parse_query(text)
         .map(|(key, value)| {
             let key = key.escape_ascii();
             value.map_or_else(|| key.to_string(), |value| format!("{key}: {}", value.escape_ascii()))
@@ -47,10 +47,10 @@ fn pairs(text: &[u8]) -> String {
     pairs.join("|")
 }
 
-/// Each expectation is what `(peg/match query-string-grammar …)` of `spork/http` gave, but in those that have an empty key or
-/// pair, where that grammar ends.
+/// Each expectation is what `(peg/match query-string-grammar …)` of `spork/http` returned, except for the query strings
+/// that have an empty key or pair, where that grammar stops.
 #[test]
-fn query_strings_read_as_in_spork() {
+fn query_strings_are_read_as_in_spork() {
     #[rustfmt::skip]
     let cases: &[(&[u8], &str)] = &[
         (b"", ""),
@@ -89,15 +89,15 @@ fn query_strings_read_as_in_spork() {
 }
 
 #[test]
-fn a_query_that_has_ended_stays_so() {
-    let mut pairs = query(b"a&&");
+fn the_pairs_stay_at_their_end() {
+    let mut pairs = parse_query(b"a&&");
     assert!(pairs.next().is_some());
     assert!(pairs.next().is_none());
     assert!(pairs.next().is_none());
 }
 
-/// The grammar of `spork/http`, rule by rule, on bytes and with backtracking; but a key may be empty, and where an entry cannot
-/// begin, it goes on behind the separator.
+/// The grammar of `spork/http`, rule by rule, on bytes and with backtracking. It differs in two ways: a key may be
+/// empty, and if no entry begins at a separator, reading goes on after it.
 mod grammar {
     type Pair = (Vec<u8>, Option<Vec<u8>>);
 
@@ -158,21 +158,21 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
 
     #[test]
-    fn queries_agree_with_the_grammar(text in "[ab%+&;=4fG\u{0}\u{e9}]{0,24}") {
-        let ours: Vec<_> = query(text.as_bytes()).map(|(k, v)| (k.into_owned(), v.map(|v| v.into_owned()))).collect();
+    fn queries_agree_with_the_grammar_of_spork(text in "[ab%+&;=4fG\u{0}\u{e9}]{0,24}") {
+        let ours: Vec<_> = parse_query(text.as_bytes()).map(|(k, v)| (k.into_owned(), v.map(|v| v.into_owned()))).collect();
         prop_assert_eq!(ours, grammar::main(text.as_bytes()));
     }
 
     #[test]
-    fn no_target_makes_it_panic(method in "GET|CONNECT|OPTIONS", target in prop::collection::vec(any::<u8>(), 0..40)) {
+    fn targets_of_any_bytes_are_handled_without_a_panic(method in "GET|CONNECT|OPTIONS", target in prop::collection::vec(any::<u8>(), 0..40)) {
         if let Ok(parsed) = Target::parse(method.as_bytes(), &target) {
             prop_assert!(!parsed.path().is_empty());
         }
-        let _ = query(&target).count();
+        let _ = parse_query(&target).count();
     }
 
     #[test]
-    fn no_target_like_text_makes_it_panic(method in "GET|CONNECT", target in "(http://|https://|/)?[a/:?\\[\\]@%1*.]{0,12}") {
+    fn targets_of_target_like_text_are_handled_without_a_panic(method in "GET|CONNECT", target in "(http://|https://|/)?[a/:?\\[\\]@%1*.]{0,12}") {
         if let Ok(parsed) = Target::parse(method.as_bytes(), target.as_bytes()) {
             prop_assert!(parsed.path().starts_with(b"/") || method == "CONNECT");
         }

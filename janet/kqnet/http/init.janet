@@ -1,8 +1,8 @@
 ###
 ### kqnet/http
 ###
-### spork/http on kqnet: all of its public names, with a server that keeps connections, has limits
-### and timeouts, and stops gracefully.
+### spork/http on kqnet: all of its public names, with a server that keeps connections open, has limits and timeouts,
+### and stops gracefully.
 ###
 
 (import spork/http :prefix "" :export true)

@@ -6,21 +6,21 @@
 
 (import ../init :as kqnet)
 (import ../_native :as native)
-(import ../options)
+(import ../show)
 (import ./handler)
 (import ./log)
 
 (defn- label-value
-  "A label's value for between quotes."
+  "Escapes a label's value for use between quotes."
   [text]
   (->> text (string/replace-all `\` `\\`) (string/replace-all `"` `\"`) (string/replace-all "\n" `\n`)))
 
 (defn- number [x] (string/format "%.17g" x))
 
 (defn- samples
-  "Prints the samples of a metric, each given as labels and value."
+  "Writes the samples of a metric. Each of `lines` is a tuple of labels and a value."
   [out name lines]
-  # A closed listener may have the address of a new one: they share a line.
+  # A closed listener may have the address of a new one. They share a line then.
   (def sums @{})
   (def order @[])
   (each [labels value] lines
@@ -31,23 +31,25 @@
     (buffer/push out "kqnet_" name "{" (string/join pairs ",") "} " (number (sums labels)) "\n")))
 
 (defn- heading
+  "Writes the lines that describe a metric."
   [out name kind help]
   (buffer/push out "# HELP kqnet_" name " " help "\n# TYPE kqnet_" name " " kind "\n"))
 
 (defn- metric
+  "Writes a metric with its samples."
   [out name kind help lines]
   (heading out name kind help)
   (samples out name (sort lines)))
 
 (defn- durations
-  "The histogram of the time that requests take."
-  [out tallies]
+  "Writes the histogram of the time that requests take."
+  [out servers]
   (def name "http_request_duration_seconds")
   (heading out name "histogram" "Time from the end of a request's head to the end of its answer.")
   (def buckets @[])
   (def sums @[])
   (def counts @[])
-  (each [address {:bounds bounds :buckets each-bucket :seconds seconds}] tallies
+  (each [address {:bounds bounds :buckets each-bucket :seconds seconds}] servers
     (var count 0)
     (eachp [i in-bucket] each-bucket
       (+= count in-bucket)
@@ -59,7 +61,7 @@
   (samples out (string name "_count") counts))
 
 (defn- exposition
-  "The statistics of all listeners in the Prometheus text format."
+  "Returns the statistics of all listeners in the Prometheus text format, a buffer."
   []
   (def out @"")
   (def all (kqnet/stats))
@@ -78,39 +80,41 @@
           (seq [s :in all [name count] :pairs (s :errors)]
             [["listener" (s :address) "error" (string name)] count]))
   (def trackers (native/trackers))
-  (def tallies
+  (def servers
     (seq [listener :in (native/listeners)
           :let [config (get-in trackers [listener :config])]
           :when config]
-      [((kqnet/stats listener) :address) (native/http-tally config)]))
-  (defn each-server [f] (seq [[address t] :in tallies] [["listener" address] (f t)]))
+      [((kqnet/stats listener) :address) (native/http-statistics config)]))
+  (defn each-server [f] (seq [[address counts] :in servers] [["listener" address] (f counts)]))
   (metric out "http_requests_total" "counter" "Requests that were answered, or whose client left before."
-          (seq [[address t] :in tallies [method class count] :in (t :requests)]
+          (seq [[address counts] :in servers [method class count] :in (counts :requests)]
             [["listener" address "method" method "status" class] count]))
   (metric out "http_refused_total" "counter" "Requests that the server refused."
-          (seq [[address t] :in tallies [status reason count] :in (t :refused)]
+          (seq [[address counts] :in servers [status reason count] :in (counts :refused)]
             [["listener" address "status" status "reason" reason] count]))
   (metric out "http_in_flight" "gauge" "Requests that are being answered." (each-server |($ :in-flight)))
   (metric out "http_sent_bytes_total" "counter" "Bytes of responses' bodies." (each-server |($ :sent)))
   (metric out "http_received_bytes_total" "counter" "Bytes of requests' bodies." (each-server |($ :received)))
-  (durations out tallies)
+  (durations out servers)
   out)
 
 (defn metrics
-  ``Creates a middleware that serves statistics in the Prometheus text format, at `path` (default
-  "/metrics"), and leaves other requests to `nextmw`. There are statistics of all listeners of this
-  VM (see `kqnet/stats`) and, for listeners of `http/server`:
+  ``Creates a middleware around `nextmw`, a handler, that serves statistics in the Prometheus text format at `path`
+  (default "/metrics"), and leaves other requests to `nextmw`. There are statistics of all listeners of this VM (see
+  `kqnet/stats`) and, for listeners of `http/server`:
 
-  * kqnet_http_requests_total - by method ("other" for unusual ones, "unknown" for requests that
-    could not be read) and status ("2xx", or "none" where the client left before the answer).
+  * kqnet_http_requests_total - requests by method ("other" for unusual ones, "unknown" for requests that could not be
+    read) and status ("2xx", or "none" if the client left before the response).
   * kqnet_http_refused_total - requests that the server refused, by status and reason.
   * kqnet_http_in_flight - requests that are being answered.
   * kqnet_http_sent_bytes_total, kqnet_http_received_bytes_total - bytes of bodies.
-  * kqnet_http_request_duration_seconds - a histogram from 1 ms to 10 s.``
+  * kqnet_http_request_duration_seconds - a histogram of the time that requests take, from 1 ms to 10 s.
+
+  Raises an error when `nextmw` cannot answer a request, or the path is not a string.``
   [nextmw &opt path]
   (default path "/metrics")
   (unless (string? path)
-    (errorf "kqnet/http/metrics: the path must be a string, got %s" (options/show path)))
+    (errorf "kqnet/http/metrics: the path must be a string, got %s" (show/value path)))
   (def nextmw (handler/check "kqnet/http/metrics" nextmw))
   (log/wrap
     (fn metrics-mw [req]

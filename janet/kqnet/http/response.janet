@@ -1,26 +1,30 @@
 ###
 ### http/response.janet
 ###
-### Writing responses, and ending a connection so that the last one arrives.
+### Sending responses, and ending a connection so that the last one arrives.
 ###
 
 (import ../_native :as native)
-(import ../options)
-(import ./body)
+(import ../show)
+(import ./errors)
 (import ./log)
+(import ./socket)
 
-(def- keep-size
-  "How many bytes an output buffer may keep while its connection is idle."
+(def- max-idle-buffer
+  "How many bytes the output buffer of an idle connection may have."
   2048)
 
-(def- write body/write)
+(def- file-piece
+  "How many bytes of a file are copied while the system takes nothing directly from it."
+  16384)
 
 (defn- send-pieces
-  "Writes each piece of a body as it comes: as a chunk, or as it is, `limit` bytes in all."
-  [http body chunked limit out]
-  (var left limit)
+  ``Sends each piece of a body as it comes: as a chunk if `chunked` is true, or as it is. `size` is how many bytes the
+  pieces must have in all, or nil. Raises an error when they have more or fewer.``
+  [http body chunked size out]
+  (var left size)
   (each piece body
-    (assert (bytes? piece) (string/format "a piece of a response's body must be bytes, got %s" (options/show piece)))
+    (assert (bytes? piece) (string/format "a piece of a response's body must be bytes, got %s" (show/value piece)))
     (unless (empty? piece)
       (when left
         (-= left (length piece))
@@ -29,69 +33,70 @@
         (do
           (buffer/clear out)
           (buffer/format out "%x\r\n" (length piece))
-          (native/http-piece http (length out) (length piece))
+          (native/http-announce http (length out) (length piece))
           (buffer/push out piece "\r\n")
-          (write http out))
+          (socket/write http out))
         (do
-          (native/http-piece http 0 (length piece))
-          (write http piece)))))
+          (native/http-announce http 0 (length piece))
+          (socket/write http piece)))))
   (when left
     (assert (zero? left) "a response's body is shorter than its Content-Length"))
   (when chunked
-    (write http "0\r\n\r\n"))
-  # However little is in it now, its memory must not be kept.
+    (socket/write http "0\r\n\r\n"))
+  # The buffer may be small now, but have the memory of a large piece.
   (buffer/clear out)
   (buffer/trim out))
 
 (defn- send-file
   "Sends a file from its descriptor."
   [http file out]
-  (var more true)
-  (while (not (nil? more))
-    (case (set more (native/http-send-file http file))
-      # Lets other connections have their turn.
+  (var result true)
+  (while (not (nil? result))
+    (case (set result (native/http-send-file http file))
+      # There is more to send. Other connections have their turn first.
       true (ev/sleep 0)
-      # A copied piece waits until the client takes it; after that, sendfile can go on.
+      # The client has to take some first. Writing a copied piece waits for that.
       false (do
-              (native/file-take file 16384 (buffer/clear out))
-              (write http out))
-      :gone (error (body/gone "the client is gone")))))
+              (native/file-take file file-piece (buffer/clear out))
+              (socket/write http out))
+      :gone (error (errors/gone "the client is gone")))))
 
 (defn drop-body
-  "Ends a body that is a fiber and is not sent to its end, so that what it opened is closed."
+  "Ends a body that is a fiber and was not sent to its end, so that the fiber closes what it opened."
   [body why]
   (when (and (fiber? body) (has-value? [:new :pending] (fiber/status body)))
     (protect (cancel body why))))
 
 (defn send
-  "Writes a response. `state` has its body while that is sent in pieces."
+  ``Sends a response. `state` has its body under :body while that is sent in pieces. No other request follows if
+  `closing` is true.``
   [[_ http in-buf out tracker] state response &opt closing]
   (buffer/clear out)
-  (def rest (native/http-respond http response out in-buf (or closing (in tracker :draining))))
-  (if (= rest :none)
-    (write http out)
+  (def delivery (native/http-respond http response out in-buf (or closing (in tracker :draining))))
+  (if (= delivery :none)
+    (socket/write http out)
     (do
-      (when (tuple? rest) (error (body/reject rest)))
-      (write http out)
+      (when (tuple? delivery) (error (errors/reject delivery)))
+      (socket/write http out)
       (def body (in response :body))
-      (case rest
+      (case delivery
         :bytes (do
-                 (native/http-piece http 0 (length body))
-                 (write http body))
+                 (native/http-announce http 0 (length body))
+                 (socket/write http body))
         :file (send-file http body out)
         :unsent (drop-body body "this response has no body")
         (do
           (put state :body body)
-          (send-pieces http body (= rest :chunked) (if (number? rest) rest) out)
+          (send-pieces http body (= delivery :chunked) (if (number? delivery) delivery) out)
           (put state :body nil)))))
-  # What a large body needed is not kept for as long as the connection is.
-  (when (> (length out) keep-size)
+  # An idle connection does not keep the memory that a large body needed.
+  (when (> (length out) max-idle-buffer)
     (buffer/clear out)
     (buffer/trim out)))
 
 (defn linger
-  ``Lets the client receive the last answer, since closing with unread bytes would reset the connection.
-  A client that goes on sending has 30 seconds for that, a silent one 5, or less in a drain.``
+  ``Waits until the client has received the last response. Closing with unread bytes would reset the connection. A
+  client that goes on sending has 30 seconds in all. One that sends nothing has 5 seconds, or 1 in a drain.``
   [[_ http _ _ tracker]]
   (def me (fiber/root))
   (put (in tracker :lingering) me true)
@@ -99,11 +104,12 @@
     (while (= true (native/http-linger http (in tracker :draining))))))
 
 (defn refuse
-  "Answers a request that is refused, whose connection must close."
+  ``Answers a request with an error status and a reason, reports that to the logs, and lingers. After that the
+  connection must be closed.``
   [connection state status reason]
   (def [_ http _ out] connection)
   (buffer/clear out)
   (native/http-refuse http status reason out)
-  (write http out)
-  (log/answered connection state)
+  (socket/write http out)
+  (log/report-answer connection state)
   (linger connection))

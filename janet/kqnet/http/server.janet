@@ -10,7 +10,6 @@
 (import ../options)
 (import ./connection)
 (import ./handler)
-(import ./log)
 
 (def- http-options
   [:max-head :max-headers :max-body :max-requests
@@ -21,12 +20,17 @@
 (def- server-options
   [:listener ;address-options :batch :max-connections :max-accept-rate ;http-options])
 
+(def- max-request-line
+  "The most bytes of a request line, unless :max-head is smaller."
+  8192)
+
 (def- defaults
   {:max-head 16384 :max-headers 100 :max-body 1048576
    :head-timeout 10 :body-timeout 30 :idle-timeout 60 :write-timeout 30})
 
 (defn- parse-options
-  "The options of the function named `who`; those of an address do not go with a listener that has one."
+  ``Returns the options of the function named `who` as a struct. `more` names those that it takes besides the server's.
+  Raises an error when :listener, which has an address, is given together with one.``
   [who more args]
   (def opts (options/split who [:host :port] [;server-options ;more] args))
   (when (opts :listener)
@@ -36,16 +40,11 @@
   opts)
 
 (defn- start
-  "Listens and serves in a new fiber. Returns the listener."
+  "Listens, and serves in a new fiber, with the options `opts` of the function named `who`. Returns the listener."
   [who handler opts]
-  (def {:max-head max-head :max-headers max-headers :max-body max-body :max-requests max-requests
-        :head-timeout head :body-timeout body :idle-timeout idle :write-timeout write
-        :host host :port port :listener given :on-error on-error
-        :backlog backlog :reuse-port reuse-port :mode mode
-        :batch batch :max-connections most :max-accept-rate rate}
-    (merge defaults {:host "0.0.0.0" :port 8000} opts))
-  (def config
-    (native/http-config max-head (min max-head 8192) max-headers max-body max-requests head body idle write))
+  (def opts (merge defaults {:host "0.0.0.0" :port 8000} opts))
+  (def {:host host :port port :listener given :on-error on-error} opts)
+  (def config (native/http-config (merge opts {:max-request-line (min (opts :max-head) max-request-line)})))
   (def handler (handler/check who handler))
   (when on-error
     (native/check-function (string who ": :on-error") "three arguments, the request, the error and the fiber" on-error 3))
@@ -54,59 +53,66 @@
   (def listener
     (if given
       (native/nodelay given)
-      (native/listen host port {:backlog backlog :reuse-port reuse-port :nodelay (not= host :unix) :mode mode})))
+      (native/listen host port {:backlog (opts :backlog)
+                                :reuse-port (opts :reuse-port)
+                                :nodelay (not= host :unix)
+                                :mode (opts :mode)})))
   (native/http-limit-unsent listener)
-  (def serve (connection/handler listener handler config on-error))
+  (def serve (connection/serve listener handler config on-error))
   (native/claim listener)
   (ev/go (fn http-server []
            (when (native/open? listener)
-             (native/accept-loop listener serve {:batch batch :max-connections most :max-accept-rate rate} true))))
+             (native/accept-loop listener serve
+                                 {:batch (opts :batch)
+                                  :max-connections (opts :max-connections)
+                                  :max-accept-rate (opts :max-accept-rate)}
+                                 true))))
   listener)
 
 (defn server
-  ``Starts an HTTP/1.1 server. Returns the listener: closing it stops accepting, and `kqnet/drain`
-  stops gracefully. Takes the arguments of `spork/http`'s server:
+  ``Starts an HTTP/1.1 server. Returns the listener: closing it stops accepting, and `kqnet/drain` stops gracefully. Takes
+  the arguments of `spork/http`'s server:
 
-  * `handler` - a function from a request table (see `read-request`) to a response (see
-    `send-response`), or what `middleware` makes one of.
-  * `host`, `port` - where to listen, as for `kqnet/listen`. Default 0.0.0.0 and 8000.
+  * `handler` - a function from a request table (see `read-request`) to a response (see `send-response`), or anything
+    else that `middleware` takes.
+  * `host`, `port` - where to listen, as for `kqnet/listen`. Default "0.0.0.0" and 8000.
 
   and by name:
 
-  * :max-head - bytes of a request's head. Default 16 KiB; beyond it the client gets 431, and 414
-    for a request line beyond it or 8 KiB.
-  * :max-headers - header lines of a request. Default 100; beyond it 431.
-  * :max-body - bytes of a request's body. Default 1 MiB; beyond it 413.
-  * :max-requests - requests on one connection. Default: no limit.
-  * :head-timeout - seconds for a head to arrive in. Default 10; after it 408.
-  * :body-timeout - seconds without a byte of the body. Default 30; after it 408.
-  * :idle-timeout - seconds between requests. Default 60; then the connection is closed.
-  * :write-timeout - seconds for the client to take 64 KiB. Default 30. The connection of a client
-    that is slower is closed. What a client has taken ahead of this pace counts in its favour, up to
-    1.5 MiB of a response.
-  * :on-error - a function of the request, the error and the fiber, called when the handler raises
-    an error. What it returns is sent, or 500 for nil. Default: a trace on stderr, and 500.
-  * :listener - a listener to serve, such as one of `kqnet/from-fd`, instead of host and port.
+  * :max-head - the most bytes of a request's head. Default 16 KiB. A client that sends more gets 431, or 414 if the
+    request line alone is longer than that or 8 KiB.
+  * :max-headers - the most header lines of a request. Default 100. A client that sends more gets 431.
+  * :max-body - the most bytes of a request's body. Default 1 MiB. A client that sends more gets 413.
+  * :max-requests - the most requests on one connection. Default: no limit.
+  * :head-timeout - how many seconds a head may take to arrive. Default 10. After that the client gets 408.
+  * :body-timeout - how many seconds may pass without a byte of the body. Default 30. After that the client gets 408.
+  * :idle-timeout - how many seconds may pass between requests. Default 60. After that the connection is closed.
+  * :write-timeout - how many seconds a client may need to take 64 KiB of a response. Default 30. The connection of a
+    slower client is closed. What a client has taken ahead of this pace counts in its favour, up to 1.5 MiB of a
+    response.
+  * :on-error - a function of the request, the error and the fiber, called when the handler raises an error. It returns
+    the response that is sent, or nil for 500. Default: print a stack trace to stderr, and send 500.
+  * :listener - a listener to serve, such as one of `kqnet/from-fd`, instead of a host and port.
   * :backlog, :reuse-port, :mode - as for `kqnet/listen`.
   * :batch, :max-connections, :max-accept-rate - as for `kqnet/accept-loop`.
 
-  Each request runs in its own environment, whose prototype is the environment of the caller of this
-  function. Its :request-number counts the requests of its connection from 1; `read-body` needs it to
-  know whether the request is over.
+  Each request runs in an environment of its own, whose prototype is the environment of the caller of this function. The
+  request's :request-number counts the requests of its connection from 1. `read-body` needs it to know whether the
+  request is over.
 
-  Besides what `spork/http` takes, a response may have an iterable :body with a Content-Length
-  header, and :detached: true to leave the connection to the handler, or a function of the
-  connection and the bytes already read, which is called after the response (of status 101, say) was
-  written; when it returns, the connection is closed. A response of status 2xx to CONNECT needs
-  :detached; without it, the client gets 501. One of status 101 needs it too, and a request with
-  Upgrade.
+  Besides what `spork/http` takes, a response may have an iterable :body together with a Content-Length header, and
+  :detached. With :detached true, nothing is sent, and the handler has taken the connection over. If :detached is a
+  function, the response, of status 101 for example, is sent, and then the function is called with the connection and the
+  bytes that were already read from it. When it returns, the connection is closed. A response of status 2xx to CONNECT
+  needs :detached. Without it, the client gets 501. A response of status 101 needs it too, and is only possible for a
+  request with Upgrade.
 
   Raises an error for wrong options, and when it cannot listen.``
   [handler & args]
   (start "kqnet/http/server" handler (parse-options "kqnet/http/server" [] args)))
 
 (defn- address
-  "The URL of a listener, for people."
+  "Returns the address of a listener as a text for people, a URL where there is one."
   [listener]
   (def [host port] (net/localname listener))
   (cond
@@ -115,18 +121,22 @@
     (string "http://" host ":" port "/")))
 
 (defn- tell
-  "Writes a line to stderr. It does not matter if it cannot be written."
+  "Writes a line to stderr. If that is not possible, nothing happens."
   [text]
   (if (dyn :err)
     (protect (do (eprint text) (eflush)))
     (native/say text)))
 
 (defn serve-forever
-  ``Runs an HTTP server until the process is told to end. Takes `handler` and the other arguments of
-  `server`, and by name :drain-timeout, in seconds (default 30). Prints the address to stdout once it listens. On
-  SIGTERM or SIGINT it stops accepting, and waits for running requests for at most that long. Those
-  that are left are cancelled, so that the program can end, and their number is returned. A second
-  signal ends the wait. If requests are running at the first signal, a line on stderr says how many.``
+  ``Runs an HTTP server until the process is told to end. Takes `handler` and the other arguments of `server`, and by
+  name:
+
+  * :drain-timeout - how many seconds to wait for running requests at the end. Default 30.
+
+  Prints the address to stdout once it listens. On SIGTERM or SIGINT it stops accepting, and waits for running requests.
+  The requests that are left after the :drain-timeout are cancelled, so that the program can end. Returns their number. A
+  second signal ends the wait at once. If requests are running at the first signal, a line on stderr says how many.
+  Raises the errors of `server`.``
   [handler & args]
   (def opts (parse-options "kqnet/http/serve-forever" [:drain-timeout] args))
   (def listener (start "kqnet/http/serve-forever" handler opts))
@@ -139,7 +149,7 @@
   (def drained (ev/chan 1))
   (ev/go (fn drain [] (ev/give drained (kqnet/drain listener (get opts :drain-timeout 30) :cancel true))))
   (def running (tracker/running listener))
-  (when (pos? running) (tell (string "draining, " running " left; again to stop")))
+  (when (pos? running) (tell (string "draining, " running " still running; send the signal again to stop now")))
   (def [_ from left] (ev/select signals drained))
   (each signal [:int :term] (os/sigaction signal))
   (if (= from drained) left (kqnet/drain listener 0 :cancel true)))

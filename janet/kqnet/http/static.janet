@@ -11,6 +11,7 @@
 (import ./types)
 
 (defn- joined
+  "Returns the value of a header, joined if it came in several lines, or nil."
   [headers name]
   (def value (in headers name))
   (if (array? value) (string/join value ", ") value))
@@ -18,7 +19,8 @@
 (defn- file? [x] (= :kqnet/file (type x)))
 
 (defn- in-coding
-  "The neighbour of a file in the coding that the client likes best, and that coding; else the file itself."
+  ``Returns the file to send and its coding: the one beside `file` that has the coding which the client likes best, or
+  else `file` and nil.``
   [{:folder folder} req path file]
   (def codings (native/file-codings (joined (in req :headers) "accept-encoding")))
   (def found
@@ -37,13 +39,17 @@
   (def headers (in req :headers))
   (def [file coding] (if precompressed (in-coding served req path original) [original nil]))
   (def [status etag last-modified first-byte length size]
-    (native/file-answer file folder coding true
-                        (joined headers "if-match") (joined headers "if-unmodified-since")
-                        (joined headers "if-none-match") (joined headers "if-modified-since")
-                        (if get? (joined headers "range")) (joined headers "if-range")))
+    (native/file-answer file folder
+                        {:coding coding
+                         :if-match (joined headers "if-match")
+                         :if-unmodified-since (joined headers "if-unmodified-since")
+                         :if-none-match (joined headers "if-none-match")
+                         :if-modified-since (joined headers "if-modified-since")
+                         :range (if get? (joined headers "range"))
+                         :if-range (joined headers "if-range")}))
   (def out @{"ETag" etag "Accept-Ranges" "bytes" "Last-Modified" last-modified})
   (when precompressed (put out "Vary" "Accept-Encoding"))
-  # With 304 too (RFC 9110, 15.4.5).
+  # A 304 has it too (RFC 9110, 15.4.5).
   (when (< status 400)
     (put out "Cache-Control" (if (function? cache-control) (cache-control (string "/" path)) cache-control)))
   (def content? (or (= status 200) (= status 206)))
@@ -59,13 +65,15 @@
    :body (if (and content? get?) (native/file-body file first-byte length) (native/file-close file))})
 
 (defn- refuse
+  "Makes the response for a file that is not served."
   [status text & headers]
   {:status status :headers (struct "Content-Type" "text/plain; charset=utf-8" ;headers) :body text})
 
 (def- allowed "GET, HEAD, OPTIONS")
 
 (defn- find-file
-  "What there is for a route: the path of a file and the file, :redirect for a folder that lacks its slash, a status, or nil."
+  ``Returns what there is for the route of a request: a tuple of the path of a file and the file, :redirect for a folder
+  whose slash is missing from the route, the status of an error, or nil.``
   [{:folder folder :prefix prefix :index index :hidden hidden} {:route route :connection conn}]
   (when-let [below (if (string/has-prefix? prefix route) (string/slice route (length prefix)))
              [path directory?] (if (empty? below) ["" false] (native/file-path below hidden))]
@@ -80,33 +88,35 @@
           (if (file? found) [path found] found))))))
 
 (defn static
-  ``Creates a middleware that serves the files of a folder, for GET and HEAD: content types, index
-  files, ETag and Last-Modified with 304 and 412, single ranges with 206 and 416. After the folder it
-  takes `nextmw`, a handler for paths that have no file; without it they get 404. A path that would
-  leave the folder by "..", an encoded slash or NUL, or that leads to something other than a plain
-  file, counts as having no file. A file that may not be read is answered with 403, and a lack of
-  descriptors with 503. Other methods are left to `nextmw`; without it, OPTIONS is answered with the
-  methods that are allowed, and the rest with 405. By name:
+  ``Creates a middleware that serves the files of `folder`, the path of a folder, for GET and HEAD: content types, index
+  files, ETag and Last-Modified with 304 and 412, and single ranges with 206 and 416. After the folder it takes `nextmw`, a
+  handler for paths that have no file. Without it they get 404.
+
+  A path that would leave the folder by "..", an encoded slash or NUL, or that leads to something other than a plain file,
+  counts as having no file. A file that may not be read is answered with 403, and a shortage of descriptors with 503.
+  Other methods are left to `nextmw`. Without it, OPTIONS is answered with the methods that are allowed, and every other
+  method with 405. By name:
 
   * :prefix - the path under which the folder is served, such as "/assets". Default "".
-  * :index - the file that stands for a folder. Default "index.html"; false for none.
-  * :symlinks - follow symbolic links, which may lead out of the folder. Default false.
-  * :hidden - serve names that begin with a dot. Default false, with the exception of "/.well-known/".
-  * :types - content types by file extension, {"ext" "type"}, with "" for names without one. They
-    come before those in `content-types`. A file in neither is "application/octet-stream".
-  * :cache-control - the value of Cache-Control, or a function that is given the path of the file below
-    the folder, such as "/css/site.css", and returns one, or nil for none. Default: none.
-  * :precompressed - send "name.br", "name.zst" or "name.gz" from beside a file to clients that accept
-    that coding. Default false. These have to be made again whenever the file changes.
+  * :index - the name of the file that is served for a folder. Default "index.html". False for none.
+  * :symlinks - if true, follow symbolic links, which may lead out of the folder. Default false.
+  * :hidden - if true, serve names that begin with a dot. Default false, with the exception of "/.well-known/".
+  * :types - content types by file extension, a table or struct {"ext" "type"}, with "" for names without an extension.
+    They take precedence over those in `content-types`. A file that has no type in either is "application/octet-stream".
+  * :cache-control - the value of Cache-Control, or a function that is given the path of the file below the folder, such
+    as "/css/site.css", and returns a value, or nil for none. Default: none.
+  * :precompressed - if true, send "name.br", "name.zst" or "name.gz" from beside a file to clients that accept that
+    coding. Default false. They have to be made again whenever the file changes.
 
-  The ETag of a file of up to 1 MiB is made from its content, so that it is the same on all machines.
-  That of a larger file is made from its times; within two seconds of a change, each answer has a
-  different one. The :body of a response is a buffer for up to 32 KiB. For a larger file it is a
-  `kqnet/file`, which `each` goes through in pieces, and which the server sends without copying. The
-  server closes its descriptor when the response has ended; elsewhere `(:close body)` does.
+  The ETag of a file of up to 1 MiB is made from its content, so that it is the same on all machines. That of a larger
+  file is made from its times. Within two seconds of a change, each answer has a different one.
 
-  The folder may be replaced, or the link that leads to it changed, while it is served: the new folder
-  is served within about a second. Raises an error for wrong options, and when there is no such folder.``
+  The :body of a response is a buffer for a file of up to 32 KiB. For a larger file it is a `kqnet/file`, which `each`
+  goes through in pieces, and which the server sends without copying. The server closes its descriptor when the response
+  has ended. On any other server, `(:close body)` closes it.
+
+  The folder may be replaced, or the link that leads to it changed, while it is served. The new folder is served within
+  about a second. Raises an error for wrong options, and when there is no such folder.``
   [folder & args]
   (def {:nextmw nextmw :prefix prefix :index index :symlinks symlinks :hidden hidden
         :types types :cache-control cache-control :precompressed precompressed}
@@ -135,7 +145,7 @@
         (if (= method "OPTIONS")
           {:status 204 :headers {"Allow" allowed}}
           (refuse 405 "Method Not Allowed" "Allow" allowed)))
-      # With one slash in front: two would begin the name of a host.
+      # The location has a single slash in front, since two would begin the name of a host.
       (= :redirect found)
       {:status 301
        :headers {"Location" (string "/" (string/trim route "/") "/" (if query "?") query)}}

@@ -1,11 +1,11 @@
 ###
 ### http/types.janet
 ###
-### Content types of files, by the ends of their names.
+### Content types of files, by their extensions.
 ###
 
 (def- groups
-  "Registered types (IANA) where there are any, and what nginx says for the rest. Text is UTF-8."
+  "Extensions by content type: the types registered with IANA, and those of nginx where there are none. Text is UTF-8."
   {"text/calendar; charset=utf-8" "ics"
    "text/css; charset=utf-8" "css"
    "text/csv; charset=utf-8" "csv"
@@ -124,11 +124,15 @@
    "video/x-msvideo" "avi"})
 
 (def content-types
-  "Content types by the end of a file's name, in lower case and without its dot: all that nginx knows, and newer ones."
-  (table/to-struct (tabseq [[content-type ends] :pairs groups end :in (string/split " " ends)] end content-type)))
+  ``A struct of content types by file extension, in lower case and without a dot, such as "html". It has all extensions
+  that nginx knows, and newer ones.``
+  (table/to-struct (tabseq [[content-type extensions] :pairs groups
+                            extension :in (string/split " " extensions)]
+                     extension content-type)))
 
 (defn of-file
-  "The content type of the file at a path, by its name and a table such as `content-types`, with \"\" for no end."
+  ``Returns the content type of the file at a path, from a struct such as `content-types`. The key "" is for names without
+  an extension.``
   [types path]
   (def slash (last (string/find-all "/" path)))
   (def dot (last (string/find-all "." path)))

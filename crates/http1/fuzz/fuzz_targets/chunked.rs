@@ -1,4 +1,5 @@
-//! Chunked bodies: no panic, no dependence on how the bytes arrive, and agreement with the reference decoder.
+//! Checks that chunked bodies cause no panic, agree with the reference parser, and do not depend on how their bytes
+//! arrive.
 #![no_main]
 
 #[path = "../../tests/reference/mod.rs"]

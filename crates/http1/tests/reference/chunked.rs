@@ -1,6 +1,6 @@
-//! A chunked body by the grammar of RFC 9112, 7.1: recursive descent that starts over for each buffer.
+//! The reference parser of chunked bodies: recursive descent by the grammar of RFC 9112, 7.1, from the start each time.
 
-/// Why a body did not end: more bytes are needed, or the status of the refusal.
+/// Why a body is not complete: more bytes are needed, or it is refused with this status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
     More,
@@ -13,7 +13,7 @@ struct Reader<'b> {
     data: Vec<u8>,
 }
 
-/// The data that was read, and where the body ended or why it did not.
+/// Returns the data that was read, and where the body ends or why it is not complete.
 pub fn chunked(bytes: &[u8], max_body: u64) -> (Vec<u8>, Result<usize, Stop>) {
     let mut reader = Reader { bytes, at: 0, data: vec![] };
     let end = reader.body(u128::from(max_body)).map(|()| reader.at);
@@ -46,10 +46,10 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Takes bytes while they are `wanted`, and says how many.
-    fn many(&mut self, wanted: impl Fn(u8) -> bool) -> Result<usize, Stop> {
+    /// Takes bytes as long as they are `allowed`, and returns how many there were.
+    fn many(&mut self, allowed: impl Fn(u8) -> bool) -> Result<usize, Stop> {
         let start = self.at;
-        while wanted(self.peek()?) {
+        while allowed(self.peek()?) {
             self.at += 1;
         }
         Ok(self.at - start)
@@ -69,7 +69,7 @@ impl Reader<'_> {
         loop {
             let start = self.at;
             let size = self.size_line();
-            // A line that is too long is refused even if it is not complete or wrong further on.
+            // A line that is too long is refused even if it is incomplete, or malformed further on.
             let end = self.bytes[start..].iter().position(|b| b"\r\n".contains(b)).unwrap_or(self.bytes.len() - start);
             let shown = end.min(self.at - start);
             if shown > 1024 {
@@ -118,7 +118,7 @@ impl Reader<'_> {
         Ok(size)
     }
 
-    /// Returns how many spaces follow.
+    /// Takes an extension, and returns how many spaces follow it.
     fn extension(&mut self) -> Result<usize, Stop> {
         self.spaces()?;
         self.token()?;
@@ -153,9 +153,9 @@ impl Reader<'_> {
     fn trailers(&mut self) -> Result<(), Stop> {
         let start = self.at;
         let result = self.trailer_lines();
-        // Of the bytes that were fine, one too many; or all are fine, and they are too many.
-        let fine = self.at - start - usize::from(result == Err(REFUSED));
-        if fine > 8 * 1024 { Err(Stop::Refused(431)) } else { result }
+        // The section is too large if its well-formed bytes alone exceed the limit.
+        let well_formed = self.at - start - usize::from(result == Err(REFUSED));
+        if well_formed > 8 * 1024 { Err(Stop::Refused(431)) } else { result }
     }
 
     fn trailer_lines(&mut self) -> Result<(), Stop> {

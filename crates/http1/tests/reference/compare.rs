@@ -1,8 +1,9 @@
-//! The comparison of the crate with the reference parsers on one input, whole and in pieces.
+//! Compares the crate with the reference parsers on one input, whole and in pieces.
 
 use super::chunked::{Stop, chunked};
+use super::feed::feed;
 use super::head::{Missing, Seen, head, latin1};
-use kqnet_http1::{ChunkedDecoder, Head, HeadParser, Limits, Reject, Status, Version};
+use kqnet_http1::{BodyReader, Framing, Head, HeadLimits, HeadParser, Parse, Reject, Version};
 
 fn seen(head: &Head) -> Seen {
     Seen {
@@ -12,30 +13,31 @@ fn seen(head: &Head) -> Seen {
         query: head.target.query().map(latin1),
         is_11: head.version == Version::Http11,
         headers: head.headers.iter().map(|h| (h.name.to_owned(), latin1(h.value))).collect(),
-        host: head.host.map(latin1),
+        authority: head.target.authority().map(latin1),
         framing: head.framing,
         keep_alive: head.keep_alive,
         expect_continue: head.expect_continue,
-        upgrade: head.upgrade,
         len: head.len,
     }
 }
 
-fn ours(result: Result<Status<Head>, Reject>) -> Result<Seen, Missing> {
+fn ours(result: Result<Parse<Head>, Reject>) -> Result<Seen, Missing> {
     match result {
-        Ok(Status::Complete(head)) => Ok(seen(&head)),
-        Ok(Status::Partial) => Err(None),
+        Ok(Parse::Complete(head)) => Ok(seen(&head)),
+        Ok(Parse::Partial) => Err(None),
         Err(reject) => Err(Some(reject.status)),
     }
 }
 
-/// Compares on `bytes` as they are, and as they arrive in pieces that end at `cuts`, which ascend. Returns the verdict.
+/// Compares the parsers of heads on `bytes`, whole and in pieces that end at `cuts`, which ascend. Returns their common
+/// result.
 ///
 /// # Panics
-/// If there is a difference.
-pub fn compare_head(bytes: &[u8], limits: &Limits, cuts: &[usize]) -> Result<Seen, Missing> {
+/// Panics if there is a difference.
+pub fn compare_head(bytes: &[u8], limits: &HeadLimits, cuts: &[usize]) -> Result<Seen, Missing> {
     let expected = head(bytes, limits);
-    let whole = kqnet_http1::parse(bytes, limits);
+    let mut parser = HeadParser::new(*limits);
+    let whole = parser.parse(bytes);
     let reject = whole.as_ref().err().copied();
     let got = ours(whole);
     assert!(got == expected, "{}\n{limits:?}\ngot {got:?}\nnot {expected:?}", bytes.escape_ascii());
@@ -43,8 +45,8 @@ pub fn compare_head(bytes: &[u8], limits: &Limits, cuts: &[usize]) -> Result<See
     let mut parser = HeadParser::new(*limits);
     for &cut in cuts {
         match parser.parse(&bytes[..cut]) {
-            Ok(Status::Partial) => {}
-            Ok(Status::Complete(head)) => {
+            Ok(Parse::Partial) => {}
+            Ok(Parse::Complete(head)) => {
                 assert_eq!(Ok(seen(&head)), expected, "cut at {cut}: {}", bytes.escape_ascii());
                 return expected;
             }
@@ -61,23 +63,23 @@ pub fn compare_head(bytes: &[u8], limits: &Limits, cuts: &[usize]) -> Result<See
     expected
 }
 
-/// As [`compare_head`], for a chunked body.
+/// Does what [`compare_head`] does, for a chunked body.
 ///
 /// # Panics
-/// If there is a difference.
+/// Panics if there is a difference.
 pub fn compare_chunked(bytes: &[u8], max_body: u64, cuts: &[usize]) -> Result<usize, Stop> {
     let expected = chunked(bytes, max_body);
     for cuts in [&[], cuts] {
-        let mut decoder = ChunkedDecoder::new(max_body);
+        let mut reader = BodyReader::new(Framing::Chunked, max_body).expect("no length that could be too large");
         let mut data = vec![];
         let mut consumed = 0;
         let mut end = Err(Stop::More);
         let mut start = 0;
         for &cut in cuts.iter().chain([&bytes.len()]) {
-            match decoder.decode(&bytes[start..cut], &mut |piece| data.extend_from_slice(piece)) {
-                Ok(progress) => {
-                    consumed += progress.consumed;
-                    end = if progress.is_done { Ok(consumed) } else { Err(Stop::More) };
+            match feed(&mut reader, &bytes[start..cut], &mut data) {
+                Ok(count) => {
+                    consumed += count;
+                    end = if reader.is_done() { Ok(consumed) } else { Err(Stop::More) };
                 }
                 Err(reject) => end = Err(Stop::Refused(reject.status)),
             }

@@ -1,9 +1,9 @@
-//! Inputs that are nearly right: requests and chunked bodies made of good and, now and then, odd parts; some are then
-//! damaged.
+//! Generates requests and chunked bodies that are nearly well-formed: a few of their parts are odd, and some are
+//! damaged afterwards.
 
-use kqnet_http1::Limits;
+use kqnet_http1::HeadLimits;
 
-/// A small generator (SplitMix64), so that a run can be repeated from its seed.
+/// A small random number generator (SplitMix64). The same seed repeats a run.
 pub struct Random(pub u64);
 
 impl Random {
@@ -15,12 +15,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number under `bound`, which is not 0.
+    /// Returns a number below `bound`, which must not be 0.
     pub fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
 
-    /// True once in `n` times.
+    /// Returns true once in `n` times.
     pub fn once_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
@@ -30,11 +30,11 @@ impl Random {
     }
 }
 
-/// Texts for one place in a message: good ones, and odd ones.
+/// Texts for one place in a message: usual ones, then odd ones.
 struct Pool(&'static [&'static str], &'static [&'static str]);
 
 impl Pool {
-    /// Appends one of the texts, whose characters are those of Latin-1; an odd one once in `n` times.
+    /// Appends one of the texts, an odd one once in `n` times. The characters become bytes of Latin-1.
     fn push(&self, random: &mut Random, bytes: &mut Vec<u8>, n: usize) {
         let texts = if random.once_in(n) { self.1 } else { self.0 };
         let text = random.pick(texts);
@@ -42,7 +42,7 @@ impl Pool {
     }
 }
 
-/// How rare odd texts are where nearly every message has several.
+/// How rare odd texts are in a place that nearly every message has.
 const RARE: usize = 40;
 
 const METHOD: Pool = Pool(
@@ -105,7 +105,7 @@ const LINE_END: Pool = Pool(&["\r\n", "\r\n", "\r\n", " \r\n"], &["\n", "\r", "\
 const REST: Pool = Pool(&["", "", "hello", "GET / HTTP/1.1\r\n", "5\r\nhello\r\n0\r\n\r\n"], &["\n\0", "\r", "\u{e9}"]);
 const OTHER: Pool = Pool(&["", "a", "a b", "a, b", "é", "a:b", "\"q\""], &["\0", "\t", "a\u{b}", "\u{7f}", "\u{80}"]);
 
-/// The headers that decide something, and their values.
+/// The headers that the parser reads, and values for them.
 const SPECIAL: &[(&str, Pool)] = &[
     (
         "Content-Length",
@@ -149,7 +149,7 @@ const HOST: Pool = Pool(
 const NAMES: &[&str] = &["Accept", "X", "Cookie", "User-Agent", "x-y_z", "Content_Length"];
 const ODD_BYTES: &[u8] = b"\r\n\0 \t:,;\"\\%=/?#@[]0aA\x7f\x80\xff\x0b";
 
-/// The bytes of a request head, or nearly so, and perhaps something behind it.
+/// Generates the bytes of something like a request head, perhaps with more bytes after it.
 pub fn request(random: &mut Random) -> Vec<u8> {
     let mut bytes = vec![];
     if random.once_in(10) {
@@ -202,7 +202,7 @@ const EXTENSION: Pool = Pool(
 );
 const ODD_SIZES: &[&str] = &["", "0x5", "+5", "-0", " 5", "5 ", "ffffffffffffffff", "fffffffffffffff8", "g"];
 
-/// The bytes of a chunked body, or nearly so, and perhaps something behind it.
+/// Generates the bytes of something like a chunked body, perhaps with more bytes after it.
 pub fn body(random: &mut Random) -> Vec<u8> {
     let mut bytes = vec![];
     for _ in 0..random.below(4) {
@@ -269,16 +269,16 @@ fn damage(random: &mut Random, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Limits: mostly the ordinary ones, sometimes such that a short head runs into them.
-pub fn limits(random: &mut Random) -> Limits {
+/// Generates limits: mostly the default ones, sometimes ones that a short head exceeds.
+pub fn limits(random: &mut Random) -> HeadLimits {
     if random.once_in(6) {
-        Limits { max_head: random.below(200), max_request_line: random.below(64), max_headers: random.below(6) }
+        HeadLimits { max_head: random.below(200), max_request_line: random.below(64), max_headers: random.below(6) }
     } else {
-        Limits::default()
+        HeadLimits::default()
     }
 }
 
-/// Ascending places to cut `len` bytes at.
+/// Generates ascending places at which to cut `len` bytes.
 pub fn cuts(random: &mut Random, len: usize) -> Vec<usize> {
     let mut cuts: Vec<usize> = (0..1 + random.below(4)).map(|_| random.below(len + 1)).collect();
     cuts.sort_unstable();

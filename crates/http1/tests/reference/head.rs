@@ -1,9 +1,9 @@
-//! A request head by the letter of RFC 9112, on strings.
+//! The reference parser of request heads: RFC 9112 applied literally, on strings.
 
-use kqnet_http1::{Framing, Limits};
+use kqnet_http1::{Framing, HeadLimits};
 use std::net::Ipv6Addr;
 
-/// What was read of a head.
+/// What a parser read in a head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub method: String,
@@ -11,17 +11,16 @@ pub struct Seen {
     pub path: String,
     pub query: Option<String>,
     pub is_11: bool,
-    /// Bytes are shown as the characters of Latin-1.
+    /// Bytes are represented by the characters of Latin-1.
     pub headers: Vec<(String, String)>,
-    pub host: Option<String>,
+    pub authority: Option<String>,
     pub framing: Framing,
     pub keep_alive: bool,
     pub expect_continue: bool,
-    pub upgrade: bool,
     pub len: usize,
 }
 
-/// Why there is no head: the status of the refusal, or `None` if more bytes are needed.
+/// Why there is no head: it is refused with this status, or more bytes are needed (`None`).
 pub type Missing = Option<u16>;
 
 const REFUSED: Missing = Some(400);
@@ -38,7 +37,7 @@ fn is_tchar(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
 }
 
-pub fn head(bytes: &[u8], limits: &Limits) -> Result<Seen, Missing> {
+pub fn head(bytes: &[u8], limits: &HeadLimits) -> Result<Seen, Missing> {
     let is_full = bytes.len() >= limits.max_head;
     let text = latin1(&bytes[..bytes.len().min(limits.max_head)]);
     let mut rest = text.as_str();
@@ -119,18 +118,17 @@ pub fn head(bytes: &[u8], limits: &Limits) -> Result<Seen, Missing> {
         path,
         query,
         is_11,
-        host: authority.or(hosts.first().cloned()),
+        authority,
         framing,
         keep_alive: if has("close") { false } else { is_11 || has("keep-alive") },
         expect_continue: is_11 && !expectations.is_empty() && framing != Framing::None && framing != Framing::Length(0),
-        upgrade: is_11 && has("upgrade") && !list("upgrade").is_empty(),
         headers,
         len,
     })
 }
 
-/// The request line without its line end, and what follows it.
-fn request_line<'t>(text: &'t str, is_full: bool, limits: &Limits) -> Result<(&'t str, &'t str), Missing> {
+/// Returns the request line without its line end, and what follows it.
+fn request_line<'t>(text: &'t str, is_full: bool, limits: &HeadLimits) -> Result<(&'t str, &'t str), Missing> {
     let visible: String = text.chars().take(limits.max_request_line + 2).collect();
     let is_cut = visible.chars().count() == limits.max_request_line + 2;
     let shown = visible.split('\n').next().unwrap_or_default();
@@ -156,7 +154,7 @@ fn request_line<'t>(text: &'t str, is_full: bool, limits: &Limits) -> Result<(&'
 
 type Parts = (String, Option<String>, Option<String>);
 
-/// Path, query and authority.
+/// Returns path, query and authority.
 fn parse_target(method: &str, target: &str) -> Option<Parts> {
     if target.is_empty() || target.chars().any(|c| c <= ' ' || c == '\x7f' || c == '#') {
         return None;

@@ -1,8 +1,9 @@
-//! Parsers to compare with: they follow the RFCs on whole buffers, in another way than the crate, and are slow. And the
-//! generators of what to compare on. Shared by the tests, the bulk run and the fuzz targets.
-#![allow(dead_code, reason = "each user takes a part")]
+//! Reference parsers to compare the crate with, and generators of inputs. The reference parsers follow the RFCs on
+//! whole buffers, work in a different way than the crate, and are slow. The tests and the fuzz targets share them.
+#![allow(dead_code, reason = "each user needs a part")]
 
 pub mod chunked;
 pub mod compare;
+pub mod feed;
 pub mod generate;
 pub mod head;

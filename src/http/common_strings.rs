@@ -1,9 +1,10 @@
-//! Strings that most requests have: methods, and names of headers in lower case. Each is made once for a VM, since
-//! each new one costs its memory and a part of the next collection.
+//! Strings that most requests have: methods, and names of headers in lower case.
+//!
+//! Each is made once for a VM, since a new string costs its memory and a part of the next collection.
 
 use janetrs::lowlevel as c;
 
-use super::string;
+use super::request_table::new_string;
 
 const TEXTS: &str = "GET HEAD POST PUT DELETE OPTIONS PATCH \
     host user-agent accept accept-encoding accept-language authorization cache-control connection content-length \
@@ -11,15 +12,15 @@ const TEXTS: &str = "GET HEAD POST PUT DELETE OPTIONS PATCH \
     sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user transfer-encoding \
     upgrade-insecure-requests via x-forwarded-for x-forwarded-host x-forwarded-proto x-real-ip";
 
-/// Those of a VM, by their length.
-pub struct Common(Vec<Vec<(&'static str, c::Janet)>>);
+/// The common strings of a VM, by their length.
+pub struct CommonStrings(Vec<Vec<(&'static str, c::Janet)>>);
 
-impl Common {
-    /// Makes them, and has the VM hold each.
+impl CommonStrings {
+    /// Makes the strings. `hold` keeps each alive for as long as the VM lives.
     pub fn new(hold: &dyn Fn(c::Janet)) -> Self {
         let mut by_length: Vec<Vec<_>> = Vec::new();
         for text in TEXTS.split_ascii_whitespace() {
-            let value = string(text.as_bytes());
+            let value = new_string(text.as_bytes());
             hold(value);
             if by_length.len() <= text.len() {
                 by_length.resize_with(text.len() + 1, Vec::new);
@@ -29,9 +30,9 @@ impl Common {
         Self(by_length)
     }
 
-    /// The string with these bytes: a common one, or a new one.
+    /// The common string with these bytes, or a new one.
     pub fn string(&self, bytes: &[u8]) -> c::Janet {
         let known = self.0.get(bytes.len()).and_then(|same| same.iter().find(|(text, _)| text.as_bytes() == bytes));
-        known.map_or_else(|| string(bytes), |&(_, value)| value)
+        known.map_or_else(|| new_string(bytes), |&(_, value)| value)
     }
 }

@@ -1,27 +1,28 @@
 //! The chunked transfer coding (RFC 9112, 7.1), decoded as bytes arrive, without copying data.
 
-use crate::Reject;
-use crate::body::{self, Progress, Step};
+use crate::body::step::Step;
 use crate::grammar::{is_field_byte, is_tchar};
+use crate::reject::Reject;
 
-/// How long the line with a chunk's size may be, without its CRLF.
+/// How many bytes the line with a chunk's size may have, without its CRLF.
 pub const MAX_CHUNK_LINE: u32 = 1024;
 
-/// How many bytes the lines with chunk sizes may have, all in all, beyond what the chunks warrant: 16 bytes each, and
-/// twice their data. Without it, a client could make the server read a kibibyte of extensions for each byte of data.
+/// How many bytes all lines with chunk sizes together may have beyond what the chunks warrant. A chunk warrants 16
+/// bytes and twice the size of its data. Without this limit, a client could make the server read a kibibyte of
+/// extensions for each byte of data.
 pub const MAX_OVERHEAD: u64 = 16 * 1024;
 
-/// How many bytes the trailer section may have, its line ends among them.
+/// How many bytes the trailer section may have, including its line ends.
 pub const MAX_TRAILERS: u32 = 8 * 1024;
 
-/// 16 hexadecimal digits are just what fits 64 bits.
+/// The number of hexadecimal digits that fit 64 bits.
 const MAX_SIZE_DIGITS: u32 = 16;
 
-/// Where in the grammar of RFC 9112, 7.1 the next byte stands.
+/// The place of the next byte in the grammar of RFC 9112, 7.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Size,
-    /// Spaces after the size: only an extension may follow them.
+    /// Spaces after the size, which only an extension may follow.
     SizeSpace,
     ExtensionStart,
     ExtensionName,
@@ -44,46 +45,39 @@ enum State {
     Done,
 }
 
-/// Decodes one chunked body. Trailers are checked and dropped, extensions too.
+/// Decodes one chunked body. Trailers and extensions are checked and then dropped.
 #[derive(Clone, Debug)]
 pub struct ChunkedDecoder {
     state: State,
-    /// The size that is being read, or the data of the chunk that is still to come.
+    /// The size as far as it was read, or how much data of the chunk is still to come.
     remaining: u64,
     /// How many more bytes of data the body may have.
     allowance: u64,
-    /// Bytes of the size line, or of the trailer section.
+    /// How many bytes of the size line, or of the trailer section, were read.
     length: u32,
+    /// How many bytes of size lines were read beyond what the chunks warrant.
     overhead: u64,
     rejected: Option<Reject>,
 }
 
 impl ChunkedDecoder {
-    /// A decoder for a body of at most `max_body` bytes of data.
-    pub fn new(max_body: u64) -> Self {
+    /// Makes a decoder for a body of at most `max_body` bytes of data.
+    pub(crate) fn new(max_body: u64) -> Self {
         Self { state: State::Size, remaining: 0, allowance: max_body, length: 0, overhead: 0, rejected: None }
     }
 
-    /// Whether the body is complete.
-    pub fn is_done(&self) -> bool {
+    /// Returns whether the body is complete.
+    pub(crate) fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
-    /// Takes all of `input` that belongs to the body and gives its data to `out`, uncopied, piece by piece.
+    /// Takes bytes from the start of `input`, at most up to the end of one run of data.
     ///
     /// # Errors
-    /// Those of [`step`](Self::step). Data before the offending byte was given to `out`.
-    pub fn decode(&mut self, input: &[u8], out: &mut impl FnMut(&[u8])) -> Result<Progress, Reject> {
-        body::decode(input, out, |rest| self.step(rest))
-    }
-
-    /// Takes bytes from the start of `input`, at most up to the end of one run of data. For a caller that moves the data
-    /// within its buffer; [`decode`](Self::decode) is simpler.
-    ///
-    /// # Errors
-    /// The [`Reject`] to answer with, at the first byte that shows it, and the same one ever after: 400 for what does
-    /// not follow the grammar, 413 as soon as a size is over what the limit leaves, 431 for trailers.
-    pub fn step(&mut self, input: &[u8]) -> Result<Step, Reject> {
+    /// Returns the [`Reject`] to respond with, at the first byte that shows it: 400 for anything that does not follow
+    /// the grammar or has too many extensions, 413 as soon as a size exceeds what is left of the limit, and 431 for
+    /// trailers that are too large. Every later call returns the same error.
+    pub(crate) fn step(&mut self, input: &[u8]) -> Result<Step, Reject> {
         if let Some(reject) = self.rejected {
             return Err(reject);
         }
@@ -96,7 +90,7 @@ impl ChunkedDecoder {
                 if self.remaining == 0 {
                     self.state = State::DataCr;
                 }
-                return Ok(Step { consumed: i + taken, data: i..i + taken, is_done: false });
+                return Ok(Step { consumed: i + taken, data: i..i + taken });
             }
             if let Err(reject) = self.advance(b) {
                 self.rejected = Some(reject);
@@ -104,7 +98,7 @@ impl ChunkedDecoder {
             }
             i += 1;
         }
-        Ok(Step { consumed: i, data: i..i, is_done: self.is_done() })
+        Ok(Step { consumed: i, data: i..i })
     }
 
     /// Takes one byte of framing.
@@ -148,8 +142,9 @@ impl ChunkedDecoder {
         if self.length > MAX_CHUNK_LINE { Err(Reject::CHUNK_OVERHEAD) } else { Ok(()) }
     }
 
-    /// The state after `b` within an extension (RFC 9112, 7.1.1). The grammar is kept to the letter, so that no reader
-    /// can find the end of the line elsewhere: in a quoted string that is never closed, or at an LF alone.
+    /// Returns the state after `b` within an extension (RFC 9112, 7.1.1). The grammar is enforced exactly, so that no
+    /// other reader can find the end of the line elsewhere, such as in a quoted string that is never closed, or at a
+    /// bare LF.
     fn extension(&self, b: u8) -> Option<State> {
         let is_space = matches!(b, b' ' | b'\t');
         Some(match (self.state, b) {
@@ -173,7 +168,7 @@ impl ChunkedDecoder {
         })
     }
 
-    /// The line with the size is complete.
+    /// Goes on to the data of a chunk whose size line is complete, or to the trailers after the last chunk.
     fn begin_chunk(&mut self) -> Result<(), Reject> {
         let size = self.remaining;
         self.allowance = self.allowance.checked_sub(size).ok_or(Reject::BODY_TOO_LARGE)?;
@@ -187,6 +182,7 @@ impl ChunkedDecoder {
         Ok(())
     }
 
+    /// Takes one byte of the trailer section.
     fn advance_trailer(&mut self, b: u8) -> Result<(), Reject> {
         self.state = match (self.state, b) {
             (State::TrailerStart, b'\r') => State::EndLf,

@@ -1,0 +1,91 @@
+//! sendfile(2) with one signature for all systems.
+
+pub(crate) use system::sendfile;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod system {
+    use std::io;
+    use std::mem::MaybeUninit;
+    use std::os::fd::RawFd;
+    use std::ptr;
+
+    /// Sends up to `max` bytes of a file. sendfile(2) has no MSG_NOSIGNAL on Linux, so SIGPIPE is kept away: otherwise
+    /// a connection that was reset would end the program.
+    pub(crate) fn sendfile(socket: RawFd, file: RawFd, offset: u64, max: usize) -> io::Result<usize> {
+        let mut offset = libc::off64_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+        without_sigpipe(max, || {
+            // SAFETY: the call writes only to `offset`, which outlives it.
+            let sent = unsafe { libc::sendfile64(socket, file, &raw mut offset, max) };
+            usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+        })
+    }
+
+    /// Makes a call that sends up to `max` bytes, and discards the SIGPIPE that it may raise, which goes to the calling
+    /// thread. Even a successful call may raise it, if it found the connection reset after it had sent some bytes.
+    fn without_sigpipe(max: usize, call: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
+        // SAFETY: both signal sets are filled before they are read and outlive the calls that write to them. The calls
+        // change nothing but the signal mask of this thread and a pending SIGPIPE.
+        unsafe {
+            let (mut pipe, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+            libc::sigemptyset(pipe.as_mut_ptr());
+            libc::sigaddset(pipe.as_mut_ptr(), libc::SIGPIPE);
+            if libc::pthread_sigmask(libc::SIG_BLOCK, pipe.as_ptr(), before.as_mut_ptr()) != 0 {
+                return Err(io::Error::from_raw_os_error(libc::ENOSYS));
+            }
+            let result = call();
+            // A program that blocks SIGPIPE itself also handles a pending one itself.
+            if libc::sigismember(before.as_ptr(), libc::SIGPIPE) == 0 {
+                if !matches!(result, Ok(sent) if sent == max) {
+                    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+                    libc::sigtimedwait(pipe.as_ptr(), ptr::null_mut(), &raw const now);
+                }
+                libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut());
+            }
+            result
+        }
+    }
+}
+
+#[cfg(any(target_vendor = "apple", target_os = "freebsd"))]
+mod system {
+    use std::io;
+    use std::os::fd::RawFd;
+    use std::ptr;
+
+    /// Sends up to `max` bytes of a file. Connections have SO_NOSIGPIPE on these systems, which covers sendfile(2) too.
+    pub(crate) fn sendfile(socket: RawFd, file: RawFd, offset: u64, max: usize) -> io::Result<usize> {
+        let offset = libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+        #[cfg(target_vendor = "apple")]
+        let (result, sent) = {
+            let mut count = max as libc::off_t;
+            // SAFETY: the call writes only to `count`, which outlives it; there are no headers.
+            let result = unsafe { libc::sendfile(file, socket, offset, &raw mut count, ptr::null_mut(), 0) };
+            (result, count)
+        };
+        #[cfg(target_os = "freebsd")]
+        let (result, sent) = {
+            let mut count = 0;
+            // SAFETY: the call writes only to `count`, which outlives it; there are no headers.
+            let result = unsafe { libc::sendfile(file, socket, offset, max, ptr::null_mut(), &raw mut count, 0) };
+            (result, count)
+        };
+        let why = io::Error::last_os_error();
+        match usize::try_from(sent) {
+            Ok(sent) if result == 0 => Ok(sent),
+            // A part was sent before the socket was full or a signal arrived.
+            Ok(sent) if sent > 0 && matches!(why.raw_os_error(), Some(libc::EAGAIN | libc::EINTR)) => Ok(sent),
+            _ => Err(why),
+        }
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple", target_os = "freebsd")))]
+mod system {
+    use std::io;
+    use std::os::fd::RawFd;
+
+    /// Returns ENOSYS: this system has no sendfile(2).
+    pub(crate) fn sendfile(_socket: RawFd, _file: RawFd, _offset: u64, _max: usize) -> io::Result<usize> {
+        Err(io::Error::from_raw_os_error(libc::ENOSYS))
+    }
+}

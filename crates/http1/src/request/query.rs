@@ -1,0 +1,62 @@
+//! The pairs of a query string.
+
+use std::borrow::Cow;
+
+use crate::grammar::hex_pair;
+
+/// Parses a query string as the `query-string-grammar` of `spork/http` does, except that it always reads to the end.
+///
+/// - Pairs are separated by `&` or `;`. The first `=` of a pair separates its key from its value.
+/// - `+` is a space, `%` and two hexadecimal digits are a byte, and any other `%` stands for itself.
+/// - A key without `=` has no value, where `spork/http` has `true`.
+/// - Nothing between two separators is no pair. A key may be empty, as in the URL standard and in Go. In both cases the
+///   grammar of `spork/http` stops, and what follows is lost.
+/// - No query string is an error, so the request table has a `:query` whenever its target has a `?`.
+pub fn parse_query(query: &[u8]) -> QueryPairs<'_> {
+    QueryPairs { rest: query }
+}
+
+/// The iterator that [`parse_query`] returns.
+#[derive(Clone, Debug)]
+pub struct QueryPairs<'q> {
+    rest: &'q [u8],
+}
+
+impl<'q> Iterator for QueryPairs<'q> {
+    type Item = (Cow<'q, [u8]>, Option<Cow<'q, [u8]>>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.rest.iter().position(|b| !b"&;".contains(b))?;
+        self.rest = &self.rest[start..];
+        let end = self.rest.iter().position(|b| b"&;".contains(b)).unwrap_or(self.rest.len());
+        let (pair, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        Some(match pair.iter().position(|&b| b == b'=') {
+            Some(equals) => (decode(&pair[..equals]), Some(decode(&pair[equals + 1..]))),
+            None => (decode(pair), None),
+        })
+    }
+}
+
+impl std::iter::FusedIterator for QueryPairs<'_> {}
+
+fn decode(bytes: &[u8]) -> Cow<'_, [u8]> {
+    if !bytes.iter().any(|b| b"%+".contains(b)) {
+        return Cow::Borrowed(bytes);
+    }
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let [b, tail @ ..] = rest {
+        let (b, tail) = match (b, tail) {
+            (b'+', _) => (b' ', tail),
+            (b'%', [high, low, after @ ..]) => match hex_pair(*high, *low) {
+                Some(byte) => (byte, after),
+                None => (b'%', tail),
+            },
+            _ => (*b, tail),
+        };
+        decoded.push(b);
+        rest = tail;
+    }
+    Cow::Owned(decoded)
+}

@@ -1,0 +1,78 @@
+//! Values of Rust that Janet's collector owns: making them, finding them in arguments, and dropping them.
+//!
+//! The invariant that all users of this file rely on: Janet collects only while its own code runs, and no native function
+//! of this module runs Janet code. So a value that was reachable when a native function or a callback began stays alive
+//! until it returns.
+//!
+//! A type that is changed after it was made is kept in a `RefCell`, so that there are never two mutable references to a
+//! value: borrowing it a second time is a panic, which src/boundary.rs turns into a Janet error.
+
+use std::ffi::c_void;
+
+use janetrs::Janet;
+use janetrs::lowlevel as c;
+
+use crate::abstract_type::AbstractType;
+use crate::boundary::guard;
+
+/// A type whose values are abstract values of Janet.
+///
+/// # Safety
+/// Only values of this type are made with the Janet type that it names, and the `gc` function of that Janet type, if it
+/// has one, is [`drop_collected`] for this type.
+pub unsafe trait Collected: Sized + 'static {
+    /// The Janet type of the values.
+    fn janet_type() -> &'static AbstractType;
+}
+
+/// Moves a value into Janet's memory. It is collected unless it is returned to Janet or kept reachable.
+pub fn make<T: Collected>(value: T) -> *mut T {
+    // SAFETY: janet_abstract returns memory of the requested size that is aligned for any type, and it is filled before
+    // anything can look at it.
+    unsafe {
+        let place: *mut T = c::janet_abstract(&raw const T::janet_type().0, size_of::<T>()).cast();
+        place.write(value);
+        place
+    }
+}
+
+/// Moves a value into memory that the VMs of several threads may share.
+pub fn make_shared<T: Collected + Sync>(value: T) -> *mut T {
+    // SAFETY: the memory is like that of `make`, and the type may be used from several threads at once.
+    unsafe {
+        let place: *mut T = c::janet_abstract_threaded(&raw const T::janet_type().0, size_of::<T>()).cast();
+        place.write(value);
+        place
+    }
+}
+
+/// The Janet value for one that was made by [`make`] or [`make_shared`].
+pub fn wrap<T: Collected>(place: *mut T) -> Janet {
+    // SAFETY: wrapping only copies the address.
+    unsafe { c::janet_wrap_abstract(place.cast()) }.into()
+}
+
+/// The value of type `T` in a Janet value, or `None` if the Janet value is something else.
+pub fn of<T: Collected>(value: &Janet) -> Option<&T> {
+    // SAFETY: the type is checked, so that this is a `T` ([`Collected`]). It stays alive until the native function returns
+    // (the invariant of this file), and no mutable reference to it exists outside of a `RefCell`.
+    unsafe { c::janet_checkabstract((*value).into(), &raw const T::janet_type().0).cast::<T>().as_ref() }
+}
+
+/// Marks a value for the collector.
+///
+/// # Safety
+/// The value is alive, and the collector is asking for what is reachable.
+pub unsafe fn mark<T: Collected>(place: *const T) {
+    // SAFETY: the caller promises both.
+    unsafe { c::janet_mark(c::janet_wrap_abstract(place.cast_mut().cast())) };
+}
+
+/// Drops a value of type `T` that nothing refers to any more. This is the `gc` function of the Janet types.
+pub unsafe extern "C-unwind" fn drop_collected<T: Collected>(data: *mut c_void, _size: usize) -> i32 {
+    guard("collecting a value", || {
+        // SAFETY: Janet passes the memory that `make` or `make_shared` filled, and does so once.
+        unsafe { data.cast::<T>().drop_in_place() }
+    });
+    0
+}

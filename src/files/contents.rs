@@ -1,0 +1,110 @@
+//! Reading open files: small ones as a whole, and large ones piece by piece.
+
+use std::io::ErrorKind;
+use std::os::unix::fs::FileExt;
+
+use janetrs::{Janet, TaggedJanet};
+
+use super::open_file::{self, OpenFile};
+use crate::boundary::{Function, Outcome, native};
+use crate::buffer::{self, Buffer};
+use crate::value::{arg, describe, integer};
+
+/// The native functions of this file.
+pub const FUNCTIONS: &[Function] = &[
+    native!("file-body", "file first length", body),
+    native!("file-close", "file", close),
+    native!("file-take", "file most buffer", take),
+    native!("file-piece", "file index", piece),
+];
+
+/// Bodies up to this size are read at once, so that their descriptor is closed before they are sent.
+const SMALL: u64 = 32 * 1024;
+
+/// The size of the pieces that `each` finds in a file.
+pub const PIECE: u64 = 64 * 1024;
+
+impl OpenFile {
+    /// Appends `count` bytes of the file to a buffer.
+    ///
+    /// # Errors
+    /// Returns an error if the file is closed, has fewer bytes, or cannot be read.
+    fn read(&self, offset: u64, count: usize, into: &mut Buffer) -> Result<(), String> {
+        let file = self.remaining()?.file;
+        let room = buffer::room(into, count)?;
+        // SAFETY: zeros are written before it is read as bytes.
+        let room = unsafe {
+            room.as_mut_ptr().write_bytes(0, count);
+            std::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<u8>(), count)
+        };
+        file.read_exact_at(room, offset).map_err(|why| match why.kind() {
+            ErrorKind::UnexpectedEof => self.too_short(),
+            _ => self.unreadable(&why),
+        })?;
+        // SAFETY: the bytes were read from the file.
+        unsafe { buffer::filled(into, count) };
+        Ok(())
+    }
+
+    /// Returns `count` bytes of the file as a new buffer.
+    fn read_new(&self, offset: u64, count: u64) -> Result<Janet, String> {
+        let buffer = &mut buffer::new(count as usize)?;
+        self.read(offset, count as usize, buffer)?;
+        Ok(buffer.value())
+    }
+}
+
+fn byte_count(value: Janet) -> Result<u64, String> {
+    match value.unwrap() {
+        TaggedJanet::Number(number) if number >= 0.0 => Ok(number as u64),
+        _ => Err(format!("expected a number of bytes, got {}", describe(value))),
+    }
+}
+
+/// `(native/file-body file first length)`: Returns a part of a file as the body of a response. If the part is small, this is
+/// a buffer of its bytes, and the file is closed. Otherwise it is the file, which is limited to that part.
+fn body(args: &[Janet]) -> Result<Outcome, String> {
+    let file = &mut *open_file::borrow(args)?;
+    let (first, length) = (byte_count(arg(args, 1))?, byte_count(arg(args, 2))?);
+    if length > SMALL {
+        file.set_part(first, length);
+        return Ok(Outcome::Value(arg(args, 0)));
+    }
+    let result = file.read_new(first, length);
+    file.close();
+    Ok(Outcome::Value(result?))
+}
+
+/// `(native/file-close file)`: Closes a file if it is open.
+fn close(args: &[Janet]) -> Result<Outcome, String> {
+    open_file::borrow(args)?.close();
+    Ok(Outcome::Value(Janet::nil()))
+}
+
+/// `(native/file-take file most buffer)`: Appends at most `most` bytes that were not sent yet to a buffer, and counts them as
+/// sent.
+fn take(args: &[Janet]) -> Result<Outcome, String> {
+    let file = &mut *open_file::borrow(args)?;
+    let most = integer(arg(args, 1)).and_then(|most| u64::try_from(most).ok());
+    let most = most.ok_or_else(|| format!("expected a number of bytes, got {}", describe(arg(args, 1))))?;
+    let buffer = &mut buffer::get(arg(args, 2))?;
+    let remaining = file.remaining()?;
+    let (offset, count) = (remaining.offset, remaining.length.min(most));
+    file.read(offset, count as usize, buffer)?;
+    file.advance(count);
+    Ok(Outcome::Value(Janet::nil()))
+}
+
+/// `(native/file-piece file index)`: Returns the piece of a file with that number as a buffer, or nil if there is none.
+fn piece(args: &[Janet]) -> Result<Outcome, String> {
+    let file = &*open_file::borrow(args)?;
+    let first = match arg(args, 1).unwrap() {
+        TaggedJanet::Number(index) if index >= 0.0 && index.fract() == 0.0 => (index as u64).saturating_mul(PIECE),
+        _ => return Ok(Outcome::Value(Janet::nil())),
+    };
+    if first >= file.length() {
+        return Ok(Outcome::Value(Janet::nil()));
+    }
+    let count = PIECE.min(file.length() - first);
+    Ok(Outcome::Value(file.read_new(file.first() + first, count)?))
+}

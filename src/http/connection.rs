@@ -1,0 +1,271 @@
+//! An HTTP connection: what is known of it, and its life from `http-open` to `http-close`.
+
+use std::cell::{RefCell, RefMut};
+use std::ffi::c_void;
+
+use janetrs::Janet;
+use janetrs::lowlevel as c;
+use kqnet_accept::socket;
+use kqnet_http1::response::Exchange;
+use kqnet_http1::{BodyReader, HeadParser};
+
+use super::account::{Account, Record};
+use super::config::{self, ConfigRef};
+use super::lingering::Lingering;
+use super::open_files::OpenFiles;
+use super::pace::Pace;
+use super::phase::Phase;
+use super::reading::Reading;
+use super::watch::Watching;
+use super::writing::Writing;
+use crate::abstract_type::{AbstractType, NOTHING};
+use crate::boundary::{Function, Outcome, native};
+use crate::collected::{self, Collected, drop_collected};
+use crate::deadlines::Place;
+use crate::files::OpenFile;
+use crate::stream;
+use crate::value::{arg, describe};
+use crate::vm::{self, Vm};
+
+/// The native functions of this file.
+pub const FUNCTIONS: &[Function] = &[
+    native!("http-open", "stream config tracker", open),
+    native!("http-close", "http", close),
+    native!("http-of", "stream", of),
+    native!("http-tracker", "http", tracker),
+    native!("http-limit-unsent", "listener", limit_unsent),
+];
+
+/// A connection.
+///
+/// The invariant that the SAFETY comments of this folder refer to:
+///
+/// * Janet's collector owns the connection, in a `RefCell`. A native function or callback borrows it once, for as long as
+///   it runs, and passes the reference on to what it calls. None of them runs Janet code, so it is not borrowed twice.
+/// * The VM's table of connections keeps it and its stream alive from `open` to `close`. Janet values in its fields are
+///   kept alive by the mark function.
+/// * A fiber in `reading`, `writing` or `watching` waits for the stream ([`super::wait`]). It is removed from there when
+///   its wait ends. The stream keeps it alive, or the mark function.
+pub struct Connection {
+    /// The value that holds this connection, for callbacks and marking.
+    pub value: *const RefCell<Connection>,
+    /// The configuration of its server.
+    pub config: ConfigRef,
+    /// Its stream (core/stream).
+    pub stream: Janet,
+    /// What `janet/kqnet/tracker.janet` knows of the listener's handlers.
+    tracker: Janet,
+    /// Where the deadline of the connection's fiber is kept, until the connection is closed.
+    pub place: Option<Place>,
+    /// What its fiber is doing.
+    pub phase: Phase,
+    /// What was found out about a head that has not arrived completely.
+    pub parser: HeadParser,
+    /// What the last request says about the response to it.
+    pub exchange: Exchange,
+    /// How much of the last request's body has to be read.
+    pub body: BodyReader,
+    /// The client waits for a 100 before it sends its body.
+    pub awaits_continue: bool,
+    /// The client may send another request, as far as it knows.
+    pub may_go_on: bool,
+    /// The last response said that another request may follow.
+    pub keeps_open: bool,
+    /// How many requests it has carried.
+    pub requests: u32,
+    /// The number of the request that runs, or 0 between requests.
+    pub running_request: u32,
+    /// The response to the running request is being sent.
+    pub is_answering: bool,
+    /// The handler returned something that is not a valid response.
+    pub is_response_invalid: bool,
+    /// How fast the client takes the response.
+    pub pace: Pace,
+    /// The task that waits for bytes, if there is one.
+    pub reading: Option<Reading>,
+    /// The task that waits for the client to take bytes, if there is one.
+    pub writing: Option<Writing>,
+    /// The task that watches whether the client is gone, if there is one.
+    pub watching: Option<Watching>,
+    /// How long the client may take the last response.
+    pub lingering: Lingering,
+    /// The channel that tells the running request of its end, or nil.
+    pub ending: Janet,
+    /// That channel is also closed when the client sends no more.
+    pub ends_with_input: bool,
+    /// The client was found to be gone.
+    pub is_lost: bool,
+    /// The request that is being answered, for logs and metrics.
+    pub account: Account,
+    /// The functions of `janet/kqnet/http/log.janet` that are to be told how that request was answered, or nil.
+    pub observers: Janet,
+    /// The client's address as logs show it, or nil until a logger asks for it.
+    pub peer: Janet,
+    /// The files that were opened for the running request.
+    pub files: OpenFiles,
+}
+
+static CONNECTION: AbstractType = AbstractType(c::JanetAbstractType {
+    name: c"kqnet/http".as_ptr(),
+    gc: Some(drop_collected::<RefCell<Connection>>),
+    gcmark: Some(mark),
+    ..NOTHING
+});
+
+// SAFETY: only `open` makes values of this Janet type, and they are dropped as a `RefCell<Connection>`.
+unsafe impl Collected for RefCell<Connection> {
+    fn janet_type() -> &'static AbstractType {
+        &CONNECTION
+    }
+}
+
+unsafe extern "C-unwind" fn mark(data: *mut c_void, _size: usize) -> i32 {
+    // SAFETY: Janet passes a live connection, and nothing has borrowed it while Janet collects. Its values are live
+    // because of this marking.
+    unsafe {
+        let connection = &*(*data.cast::<RefCell<Connection>>()).as_ptr();
+        connection.config.mark();
+        c::janet_mark(connection.stream.into());
+        c::janet_mark(connection.tracker.into());
+        c::janet_mark(connection.ending.into());
+        // While another task reads, the stream does not refer to the task that watches.
+        if let Some(watching) = &connection.watching {
+            c::janet_mark(c::janet_wrap_fiber(watching.fiber));
+        }
+        c::janet_mark(connection.observers.into());
+        c::janet_mark(connection.peer.into());
+        connection.files.mark();
+    }
+    0
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.give_back_deadlines();
+    }
+}
+
+impl Connection {
+    fn give_back_deadlines(&mut self) {
+        let writing = self.writing.as_mut().and_then(|writing| writing.place.take());
+        let watching = self.watching.take().map(|watching| watching.place);
+        for place in [self.place.take(), writing, watching].into_iter().flatten() {
+            vm::with_existing(|vm| vm.deadlines.remove(place));
+        }
+    }
+
+    /// Ends the account of the request that was answered last, and counts it.
+    pub fn close_account(&mut self, vm: &Vm) -> Option<Record> {
+        self.account.close(&self.config.statistics, vm.engine.now())
+    }
+}
+
+/// Borrows the connection in the first argument of a native function.
+///
+/// # Errors
+/// Says what the argument is if it is something else.
+pub fn borrow(args: &[Janet]) -> Result<RefMut<'_, Connection>, String> {
+    args.first()
+        .and_then(collected::of::<RefCell<Connection>>)
+        .map(RefCell::borrow_mut)
+        .ok_or_else(|| format!("expected an HTTP connection, got {}", describe(arg(args, 0))))
+}
+
+/// The connection that a callback was registered with, by its field `value`.
+///
+/// # Safety
+/// The connection was not collected yet, and the reference is used only until the callback returns.
+pub unsafe fn from_callback<'a>(connection: *mut c_void) -> &'a RefCell<Connection> {
+    // SAFETY: the caller promises that it is alive.
+    unsafe { &*connection.cast() }
+}
+
+/// Has a file closed when the request that runs on this stream has ended, if the stream is a connection of an HTTP server
+/// of this VM.
+pub fn close_with_request(stream: Janet, file: *const RefCell<OpenFile>) {
+    vm::with_existing(|vm| {
+        // SAFETY: the table is rooted.
+        let value: Janet = unsafe { c::janet_table_get(vm.connections, stream.into()) }.into();
+        if let Some(connection) = collected::of::<RefCell<Connection>>(&value) {
+            connection.borrow_mut().files.add(file);
+        }
+    });
+}
+
+/// `(native/http-open stream config tracker)`: Returns a new connection, whose fiber is the running task.
+fn open(args: &[Janet]) -> Result<Outcome, String> {
+    let config_value = arg(args, 1);
+    let config = config::get(&config_value)?;
+    vm::with(|vm| {
+        // SAFETY: Janet called this function, so there is a root fiber.
+        let fiber = unsafe { c::janet_root_fiber() };
+        let value = collected::make(RefCell::new(Connection {
+            value: std::ptr::null(),
+            // SAFETY: the connection marks it.
+            config: unsafe { ConfigRef::new(config) },
+            stream: arg(args, 0),
+            tracker: arg(args, 2),
+            place: Some(vm.deadlines.add(fiber, None)),
+            phase: Phase::Handler,
+            parser: HeadParser::new(config.limits),
+            exchange: Exchange::unread(),
+            body: BodyReader::Length { remaining: 0 },
+            awaits_continue: false,
+            may_go_on: true,
+            keeps_open: true,
+            requests: 0,
+            running_request: 0,
+            is_answering: false,
+            is_response_invalid: false,
+            pace: Pace::default(),
+            reading: None,
+            writing: None,
+            watching: None,
+            lingering: Lingering::default(),
+            ending: Janet::nil(),
+            ends_with_input: false,
+            is_lost: false,
+            account: Account::default(),
+            observers: Janet::nil(),
+            peer: Janet::nil(),
+            files: OpenFiles::default(),
+        }));
+        // SAFETY: the new value is alive, since nothing collects before this function returns. The table is rooted.
+        unsafe {
+            (*value).borrow_mut().value = value;
+            c::janet_table_put(vm.connections, arg(args, 0).into(), collected::wrap(value).into());
+        }
+        Ok(Outcome::Value(collected::wrap(value)))
+    })
+}
+
+/// `(native/http-close http)`: Ends the running request and forgets the connection. The stream stays open.
+fn close(args: &[Janet]) -> Result<Outcome, String> {
+    let connection = &mut *borrow(args)?;
+    connection.end_request();
+    connection.give_back_deadlines();
+    vm::with_existing(|vm| {
+        connection.close_account(vm);
+        // SAFETY: the table is rooted.
+        unsafe { c::janet_table_remove(vm.connections, connection.stream.into()) };
+    });
+    Ok(Outcome::Value(Janet::nil()))
+}
+
+/// `(native/http-of stream)`: Returns the connection that is open on a stream, or nil.
+fn of(args: &[Janet]) -> Result<Outcome, String> {
+    // SAFETY: the table is rooted.
+    vm::with(|vm| Ok(Outcome::Value(unsafe { c::janet_table_get(vm.connections, arg(args, 0).into()) }.into())))
+}
+
+/// `(native/http-limit-unsent listener)`: Limits how many unsent bytes the system buffers for the listener's connections.
+fn limit_unsent(args: &[Janet]) -> Result<Outcome, String> {
+    // A unix socket has no such option, and needs none.
+    let _ = stream::descriptor(stream::get(arg(args, 0))?).map(socket::limit_unsent);
+    Ok(Outcome::Value(arg(args, 0)))
+}
+
+/// `(native/http-tracker http)`: Returns the tracker of the listener's handlers (janet/kqnet/tracker.janet).
+fn tracker(args: &[Janet]) -> Result<Outcome, String> {
+    Ok(Outcome::Value(borrow(args)?.tracker))
+}

@@ -1,0 +1,232 @@
+//! Reading from a connection, in place of `net/read`.
+//!
+//! A client that is gone is a result and not an error.
+
+use std::mem::MaybeUninit;
+use std::os::fd::RawFd;
+
+use janetrs::Janet;
+use janetrs::lowlevel as c;
+use kqnet_accept::{Errno, socket};
+
+use super::MAX_TURN;
+use super::connection::{self, Connection};
+use super::phase::Phase;
+use super::wait::{self, Side, gone, io_error};
+use crate::boundary::{Function, Outcome, guard, native};
+use crate::buffer;
+use crate::collected;
+use crate::stream;
+use crate::value::{arg, describe, integer, string};
+use crate::vm;
+
+/// The native functions of this file.
+pub const FUNCTIONS: &[Function] = &[native!("http-read", "http buffer most &opt number", read)];
+
+/// A task that waits for bytes.
+#[derive(Clone, Copy)]
+pub struct Reading {
+    pub fiber: *mut c::JanetFiber,
+    /// The buffer to which the bytes go, or `None` to discard them.
+    into: Option<Janet>,
+    /// The most bytes to read.
+    most: usize,
+    /// The task is a handler that reads its body.
+    is_body: bool,
+}
+
+/// The result of an attempt to read.
+enum Received {
+    /// Some bytes.
+    Some,
+    /// The client has ended its side of the connection.
+    End,
+    /// There is nothing to read yet.
+    Nothing,
+    /// Some bytes were discarded, and there are no more yet.
+    Discarded,
+    /// The client is gone.
+    Lost,
+    /// Why the system cannot read.
+    Failed(String),
+}
+
+impl Received {
+    fn failed(errno: Errno) -> Self {
+        if errno.is_lost_peer() { Self::Lost } else { Self::Failed(io_error("read from", errno)) }
+    }
+}
+
+/// Reads what has arrived, up to the most that is wanted.
+fn receive(stream: *mut c::JanetStream, reading: Reading) -> Received {
+    let Some(fd) = stream::descriptor(stream) else { return Received::Lost };
+    let Reading { into, most, .. } = reading;
+    let Some(into) = into else { return discard(fd) };
+    let into = &mut match buffer::get(into) {
+        Ok(buffer) => buffer,
+        Err(why) => return Received::Failed(why),
+    };
+    let room = match buffer::room(into, most) {
+        Ok(room) => room,
+        Err(why) => return Received::Failed(why),
+    };
+    match socket::receive(fd, room) {
+        Ok(None) => Received::Nothing,
+        Ok(Some(0)) => Received::End,
+        Ok(Some(count)) => {
+            // SAFETY: the system has written that many bytes.
+            unsafe { buffer::filled(into, count) };
+            Received::Some
+        }
+        Err(errno) => Received::failed(errno),
+    }
+}
+
+/// Reads what has arrived and discards it.
+fn discard(fd: RawFd) -> Received {
+    let mut scratch = [MaybeUninit::uninit(); 32 * 1024];
+    let mut all = 0;
+    while all < MAX_TURN {
+        match socket::receive(fd, &mut scratch) {
+            Ok(None) if all == 0 => return Received::Nothing,
+            Ok(None) => return Received::Discarded,
+            Ok(Some(0)) => return Received::End,
+            Ok(Some(count)) => all += count,
+            Err(errno) => return Received::failed(errno),
+        }
+    }
+    Received::Some
+}
+
+/// `(native/http-read http buffer most &opt number)`: Waits for bytes, and appends at most `most` of them. Returns true,
+/// nil at the end of what the client sends, or :gone. With the number of a request, it is a handler that reads the body of
+/// that request.
+fn read(args: &[Janet]) -> Result<Outcome, String> {
+    let connection = &mut *connection::borrow(args)?;
+    let into = arg(args, 1);
+    let most = integer(arg(args, 2)).filter(|most| *most > 0);
+    let most = most.ok_or_else(|| format!("expected a number of bytes, got {}", describe(arg(args, 2))))?;
+    let is_body = args.len() > 3;
+    if is_body {
+        connection.check_running(arg(args, 3))?;
+    }
+    connection.read(Some(into), most.unsigned_abs() as usize, is_body)
+}
+
+impl Connection {
+    /// Waits for bytes and discards them.
+    pub fn read_and_discard(&mut self) -> Result<Outcome, String> {
+        self.read(None, 0, false)
+    }
+
+    fn read(&mut self, into: Option<Janet>, most: usize, is_body: bool) -> Result<Outcome, String> {
+        let stream = stream::get(self.stream)?;
+        if stream::descriptor(stream).is_none() {
+            return Ok(Outcome::Value(gone()));
+        }
+        // Janet would forget the first reader, which would then wait for ever.
+        if self.is_read_by_others(stream) {
+            return Err("another task reads from this connection already".into());
+        }
+        // SAFETY: Janet called this function, so there is a root fiber.
+        let fiber = unsafe { c::janet_root_fiber() };
+        let reading = Reading { fiber, into, most, is_body };
+        let value = match receive(stream, reading) {
+            result @ (Received::Nothing | Received::Discarded) => {
+                if matches!(result, Received::Discarded) {
+                    self.extend_lingering();
+                }
+                if is_body {
+                    vm::with(|vm| {
+                        self.enter(vm, Phase::Body);
+                        Ok(())
+                    })?;
+                }
+                self.reading = Some(reading);
+                // SAFETY: the task waits for nothing else, and the trampoline suspends it. The VM's table of connections
+                // keeps the connection and its stream alive.
+                unsafe { wait::begin(fiber, stream, self, Side::Read, on_readable) };
+                return Ok(Outcome::Await);
+            }
+            Received::Some => {
+                if into.is_none() {
+                    self.extend_lingering();
+                }
+                Janet::boolean(true)
+            }
+            Received::End => Janet::nil(),
+            Received::Lost => {
+                self.tell_watcher();
+                gone()
+            }
+            Received::Failed(why) => return Err(why),
+        };
+        // The task goes on by way of Janet's schedule, so that a client that always has more to say lets other fibers run.
+        // SAFETY: the fiber is live, and the trampoline suspends it.
+        unsafe { c::janet_schedule(fiber, value.into()) };
+        Ok(Outcome::Await)
+    }
+
+    /// Does what follows the end of a wait to read, whatever ended it.
+    pub fn end_reading(&mut self) {
+        let is_body = self.reading.take().is_some_and(|reading| reading.is_body);
+        if is_body && self.phase == Phase::Body {
+            vm::with_existing(|vm| self.enter(vm, Phase::Handler));
+        }
+        self.resume_watching();
+    }
+}
+
+/// Janet's events for a fiber that waits to read.
+unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::JanetAsyncEvent) {
+    guard("reading", || {
+        // SAFETY: Janet calls this for a fiber that has waited since `read`.
+        let (connection, stream) = unsafe { wait::of(fiber) };
+        let connection = &mut *connection.borrow_mut();
+        let Some(reading) = connection.reading else { return };
+        let finish = |value: Janet, signal| {
+            // SAFETY: the fiber is the one in `reading`, so it waits (the invariant of `Connection`).
+            unsafe { wait::finish(fiber, value, signal) };
+        };
+        let (ok, error) = (c::JanetSignal_JANET_SIGNAL_OK, c::JanetSignal_JANET_SIGNAL_ERROR);
+        match event {
+            c::JanetAsyncEvent_JANET_ASYNC_EVENT_MARK => {
+                // SAFETY: both are live, and the collector asks for this.
+                unsafe {
+                    collected::mark(connection.value);
+                    if let Some(into) = reading.into {
+                        c::janet_mark(into.into());
+                    }
+                }
+            }
+            c::JanetAsyncEvent_JANET_ASYNC_EVENT_READ
+            | c::JanetAsyncEvent_JANET_ASYNC_EVENT_HUP
+            | c::JanetAsyncEvent_JANET_ASYNC_EVENT_ERR => {
+                let (value, signal) = match receive(stream, reading) {
+                    Received::Nothing => return,
+                    Received::Discarded => {
+                        connection.extend_lingering();
+                        return;
+                    }
+                    Received::Some => (Janet::boolean(true), ok),
+                    Received::End => (Janet::nil(), ok),
+                    Received::Lost => (gone(), ok),
+                    Received::Failed(why) => (string(&why), error),
+                };
+                finish(value, signal);
+                connection.end_reading();
+                connection.tell_watcher();
+            }
+            c::JanetAsyncEvent_JANET_ASYNC_EVENT_CLOSE => {
+                finish(gone(), ok);
+                connection.end_reading();
+            }
+            // The fiber was cancelled. Janet frees the state of its wait.
+            c::JanetAsyncEvent_JANET_ASYNC_EVENT_DEINIT => {
+                connection.end_reading();
+                wait::cancelled(stream);
+            }
+            _ => {}
+        }
+    });
+}

@@ -1,0 +1,180 @@
+//! Responses: writing the head, and the body too if it is small, and deciding how the remaining body is delivered.
+
+use std::cell::RefCell;
+use std::time::SystemTime;
+
+use janetrs::lowlevel as c;
+use janetrs::{Janet, TaggedJanet};
+use kqnet_http1::Reject;
+use kqnet_http1::response::{Body, Delivery, HeadWriter, plan};
+
+use super::connection::{self, Connection};
+use super::refusal::refused;
+use super::{file_body, response_table};
+use crate::boundary::{Function, Outcome, native};
+use crate::buffer;
+use crate::keys::Keys;
+use crate::value::{arg, bytes, describe, is_true};
+use crate::vm;
+
+/// The native functions of this file.
+pub const FUNCTIONS: &[Function] = &[
+    native!("http-respond", "http response out buffer closing", respond),
+    native!("http-invalid-response?", "http", is_invalid),
+];
+
+/// Bodies up to this size are written together with their head.
+const SMALL_BODY: usize = 32 * 1024;
+
+thread_local! {
+    /// Where heads are written before they are copied to a Janet buffer.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls `write` with an empty vector whose memory is used again.
+pub fn with_scratch<T>(write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.clear();
+        write(scratch)
+    })
+}
+
+/// The current time in seconds since 1970, for the Date header.
+pub fn unix_time() -> Option<i64> {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|time| time.as_secs() as i64)
+}
+
+/// `(native/http-respond http response out buffer closing)`: Writes the head of a response to `out`, and a small body
+/// too. `buffer` has what was read from the client, and `closing` is true if no other request may follow. Returns how the
+/// remaining body is to be sent:
+///
+/// * `:none`: nothing remains;
+/// * `:unsent`: nothing is to be sent, and the body is a fiber, which must be ended;
+/// * `:bytes`: the body as it is;
+/// * `:file`: a file of kqnet's;
+/// * `:chunked`: each piece as a chunk;
+/// * `:pieces`: each piece as it is;
+/// * a number: each piece as it is, and this many bytes in all.
+///
+/// Returns a tuple ([`refused`]) instead if the request cannot be answered with this response.
+fn respond(args: &[Janet]) -> Result<Outcome, String> {
+    let connection = &mut *connection::borrow(args)?;
+    let result = write_response(connection, args);
+    if result.is_err() {
+        connection.is_response_invalid = true;
+    }
+    result
+}
+
+fn write_response(connection: &mut Connection, args: &[Janet]) -> Result<Outcome, String> {
+    let response = arg(args, 1);
+    let out = &mut buffer::get(arg(args, 2))?;
+    if arg(args, 2) == arg(args, 3) {
+        return Err("a response cannot be written to the buffer that its request comes from".into());
+    }
+    let from = &mut buffer::get(arg(args, 3))?;
+    vm::with(|vm| {
+        let keys = &vm.keys;
+        let status_value = response_table::get(response, keys.status)?;
+        let status = response_table::status(status_value)?;
+        let is_switch = status < 200 || connection.exchange.opens_tunnel(status);
+        if is_switch && !is_true(response_table::detached(response)?) {
+            return refuse_switch(status);
+        }
+        let body = response_table::get(response, keys.body)?;
+        let headers = response_table::get(response, keys.headers)?;
+        if body.is_nil() && headers.is_nil() && status_value.is_nil() {
+            response_table::check_keys(response)?;
+        }
+        // The body may be the buffer from which the remaining body of the request is discarded below.
+        let copy = (body == arg(args, 3)).then(|| buffer::contents(from).to_vec());
+        let known = match &copy {
+            Some(copy) => Some(&copy[..]),
+            None if body.is_nil() => Some(&[][..]),
+            None => bytes(&body),
+        };
+        let file = file_body::length(&body)?;
+        // An iterable body may read the request while it is sent, so then nothing is discarded yet.
+        if (known.is_some() || file.is_some()) && connection.discard_body(from).is_err() {
+            connection.exchange = connection.exchange.closing();
+        }
+        if known.is_none() && !response_table::is_iterable(body) {
+            return Err(format!("a response's :body must be bytes or iterable, got {}", describe(body)));
+        }
+
+        with_scratch(|scratch| {
+            let mut declared: Option<u64> = None;
+            let mut head = HeadWriter::new(scratch, status).map_err(|error| error.to_string())?;
+            response_table::each_header(headers, &mut |name, value| {
+                if known.is_none() && name.eq_ignore_ascii_case(b"content-length") {
+                    declared = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+                }
+                head.header(name, value).map_err(|error| error.to_string())
+            })?;
+            let size = match (known, declared.or(file)) {
+                (Some(bytes), _) => Body::Known(bytes.len() as u64),
+                (None, Some(length)) => Body::Known(length),
+                (None, None) => Body::Streamed,
+            };
+
+            // From here on no error of the response is possible, so a 500 will not be needed instead of it.
+            let is_last = is_true(arg(args, 4)) && !is_switch;
+            if is_last || !connection.body.is_done() && !connection.can_discard_body() {
+                connection.exchange = connection.exchange.closing();
+            }
+            // A 100 would come too late.
+            connection.awaits_continue = false;
+            let plan = plan(&connection.exchange, status, size);
+            connection.keeps_open = head.finish(&connection.exchange, &plan, unix_time());
+            let head_length = scratch.len();
+            let is_plain = plan.delivery == Delivery::Plain;
+            let mut delivery = delivery_keyword(keys, plan.delivery, known.is_some(), body);
+            let small = known.filter(|bytes| is_plain && (bytes.len() <= SMALL_BODY || copy.is_some()));
+            if let Some(bytes) = small {
+                scratch.extend_from_slice(bytes);
+                delivery = keys.none;
+            }
+            buffer::push(out, scratch)?;
+            // A file follows its head without any framing.
+            let file = file.filter(|&length| is_plain && size == Body::Known(length));
+            let payload = file.map_or(scratch.len() - head_length, |length| length as usize);
+            connection.account.answer(status, head_length, payload);
+            if scratch.capacity() > 4 * SMALL_BODY {
+                *scratch = Vec::new();
+            }
+            connection.is_answering = true;
+            connection.pace.begin_response();
+            Ok(Outcome::Value(match declared {
+                _ if file.is_some() => Janet::keyword("file".into()),
+                Some(length) if is_plain && known.is_none() => Janet::number(length as f64),
+                _ => delivery.into(),
+            }))
+        })
+    })
+}
+
+/// What follows a response that ends HTTP on the connection although it has no `:detached`.
+fn refuse_switch(status: u16) -> Result<Outcome, String> {
+    if status < 200 {
+        // The client would take what is sent next for the final response to this request.
+        return Err(format!("a response's :status must be at least 200 unless it has :detached, got {status}"));
+    }
+    // A proxy would forward whatever comes next through its tunnel, and it would be served here.
+    Ok(refused(Reject { status: 501, reason: "there is no tunnel here" }, Janet::nil()))
+}
+
+/// The keyword for how a body is delivered, as [`respond`] describes it. `is_bytes` is true for a body that is no iterable.
+fn delivery_keyword(keys: &Keys, delivery: Delivery, is_bytes: bool, body: Janet) -> c::Janet {
+    match delivery {
+        Delivery::None if matches!(body.unwrap(), TaggedJanet::Fiber(_)) => Janet::keyword("unsent".into()).into(),
+        Delivery::None => keys.none,
+        Delivery::Plain if is_bytes => keys.bytes,
+        Delivery::Plain | Delivery::UntilClose => keys.pieces,
+        Delivery::Chunked => keys.chunked,
+    }
+}
+
+/// `(native/http-invalid-response? http)`: Returns whether the handler's response was not valid and could not be sent.
+fn is_invalid(args: &[Janet]) -> Result<Outcome, String> {
+    Ok(Outcome::Value(Janet::boolean(connection::borrow(args)?.is_response_invalid)))
+}

@@ -1,0 +1,124 @@
+//! Reading what a handler returned: the status, the headers and the body of a response.
+
+use janetrs::lowlevel as c;
+use janetrs::{Janet, TaggedJanet};
+
+use crate::value::{bytes, describe, integer};
+
+/// Takes a header's name and value.
+type EachHeader<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), String> + 'a;
+
+/// What a response has under a key.
+///
+/// # Errors
+/// Says what the handler returned if it is neither a table nor a struct.
+pub fn get(response: Janet, key: c::Janet) -> Result<Janet, String> {
+    // SAFETY: the types are checked, and look-ups have no other precondition.
+    unsafe {
+        match response.unwrap() {
+            TaggedJanet::Nil => Err("the handler returned nil, which is no response".into()),
+            TaggedJanet::Table(_) => Ok(c::janet_table_get(c::janet_unwrap_table(response.into()), key).into()),
+            TaggedJanet::Struct(_) => Ok(c::janet_struct_get(c::janet_unwrap_struct(response.into()), key).into()),
+            _ => Err(format!("a response must be a table or a struct, got {}", describe(response))),
+        }
+    }
+}
+
+/// What a response has under `:detached`.
+pub fn detached(response: Janet) -> Result<Janet, String> {
+    get(response, Janet::keyword("detached".into()).into())
+}
+
+/// The status in the value of a response's `:status`. Nil stands for 200.
+pub fn status(value: Janet) -> Result<u16, String> {
+    if value.is_nil() {
+        return Ok(200);
+    }
+    integer(value)
+        .and_then(|status| u16::try_from(status).ok())
+        .ok_or_else(|| format!("a response's :status must be a number of three digits, got {}", describe(value)))
+}
+
+/// Returns an error for a dictionary that has keys, but none of a response's. They are misspelled, or the dictionary is
+/// something else.
+pub fn check_keys(response: Janet) -> Result<(), String> {
+    let mut keys = Vec::new();
+    each_pair(response, &mut |key, _| {
+        keys.push(describe(key));
+        Ok(())
+    })?;
+    if keys.is_empty() || !detached(response)?.is_nil() {
+        return Ok(());
+    }
+    // A dictionary has no order.
+    keys.sort();
+    let (more, _) = (keys.len() > 4, keys.truncate(4));
+    let keys = keys.join(" ");
+    Err(format!(
+        "the handler returned no response: the keys are {keys}{}, and none of :status, :headers and :body",
+        if more { " …" } else { "" }
+    ))
+}
+
+/// Whether Janet's `each` can go through a value. An abstract value may be able to.
+pub fn is_iterable(value: Janet) -> bool {
+    matches!(
+        value.unwrap(),
+        TaggedJanet::Array(_)
+            | TaggedJanet::Tuple(_)
+            | TaggedJanet::Table(_)
+            | TaggedJanet::Struct(_)
+            | TaggedJanet::Fiber(_)
+            | TaggedJanet::Abstract(_)
+    )
+}
+
+/// Calls `each` with every header and value of a dictionary. A header with an array or tuple of values is sent once for
+/// each of them.
+pub fn each_header(headers: Janet, each: &mut EachHeader<'_>) -> Result<(), String> {
+    if headers.is_nil() {
+        return Ok(());
+    }
+    let is_dictionary = each_pair(headers, &mut |name, value| {
+        let name = bytes(&name).ok_or_else(|| format!("a header's name must be a string, got {}", describe(name)))?;
+        let (mut items, mut count) = (std::ptr::null(), 0);
+        // SAFETY: janet_indexed_view writes to these two variables, and only looks at the live value.
+        if unsafe { c::janet_indexed_view(value.into(), &mut items, &mut count) } != 0 {
+            for index in 0..count as usize {
+                // SAFETY: the array or tuple has `count` items.
+                one_header(name, Janet::from(unsafe { *items.add(index) }), each)?;
+            }
+            return Ok(());
+        }
+        one_header(name, value, each)
+    })?;
+    if is_dictionary {
+        return Ok(());
+    }
+    Err(format!("a response's :headers must be a table or a struct, got {}", describe(headers)))
+}
+
+fn one_header(name: &[u8], value: Janet, each: &mut EachHeader<'_>) -> Result<(), String> {
+    match bytes(&value) {
+        Some(bytes) => each(name, bytes),
+        None => each(name, describe(value).as_bytes()),
+    }
+}
+
+/// Calls `each` with every key and value of a dictionary. Returns false if the value is not a dictionary.
+fn each_pair(dictionary: Janet, each: &mut dyn FnMut(Janet, Janet) -> Result<(), String>) -> Result<bool, String> {
+    let (mut pairs, mut count, mut capacity) = (std::ptr::null(), 0, 0);
+    // SAFETY: janet_dictionary_view writes to these three variables, and only looks at the live value.
+    if unsafe { c::janet_dictionary_view(dictionary.into(), &mut pairs, &mut count, &mut capacity) } == 0 {
+        return Ok(false);
+    }
+    for index in 0..capacity as usize {
+        // SAFETY: a dictionary has `capacity` places. Those with a nil key are free.
+        let pair = unsafe { &*pairs.add(index) };
+        let (key, value) = (Janet::from(pair.key), Janet::from(pair.value));
+        if !key.is_nil() {
+            each(key, value)?;
+        }
+    }
+    Ok(true)
+}

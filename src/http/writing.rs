@@ -1,0 +1,199 @@
+//! Writing to a connection, in place of `net/write`.
+//!
+//! A client that is gone is a result and not an error.
+
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use janetrs::Janet;
+use janetrs::lowlevel as c;
+use kqnet_accept::{Errno, socket};
+
+use super::connection::{self, Connection};
+use super::wait::{self, Side, gone, io_error};
+use super::{MAX_TURN, pace};
+use crate::boundary::{Function, Outcome, guard, native};
+use crate::collected;
+use crate::deadlines::{Place, Reason};
+use crate::stream;
+use crate::value::{arg, bytes, describe, integer, string};
+use crate::vm;
+
+/// The native functions of this file.
+pub const FUNCTIONS: &[Function] = &[native!("http-write", "http bytes from", write)];
+
+/// A task that waits for the client to take bytes.
+pub struct Writing {
+    pub fiber: *mut c::JanetFiber,
+    /// What is written: a string or a buffer.
+    value: Janet,
+    /// Its length. It must not change during the wait.
+    length: usize,
+    /// The index of the first byte that was not sent.
+    at: usize,
+    /// Where the deadline of the wait is kept, if the server has a `:write-timeout`.
+    pub place: Option<Place>,
+    /// The time from which the wait has not been charged to the client yet.
+    uncharged_since: Duration,
+}
+
+/// The result of an attempt to send.
+enum Sent {
+    /// All was sent.
+    All,
+    /// Enough was sent for one turn.
+    Enough,
+    /// The client has to take some first.
+    Full,
+    /// The client is gone.
+    Lost,
+    /// The system cannot send.
+    Failed(Errno),
+}
+
+impl Connection {
+    /// Sends what the system takes at once, and moves `at` behind it.
+    fn send(&mut self, fd: RawFd, all: &[u8], at: &mut usize) -> Sent {
+        let end = all.len().min(at.saturating_add(MAX_TURN));
+        while *at < end {
+            match socket::send(fd, &all[*at..end]) {
+                Ok(Some(count)) => {
+                    *at += count;
+                    self.count_sent(count);
+                }
+                Ok(None) => return Sent::Full,
+                Err(errno) if errno.is_lost_peer() => return Sent::Lost,
+                Err(errno) => return Sent::Failed(errno),
+            }
+        }
+        if end == all.len() { Sent::All } else { Sent::Enough }
+    }
+
+    /// Counts bytes that the system has taken.
+    pub fn count_sent(&mut self, count: usize) {
+        self.pace.add_sent(count);
+        self.account.transmitted(count);
+    }
+
+    /// Charges the time of the current wait to the client.
+    pub fn charge_wait(&mut self, now: Duration) {
+        if let (Some(timeout), Some(writing)) = (self.config.write_timeout, &mut self.writing) {
+            let waited = now.saturating_sub(writing.uncharged_since);
+            writing.uncharged_since = now;
+            self.pace.charge(waited, timeout);
+        }
+    }
+
+    /// Does what follows the end of a wait to write, whatever ended it.
+    pub fn end_writing(&mut self) {
+        if let Some(place) = self.writing.as_ref().and_then(|writing| writing.place) {
+            vm::with_existing(|vm| {
+                self.charge_wait(vm.engine.now());
+                vm.deadlines.remove(place);
+            });
+        }
+        self.writing = None;
+    }
+}
+
+/// `(native/http-write http bytes from)`: Sends bytes from an index on, and waits until the client has taken them.
+/// Returns nil when all were sent, the index to continue from, or :gone.
+fn write(args: &[Janet]) -> Result<Outcome, String> {
+    let connection = &mut *connection::borrow(args)?;
+    let value = arg(args, 1);
+    let all = bytes(&value).ok_or_else(|| format!("expected bytes, got {}", describe(value)))?;
+    let from = integer(arg(args, 2)).and_then(|from| usize::try_from(from).ok()).filter(|from| *from <= all.len());
+    let mut at = from.ok_or_else(|| format!("expected an index, got {}", describe(arg(args, 2))))?;
+    let stream = stream::get(connection.stream)?;
+    let Some(fd) = stream::descriptor(stream) else { return Ok(Outcome::Value(gone())) };
+    if stream::is_written(stream) {
+        return Err("another task writes to this connection already".into());
+    }
+    match connection.send(fd, all, &mut at) {
+        Sent::All => Ok(Outcome::Value(Janet::nil())),
+        Sent::Lost => Ok(Outcome::Value(gone())),
+        Sent::Failed(errno) => Err(io_error("write to", errno)),
+        Sent::Enough => {
+            // SAFETY: Janet called this function on a task's fiber, which the trampoline suspends.
+            unsafe { c::janet_schedule(c::janet_root_fiber(), Janet::number(at as f64).into()) };
+            Ok(Outcome::Await)
+        }
+        Sent::Full => {
+            // SAFETY: Janet called this function, so there is a root fiber.
+            let fiber = unsafe { c::janet_root_fiber() };
+            connection.pace.credit(fd);
+            let (mut place, mut now) = (None, Duration::ZERO);
+            if let Some(timeout) = connection.config.write_timeout {
+                vm::with(|vm| {
+                    let new = vm.deadlines.add(fiber, Some((pace::look, connection.value.cast_mut().cast())));
+                    now = vm.engine.now();
+                    let reason = Reason::Gone("the client took too little for :write-timeout");
+                    let wake = vm.deadlines.set(new, Some(now + timeout / 2), reason);
+                    if wake.is_some() {
+                        vm.engine.wake(wake);
+                    }
+                    place = Some(new);
+                    Ok(())
+                })?;
+            }
+            connection.writing = Some(Writing { fiber, value, length: all.len(), at, place, uncharged_since: now });
+            // SAFETY: the task waits for nothing else, and the trampoline suspends it. The VM's table of connections keeps
+            // the connection and its stream alive.
+            unsafe { wait::begin(fiber, stream, connection, Side::Write, on_writable) };
+            Ok(Outcome::Await)
+        }
+    }
+}
+
+/// Janet's events for a fiber that waits to write.
+unsafe extern "C-unwind" fn on_writable(fiber: *mut c::JanetFiber, event: c::JanetAsyncEvent) {
+    guard("writing", || {
+        // SAFETY: Janet calls this for a fiber that has waited since `write`.
+        let (connection, stream) = unsafe { wait::of(fiber) };
+        let connection = &mut *connection.borrow_mut();
+        let Some(&Writing { value, length, mut at, .. }) = connection.writing.as_ref() else { return };
+        let (ok, error) = (c::JanetSignal_JANET_SIGNAL_OK, c::JanetSignal_JANET_SIGNAL_ERROR);
+        let (value, signal) = match event {
+            c::JanetAsyncEvent_JANET_ASYNC_EVENT_MARK => {
+                // SAFETY: both are live, and the collector asks for this.
+                unsafe {
+                    collected::mark(connection.value);
+                    c::janet_mark(value.into());
+                }
+                return;
+            }
+            c::JanetAsyncEvent_JANET_ASYNC_EVENT_WRITE
+            | c::JanetAsyncEvent_JANET_ASYNC_EVENT_HUP
+            | c::JanetAsyncEvent_JANET_ASYNC_EVENT_ERR => {
+                let all = bytes(&value).filter(|all| all.len() == length);
+                match (all, stream::descriptor(stream)) {
+                    (None, _) => (string("a buffer was changed while it was sent"), error),
+                    (_, None) => (gone(), ok),
+                    (Some(all), Some(fd)) => match connection.send(fd, all, &mut at) {
+                        Sent::All => (Janet::nil(), ok),
+                        Sent::Enough => (Janet::number(at as f64), ok),
+                        Sent::Lost => (gone(), ok),
+                        Sent::Failed(errno) => (string(&io_error("write to", errno)), error),
+                        Sent::Full => {
+                            if let Some(writing) = &mut connection.writing {
+                                writing.at = at;
+                            }
+                            return;
+                        }
+                    },
+                }
+            }
+            c::JanetAsyncEvent_JANET_ASYNC_EVENT_CLOSE => (gone(), ok),
+            // The fiber was cancelled. Janet frees the state of its wait.
+            c::JanetAsyncEvent_JANET_ASYNC_EVENT_DEINIT => {
+                connection.end_writing();
+                wait::cancelled(stream);
+                return;
+            }
+            _ => return,
+        };
+        // SAFETY: the fiber is the one in `writing`, so it waits (the invariant of `Connection`).
+        unsafe { wait::finish(fiber, value, signal) };
+        connection.end_writing();
+    });
+}
