@@ -63,12 +63,13 @@ impl Compiler {
         }
     }
 
-    /// Compiles a text without output and returns the compiler's messages.
+    /// Compiles a text and returns the compiler's messages.
     fn compile(&self, name: &str, text: &str) -> Result<String, String> {
         let path = Path::new(&env::var_os("OUT_DIR").unwrap_or_default()).join(name);
         fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
         let mut command = self.tool.to_command();
-        command.args(["-fsyntax-only", "-w", "-I"]).arg(&self.include).arg(&path).env("LC_ALL", "C");
+        command.args(["-w", "-I"]).arg(&self.include).arg("-c").arg(&path).arg("-o").arg(path.with_extension("o"));
+        command.env("LC_ALL", "C");
         if self.tool.is_like_clang() {
             // It would stop after 20 errors.
             command.arg("-ferror-limit=0");

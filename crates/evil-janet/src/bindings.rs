@@ -73,9 +73,6 @@ pub type JanetStruct = *const JanetKV;
 pub type JanetAbstract = *mut c_void;
 pub type JanetCFunction = Option<unsafe extern "C-unwind" fn(argc: i32, argv: *mut Janet) -> Janet>;
 
-pub const JANET_INTMAX_DOUBLE: f64 = 9007199254740992.0;
-pub const JANET_INTMIN_DOUBLE: f64 = -9007199254740992.0;
-
 // What values point to.
 
 pub type JanetAtomicInt = i32;

@@ -28,6 +28,11 @@ mod numbers {
 pub use bindings::*;
 pub use numbers::*;
 
+/// The largest integer below which a double is exact. (A comparison of doubles is no constant for every C compiler.)
+pub const JANET_INTMAX_DOUBLE: f64 = 9007199254740992.0;
+/// The same, negative.
+pub const JANET_INTMIN_DOUBLE: f64 = -9007199254740992.0;
+
 /// Stands in for a type that janetrs names, in code that is not called here: it holds a `jmp_buf`, whose size depends on
 /// the C library.
 pub struct JanetTryState {
