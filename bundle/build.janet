@@ -4,6 +4,8 @@
 ### Builds the native half with cargo, for project.janet and for the bundle's hooks.
 ###
 
+(import ./prerequisites)
+
 (def folder
   "Where a build leaves the whole module, as it is installed."
   "build/kqnet")
@@ -34,12 +36,12 @@
 
 (defn headerpath
   ``Returns the folder that has the janet.h of the Janet that runs this: JANET_HEADERPATH if it is
-  set, else the first of the usual places with a header of the same version. Raises an error
+  set and not empty, else the first of the usual places with a header of the same version. Raises an error
   that says what was found where when there is none: a module built with another one would be
   refused when it is loaded, or worse.``
   []
-  (def named (os/getenv "JANET_HEADERPATH"))
-  (def places (if named [named] (candidates)))
+  (def named (os/getenv "JANET_HEADERPATH" ""))
+  (def places (if (empty? named) (candidates) [(prerequisites/typed-path named)]))
   (or (find |(= janet/version (header-version $)) places)
       (error (string "no janet.h of Janet " janet/version " was found; set JANET_HEADERPATH to the folder that has it. "
                      "Looked in: "
@@ -48,11 +50,9 @@
 (defn- run
   [& args]
   (def env (merge-into (os/environ) {"JANET_HEADERPATH" (headerpath)}))
-  (def status
-    (try (os/execute args :pe env)
-      ([_] (error (string "cannot run " (first args) ": install Rust, which brings it, and try again")))))
+  (def status (os/execute args :pe env))
   (unless (zero? status)
-    (error (string (string/join args " ") " failed with status " status))))
+    (error (prerequisites/failure (string/join args " ") status))))
 
 (defn- place
   "Copies a file in one step. A library that a program has loaded must not be written over."
@@ -99,6 +99,7 @@
 (defn build
   "Builds the module and lays it out in `folder`, below the current directory."
   []
+  (prerequisites/check)
   (run "cargo" "build" "--release" "--locked" "--target-dir" "build/cargo")
   (def library
     (find |(os/stat $) (map |(string "build/cargo/release/libkqnet." $) ["dylib" "so"])))
