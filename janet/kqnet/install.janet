@@ -54,5 +54,7 @@
   (when-let [name (early-function)]
     (say (string "the function " name " was compiled before and goes on with core's net/ functions"))))
 
+# The compiler takes :ref, if there is one, and not :value. The value stays core's, since jpm and janet-pm leave out of an
+# executable what is a value in the root environment: the program would look it up by its name, and find core's again.
 (eachp [name value] replaced
-  (put (in root-env name) :value value))
+  (merge-into (in root-env name) {:ref @[value] :redef true}))
