@@ -55,7 +55,9 @@
   [symbol object]
   (def options [(string "--keep-global-symbol=" symbol) "--strip-unneeded"
                 # The standard library's objects hold a second copy of themselves, for LLVM.
-                "--remove-section=.llvmbc" "--remove-section=.llvmcmd" object])
+                "--remove-section=.llvmbc" "--remove-section=.llvmcmd"
+                # A linker keeps one of the groups of a name. Another module would be left with a local name of this one.
+                "--remove-section=.group" object])
   (def failures @[])
   (unless
     (some (fn [[command env]]
