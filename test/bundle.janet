@@ -45,4 +45,15 @@
     (files/lay-out out {"_native.so" library} sources)
     (t/same ["_native.so" "a" "a/b.janet" "c"] (tuple ;(paths out)))))
 
+(t/test "a file is replaced in one step, and not written over"
+  (def [from to] (map t/scratch ["from" "to"]))
+  (spit from "new")
+  (spit to "old")
+  (defer (each path [from to] (os/rm path))
+    (with [reader (file/open to :r)]
+      (files/place from to)
+      (t/same "new" (string (slurp to)))
+      # A program that uses the old one still has it.
+      (t/same "old" (string (file/read reader :all))))))
+
 (t/finish)
