@@ -8,6 +8,7 @@
 (import ./current)
 (import ./files)
 (import ./header)
+(import ./prerequisites)
 
 (def folder
   "Where a build leaves the whole module, as it is installed."
@@ -15,21 +16,15 @@
 
 (def- artifacts "build/cargo/release")
 
-(defn- no-cargo
-  "What to say when cargo cannot be run."
-  []
-  (if-let [user (os/getenv "SUDO_USER")]
-    (string "root has no cargo: as " user ", build first (jpm build, or janet-pm build), then install as root what was built; "
-            "or install Rust for all users")
-    "cannot run cargo: install Rust, which brings it, and try again"))
-
-(defn- run
-  "Runs a program with JANET_HEADERPATH."
-  [headerpath & args]
-  (def env (merge (os/environ) {"JANET_HEADERPATH" headerpath}))
-  (def status (try (os/execute args :pe env) ([_] (error (no-cargo)))))
+(defn- compile
+  "Has cargo build both libraries, and write to a file what the static one has to be linked with."
+  [headerpath libraries]
+  (def command
+    ["cargo" "rustc" "--release" "--locked" "--lib" "--target-dir" "build/cargo"
+     "--" "--print" (string "native-static-libs=" (os/cwd) "/" libraries)])
+  (def status (os/execute command :pe (merge (os/environ) {"JANET_HEADERPATH" headerpath})))
   (unless (zero? status)
-    (error (string (string/join args " ") " failed with status " status))))
+    (error (prerequisites/failure (string/join command " ") status))))
 
 (defn- make-archive
   "Makes the files for executables. The module is of use without them, so a failure is only reported."
@@ -48,12 +43,11 @@
   (when (current/current? state folder)
     (print "kqnet is built, and nothing has changed since")
     (break))
+  (prerequisites/check)
   (current/forget folder)
-  (def libraries (string (os/cwd) "/build/cargo/libraries"))
+  (def libraries "build/cargo/libraries")
   (files/make-folder "build/cargo")
-  (run headerpath
-       "cargo" "rustc" "--release" "--locked" "--lib" "--target-dir" "build/cargo"
-       "--" "--print" (string "native-static-libs=" libraries))
+  (compile headerpath libraries)
   (def library (find os/stat (map |(string artifacts "/libkqnet." $) ["dylib" "so"])))
   (files/lay-out folder (merge {"_native.so" library} (make-archive libraries)) "janet/kqnet")
   (current/record state folder))

@@ -4,6 +4,8 @@
 ### Finds the janet.h of the Janet that runs this.
 ###
 
+(import ./prerequisites)
+
 (defn- version-of
   "The version that the janet.h in a folder is of, or nil when there is none."
   [folder]
@@ -37,11 +39,11 @@
   when there is none: a module built with another one would be refused when it is loaded, or worse.``
   []
   (def named (os/getenv "JANET_HEADERPATH" ""))
-  (def places (if (empty? named) (candidates) [named]))
+  (def places (if (empty? named) (candidates) [(prerequisites/typed-path named)]))
   (def found (find |(= janet/version (version-of $)) places))
   (unless found
     (error (string "no janet.h of Janet " janet/version " was found; set JANET_HEADERPATH to the folder that has it. "
                    "Looked in: "
                    (string/join (map |(string $ " (" (or (version-of $) "none") ")") places) ", "))))
   # Cargo runs what reads it in other folders.
-  (os/realpath found))
+  (if (string/has-prefix? "/" found) found (string (os/cwd) "/" found)))

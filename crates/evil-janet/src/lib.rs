@@ -1,4 +1,4 @@
-//! C bindings for the *installed* Janet, made from its `janet.h` by the build script.
+//! C bindings for the *installed* Janet. The build script has the C compiler compare them with its `janet.h`.
 //!
 //! janetrs takes its bindings from a crate of this name. The published one brings the header of one fixed version
 //! and links a second Janet into a module; a module must instead match the program that loads it, down to the layout
@@ -8,37 +8,72 @@
 extern crate alloc;
 
 use core::cmp::Ordering;
+use core::ffi::c_int;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 
 #[allow(
     missing_docs,
     non_camel_case_types,
-    non_snake_case,
     non_upper_case_globals,
-    unnecessary_transmutes,
-    unsafe_op_in_unsafe_fn,
-    clippy::all,
-    clippy::undocumented_unsafe_blocks
+    reason = "the names and the documentation are janet.h's"
 )]
-mod bindings {
-    include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
+mod bindings;
+
+#[allow(missing_docs, reason = "macros of janet.h")]
+mod numbers {
+    include!(concat!(env!("OUT_DIR"), "/numbers.rs"));
 }
 
 pub use bindings::*;
+pub use numbers::*;
 
-/// The bits that a module must share with the program that loads it (nanboxing, threads).
-#[allow(clippy::unnecessary_cast, reason = "some compilers' enums are signed")]
-pub const JANET_CURRENT_CONFIG_BITS: u32 = evil_janet_config_bits as u32;
+/// The largest integer below which a double is exact. (A comparison of doubles is no constant for every C compiler.)
+pub const JANET_INTMAX_DOUBLE: f64 = 9007199254740992.0;
+/// The same, negative.
+pub const JANET_INTMIN_DOUBLE: f64 = -9007199254740992.0;
 
-/// What is behind a `core/file`. Only for access through a pointer: newer headers add a third field.
-#[repr(C)]
-#[derive(Debug, Copy, Clone)]
-pub struct JanetFile {
-    /// The C library's stream.
-    pub file: *mut FILE,
-    /// `JANET_FILE_*`.
-    pub flags: i32,
+/// Stands in for a type that janetrs names, in code that is not called here: it holds a `jmp_buf`, whose size depends on
+/// the C library.
+pub struct JanetTryState {
+    /// The fiber that runs.
+    pub vm_fiber: *mut JanetFiber,
+    /// Where to jump to.
+    pub buf: [u8; 0],
+    /// The error.
+    pub payload: Janet,
+}
+
+/// Never called, since an error must not pass through a frame of Rust.
+///
+/// # Safety
+/// It has no effect but a panic.
+pub unsafe fn janet_try_init(_state: *mut JanetTryState) {
+    unreachable!()
+}
+
+/// Never called, as `janet_try_init`.
+///
+/// # Safety
+/// It has no effect but a panic.
+pub unsafe fn janet_restore(_state: *mut JanetTryState) {
+    unreachable!()
+}
+
+/// Never called, as `janet_try_init`.
+///
+/// # Safety
+/// It has no effect but a panic.
+pub unsafe fn _setjmp(_buf: *mut u8) -> c_int {
+    unreachable!()
+}
+
+/// Never called, as `janet_try_init`.
+///
+/// # Safety
+/// It has no effect but a panic.
+pub unsafe fn janet_panicv(_message: Janet) -> ! {
+    unreachable!()
 }
 
 impl fmt::Debug for Janet {

@@ -105,7 +105,6 @@ fn run_steps(plan: &Plan, steps: &[Step]) -> Result<ExitCode> {
     process::end_groups_on_signals();
     process::raise_descriptor_limit();
     tools::c_compiler()?;
-    tools::libclang()?;
 
     let start = Instant::now();
     let mut total = Count::default();

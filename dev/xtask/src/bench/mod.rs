@@ -114,7 +114,6 @@ struct Bench {
 impl Bench {
     fn new(settings: Settings) -> Result<Self> {
         tools::c_compiler()?;
-        tools::libclang()?;
         let scratch = repo::target().join("bench");
         fs::create_dir_all(&scratch).map_err(|e| format!("cannot make {}: {e}", scratch.display()))?;
         let (_, old) = host("1.37.1")?;
