@@ -5,6 +5,7 @@
 ###
 
 (import ./support :as t)
+(import ./support/markdown)
 (import ./support/programs :as p)
 
 (def- spork (t/need-spork))
@@ -39,18 +40,17 @@
 
 (defn- executable
   ``Calls a function with the path of an executable that is all there is in its folder, made of a program given as
-  forms. `prepare` is called with the folder that has the program.``
-  [link forms f &opt prepare]
+  forms or as text. `prepare` is called with the folder that has the program.``
+  [link program f &opt prepare]
   (p/with-folder
     (fn [work]
       (when prepare (prepare work))
-      (def program (string work "/program.janet"))
-      (def output (string work "/program"))
-      (spit program (t/source forms))
+      (def [entry output] [(string work "/program.janet") (string work "/program")])
+      (spit entry (if (bytes? program) program (t/source program)))
       (def here (os/cwd))
       (defer (os/cd here)
         (os/cd work)
-        (link program output))
+        (link entry output))
       (p/with-folder
         (fn [empty]
           (def path (string empty "/program"))
@@ -120,9 +120,56 @@
   (need-archive)
   (executable link site serves))
 
+(t/test-within 120 "so does one that is entirely static"
+  (need-archive)
+  (unless (string/find "/" (last (p/run "cc" "-print-file-name=libc.a"))) (t/skip "there is no libc.a"))
+  (executable |(checked p/janet (t/program "executable") $0 $1 p/prefix "-static") site serves))
+
 (t/test-within 120 "kqnet/install replaces core's functions in an executable too"
   (need-archive)
   (executable link on-net installs))
+
+(defn- documented
+  "A program of docs/executables.md, on a port that is free, which it prints as the address after it has begun."
+  [name]
+  (markdown/replaced (markdown/named name "docs/executables.md") "8000" "0"))
+
+(defn- says-hello
+  "Fails unless a program of docs/executables.md serves its page."
+  [process]
+  (def port (scan-number (last (string/split ":" (string/trimr (:line process) "/")))))
+  (t/same "Hello!" (body (get-page port "/")))
+  (:signal process :term)
+  (t/same 0 (:wait process)))
+
+(t/test-within 120 "the documented program can be made into an executable"
+  (need-archive)
+  (executable link (documented "app.janet") (fn [path] (says-hello (alone path)))))
+
+(t/test "an image cannot hold native functions, and a program in one can load them when it runs"
+  (p/with-folder
+    (fn [folder]
+      (defn compile [name]
+        (def program (string folder "/" name ".janet"))
+        (spit program (documented (string name ".janet")))
+        (p/run p/janet "-c" program (string folder "/" name ".jimage")))
+      (def [status said] (compile "app"))
+      (t/check (not= 0 status) "the image cannot be made")
+      (t/check (string/find "cannot marshal <cfunction kqnet/_native/" said) said)
+      (t/same [0 ""] (compile "image"))
+      (says-hello (t/start p/janet "-i" (string folder "/image.jimage"))))))
+
+(each [call why] [["(http/static `.`)" "cannot marshal <kqnet/folder "]
+                  ["(kqnet/listen `127.0.0.1` 0)" "can only marshal stream with unsafe flag"]]
+  (t/test (string "what belongs to a process cannot be made outside main: " call)
+    (need-archive)
+    (p/with-folder
+      (fn [folder]
+        (def program (string folder "/program.janet"))
+        (spit program (string "(import kqnet) (import kqnet/http) (def thing " call ") (defn main [&] (print thing))"))
+        (def [status said] (p/run p/janet (t/program "executable") program (string folder "/program") p/prefix))
+        (t/check (not= 0 status) "it cannot be linked")
+        (t/check (string/find why said) said)))))
 
 (t/test "the archive has one global name of its own, and is small"
   (need-archive)

@@ -2,8 +2,8 @@
 ### support/executable.janet
 ###
 ### Links a Janet program and the native modules that it uses into an executable, as jpm and janet-pm do, with only a C
-### compiler and libjanet.a: janet executable.janet PROGRAM OUTPUT PREFIX. PREFIX is the folder that has lib/libjanet.a
-### and include/janet/janet.h.
+### compiler and libjanet.a: janet executable.janet PROGRAM OUTPUT PREFIX OPTION... PREFIX is the folder that has
+### lib/libjanet.a and include/janet/janet.h, and the options are more ones for the linker.
 ###
 
 (def- start
@@ -48,7 +48,7 @@
                (string/replace "CALLS" (string/join calls "\n    ")))))
 
 (defn main
-  [_ program output prefix]
+  [_ program output prefix & options]
   (def env (dofile program :env (make-env)))
   (def core (invert (env-lookup root-env)))
   (def natives
@@ -66,6 +66,7 @@
                  ;(map |(in $ :archive) natives)
                  (string prefix "/lib/libjanet.a")
                  ;(mapcat |(in $ :lflags) natives)
+                 ;options
                  "-lm" ;(if (= :linux (os/which)) ["-ldl" "-lrt"] [])]
                 :p))
   (os/rm (string output ".c"))
