@@ -5,7 +5,7 @@
 ###
 
 (import ./support :as t)
-(import ../bundle/build :as module)
+(import ../bundle/files)
 
 (defn- make
   "Makes a folder with files, given as path and text, in the order of their folders."
@@ -18,11 +18,11 @@
 
 (defn- remove
   [folder]
-  (each [path directory?] (reverse (module/tree folder))
+  (each [path directory?] (reverse (files/tree folder))
     ((if directory? os/rmdir os/rm) (string folder "/" path)))
   (os/rmdir folder))
 
-(defn- paths [folder] (map first (module/tree folder)))
+(defn- paths [folder] (map first (files/tree folder)))
 
 (t/test "a build leaves nothing of an earlier version, which Janet might load instead"
   (def [sources out] (map t/scratch ["sources" "out"]))
@@ -31,7 +31,7 @@
   (def library (t/scratch "library"))
   (spit library "new")
   (defer (do (os/rm library) (each folder [sources out] (remove folder)))
-    (module/lay-out out library sources)
+    (files/lay-out out {"_native.so" library} sources)
     (t/same ["_native.so" "http" "http/init.janet" "http/types.janet" "init.janet"] (tuple ;(paths out)))
     (t/same "new" (string (slurp (string out "/_native.so"))))))
 
@@ -42,7 +42,18 @@
   (def library (t/scratch "library"))
   (spit library "")
   (defer (do (os/rm library) (each folder [sources out] (remove folder)))
-    (module/lay-out out library sources)
+    (files/lay-out out {"_native.so" library} sources)
     (t/same ["_native.so" "a" "a/b.janet" "c"] (tuple ;(paths out)))))
+
+(t/test "a file is replaced in one step, and not written over"
+  (def [from to] (map t/scratch ["from" "to"]))
+  (spit from "new")
+  (spit to "old")
+  (defer (each path [from to] (os/rm path))
+    (with [reader (file/open to :r)]
+      (files/place from to)
+      (t/same "new" (string (slurp to)))
+      # A program that uses the old one still has it.
+      (t/same "old" (string (file/read reader :all))))))
 
 (t/finish)

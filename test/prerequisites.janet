@@ -5,7 +5,7 @@
 ###
 
 (import ./support :as t)
-(import ../bundle/build :as module)
+(import ../bundle/header)
 (import ../bundle/prerequisites :as prerequisites)
 
 (defn- remove-folder
@@ -102,17 +102,17 @@
     (def parts (string/split "/" folder))
     (def [parent name] [(string/join (slice parts 0 -2) "/") (last parts)])
     (with-variables {"JANET_HEADERPATH" name "PWD" parent}
-      |(t/same folder (module/headerpath)))
+      |(t/same folder (header/path)))
     (with-variables {"JANET_HEADERPATH" (string "./" name) "PWD" parent}
-      |(t/same (os/realpath folder) (os/realpath (module/headerpath))))
+      |(t/same (os/realpath folder) (os/realpath (header/path))))
     (setdyn :headerpath folder)
     (defer (setdyn :headerpath nil)
-      (with-variables {"JANET_HEADERPATH" ""} |(t/same folder (module/headerpath))))))
+      (with-variables {"JANET_HEADERPATH" ""} |(t/same folder (header/path))))))
 
 (t/test "a JANET_HEADERPATH without the header of this Janet is named"
   (with-variables {"JANET_HEADERPATH" "/nonexistent"}
     (fn []
-      (def text (complaint module/headerpath))
+      (def text (complaint header/path))
       (begins (string "no janet.h of Janet " janet/version " was found; set JANET_HEADERPATH") text)
       (t/check (string/find "/nonexistent (none)" text) text))))
 
