@@ -1,4 +1,5 @@
 (import ./bundle/build :as module)
+(import ./bundle/jpm :as own)
 
 (def info (parse (slurp "bundle/info.jdn")))
 
@@ -11,10 +12,19 @@
 
 (task "build" [] (module/build))
 
-# jpm removes the installed folder first, so a library that a program has loaded is not overwritten.
-(install-rule module/folder (dyn :modpath))
+# jpm removes the installed module before it builds. It has to build first, so that a module that works is not lost when the
+# build fails. `jpm uninstall` must not build.
+(when (index-of "install" (dyn :args []))
+  (add-dep "uninstall" "build"))
 
-(declare-binscript
-  :main "bin/kqnet-doctor"
-  :hardcode-syspath true
-  :is-janet true)
+(def modules (dyn :modpath))
+(def scripts (dyn :binpath))
+(def installed (string modules "/kqnet"))
+(def doctor (string scripts "/kqnet-doctor"))
+(array/push (dyn :installed-files) installed doctor)
+
+(task "install" []
+  (def root (dyn :dest-dir ""))
+  (print "installing " installed " and " doctor)
+  (own/install-modules (string root installed))
+  (own/install-script "bin/kqnet-doctor" (string root doctor) modules))

@@ -5,6 +5,7 @@
 ###
 
 (import ./build :as module)
+(import ./files)
 
 (defn build
   "Builds the module."
@@ -15,7 +16,7 @@
   "Installs what `build` has built."
   [manifest &]
   (bundle/add-directory manifest "kqnet")
-  (each [path directory?] (module/tree module/folder)
+  (each [path directory?] (files/tree module/folder)
     (def target (string "kqnet/" path))
     (if directory?
       (bundle/add-directory manifest target)

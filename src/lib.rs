@@ -57,3 +57,14 @@ pub unsafe extern "C-unwind" fn _janet_init(env: *mut c::JanetTable) {
     // SAFETY: Janet gives a live table.
     unsafe { functions::register(env) };
 }
+
+/// The same for an executable that has the module linked into it. Such a program may have several native modules, so
+/// this name is the module's own. `_native.meta.janet` tells it to jpm and janet-pm (bundle/archive.janet).
+///
+/// # Safety
+/// As for [`_janet_init`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn janet_module_entry_kqnet_native(env: *mut c::JanetTable) {
+    // SAFETY: the caller promises what `_janet_init` needs.
+    unsafe { _janet_init(env) }
+}

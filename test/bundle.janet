@@ -5,7 +5,7 @@
 ###
 
 (import ./support :as t)
-(import ../bundle/build :as module)
+(import ../bundle/files)
 
 (defn- make
   "Makes a folder with files, given as pairs of path and text; a folder comes before its files."
@@ -16,7 +16,7 @@
     (when (next (slice parts 0 -2)) (os/mkdir (string folder "/" (first parts))))
     (spit (string folder "/" path) text)))
 
-(defn- paths [folder] (map first (module/tree folder)))
+(defn- paths [folder] (map first (files/tree folder)))
 
 (t/test "a build leaves nothing of an earlier version, which Janet might load instead"
   (def [sources out] (map t/scratch ["sources" "out"]))
@@ -25,7 +25,7 @@
   (def library (t/scratch "library"))
   (spit library "new")
   (defer (do (os/rm library) (each folder [sources out] (t/remove folder)))
-    (module/lay-out out library sources)
+    (files/lay-out out {"_native.so" library} sources)
     (t/same ["_native.so" "http" "http/init.janet" "http/types.janet" "init.janet"] (tuple ;(paths out)))
     (t/same "new" (string (slurp (string out "/_native.so"))))))
 
@@ -36,7 +36,18 @@
   (def library (t/scratch "library"))
   (spit library "")
   (defer (do (os/rm library) (each folder [sources out] (t/remove folder)))
-    (module/lay-out out library sources)
+    (files/lay-out out {"_native.so" library} sources)
     (t/same ["_native.so" "a" "a/b.janet" "c"] (tuple ;(paths out)))))
+
+(t/test "a file is replaced in one step, and not written over"
+  (def [from to] (map t/scratch ["from" "to"]))
+  (spit from "new")
+  (spit to "old")
+  (defer (each path [from to] (os/rm path))
+    (with [reader (file/open to :r)]
+      (files/place from to)
+      (t/same "new" (string (slurp to)))
+      # A program that uses the old one still has it.
+      (t/same "old" (string (file/read reader :all))))))
 
 (t/finish)

@@ -36,14 +36,14 @@ cd "$CROSS"
 exec 9>lock && flock 9
 
 have_host_tools() {
-  command -v clang && command -v llvm-nm && command -v llvm-ar && command -v file && ls /usr/lib/llvm-*/lib/libclang*.so*
+  command -v clang && command -v llvm-nm && command -v llvm-ar && command -v file
 } >/dev/null 2>&1
 
 # 1. Debian's rustc and its library source: rustup's has no library for NetBSD or macOS.
 if ! have_host_tools; then
-  [ "$(id -u)" = 0 ] || skip "type: sudo apt-get install clang llvm libclang-dev file"
+  [ "$(id -u)" = 0 ] || skip "type: sudo apt-get install clang llvm file"
   download apt-get update -q
-  download apt-get install -yq --no-install-recommends clang llvm libclang-dev file
+  download apt-get install -yq --no-install-recommends clang llvm file
 fi
 status=0
 RUSTC=$(CROSS=$CROSS "$root/dev/xtask/debian-rust.sh") || status=$?
@@ -117,12 +117,10 @@ for arch in aarch64 x86_64; do
   export "CARGO_TARGET_${arch^^}_APPLE_DARWIN_LINKER=$CROSS/bin/darwin-clang"
 done
 # clang 14 has no _Float16 on x86_64, and the headers name it.
-export BINDGEN_EXTRA_CLANG_ARGS_x86_64_apple_darwin=-D_Float16=float CFLAGS_x86_64_apple_darwin=-D_Float16=float
+export CFLAGS_x86_64_apple_darwin=-D_Float16=float
 for os in freebsd netbsd; do
-  include=$zig/lib/libc/include
   export "CC_x86_64_unknown_$os=$CROSS/bin/$os-zcc" "AR_x86_64_unknown_$os=$CROSS/bin/zar"
   export "CARGO_TARGET_X86_64_UNKNOWN_${os^^}_LINKER=$CROSS/bin/$os-zcc"
-  export "BINDGEN_EXTRA_CLANG_ARGS_x86_64_unknown_$os=--sysroot=/nonexistent -isystem $include/x86_64-$os-none -isystem $include/generic-$os"
 done
 
 # Prints the symbols that a library takes from the program that loads it.

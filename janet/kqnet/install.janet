@@ -35,27 +35,36 @@
         (some has? (or defs []))))
   (has? (disasm f)))
 
-(defn- early-function
-  ``Returns the name of a function, in the files that are being run, that was compiled with one of core's functions, or
-  nil.``
+(defn- function-in
+  "Returns the name of a function in an environment that was compiled with one of core's functions, or nil."
+  [env]
+  (find (fn [name]
+          (def entry (in env name))
+          (def value (if (table? entry) (or (get entry :value) (get-in entry [:ref 0]))))
+          (and (symbol? name) (function? value) (keeps-core? value)))
+        (sort (filter symbol? (keys env)))))
+
+(defn- early-module
+  "Returns the path of a module that was loaded before and has such a function, or nil."
   []
-  (some (fn [env]
-          (find (fn [name]
-                  (def entry (in env name))
-                  (def value (if (table? entry) (or (get entry :value) (get-in entry [:ref 0]))))
-                  (and (symbol? name) (function? value) (keeps-core? value)))
-                (sort (filter symbol? (keys env)))))
-        (filter |(not (or (= $ root-env) (= $ (curenv)))) (native/environments))))
+  (first (sort (filter |(and (not (own? $)) (function-in (in module/cache $))) (keys module/cache)))))
+
+(defn- early-function
+  "Returns the name of such a function in the files that are being run, or nil."
+  []
+  (some function-in (filter |(not (or (= $ root-env) (= $ (curenv)))) (native/environments))))
 
 (defn- warn
   "Says on stderr that the module was loaded too late."
   [what]
   (native/say (string "kqnet/install: loaded too late: " what "; run the program with: janet -l kqnet/install PROGRAM")))
 
-(if-let [early (first (sort (filter |(not (own? $)) (keys module/cache))))]
+(if-let [early (early-module)]
   (warn (string early " was loaded before and may go on with core's net/ functions"))
   (when-let [name (early-function)]
     (warn (string "the function " name " was compiled before and goes on with core's net/ functions"))))
 
+# The compiler takes :ref, if there is one, and not :value. The value stays core's, since jpm and janet-pm leave out of an
+# executable what is a value in the root environment: the program would look it up by its name, and find core's again.
 (eachp [name value] replaced
-  (put (in root-env name) :value value))
+  (merge-into (in root-env name) {:ref @[value] :redef true}))

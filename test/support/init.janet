@@ -56,6 +56,10 @@
   (os/setenv "JANET_PATH" folder))
 
 # Before the path changes.
+(def own-modules
+  "The folder in which this Janet looks for modules by itself."
+  (dyn *syspath*))
+
 (def- installed-spork
   (find has-spork? [;given-folders (dyn *syspath*)]))
 

@@ -32,10 +32,11 @@
    ;(map |(string "docs/" $) (filter |(string/has-suffix? ".md" $) (sort (os/dir (string t/project "/docs")))))])
 
 (defn named
-  "The text of the block in docs/deployment.md that is the file `name`."
-  [name]
-  (def found (find |(and (= "file" ($ :kind)) (= name ($ :value))) (snippets "docs/deployment.md")))
-  (t/check found (string "a block named " name " in docs/deployment.md"))
+  "The text of the block that is the file `name`, in docs/deployment.md or another page."
+  [name &opt page]
+  (default page "docs/deployment.md")
+  (def found (find |(and (= "file" ($ :kind)) (= name ($ :value))) (snippets page)))
+  (t/check found (string "a block named " name " in " page))
   (found :text))
 
 (defn replaced

@@ -3,6 +3,7 @@
 use std::env;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -14,7 +15,10 @@ use crate::{Result, emulation, source};
 
 const MAIN: &str = include_str!("host.c");
 
-/// The file name of the emulation's library.
+/// What a host's folder holds. It is raised when that changes, so that older hosts are built again.
+const FORMAT: u32 = 3;
+
+/// The file name of the emulation's library, in the folder lib.
 const EMULATION: &str = "libkqueue_emu.so";
 
 /// The C compiler for Linux on arm64.
@@ -143,7 +147,7 @@ impl Recipe {
     fn stamp(&self) -> String {
         let mut hash = DefaultHasher::new();
         // The name of the source's folder has the version, and cargo checks what is in it.
-        (&self.folder, &self.source, &self.header, MAIN, &self.cc, &self.flags).hash(&mut hash);
+        (FORMAT, &self.folder, &self.source, &self.header, MAIN, &self.cc, &self.flags).hash(&mut hash);
         self.arm64.then(arm64_starter).hash(&mut hash);
         if self.emulation.is_some() {
             fs::read(emulation::headers().join("sys/event.h")).unwrap_or_default().hash(&mut hash);
@@ -159,18 +163,23 @@ impl Recipe {
             fs::create_dir_all(folder).map_err(|e| failed("make", folder, e))?;
         }
         write(&include.join("janet.h"), &self.header)?;
+        // Where janet-pm looks for it.
+        let link = new.join("include/janet.h");
+        symlink("janet/janet.h", &link).map_err(|e| failed("make", &link, e))?;
         write(&work.join("host.c"), MAIN)?;
         // Compiled from a copy: janet.c would include the janet.h beside it, and not the one with the settings.
         copy(&self.source.join("janet.c"), &work.join("janet.c"))?;
 
-        let mut words = self.cc.split_whitespace();
-        let mut command = Command::new(words.next().unwrap_or("cc"));
+        let object = work.join("janet.o");
+        run(self.compiler().arg("-I").arg(&include).arg("-c").arg(work.join("janet.c")).arg("-o").arg(&object))?;
+        // For executables that have Janet in them, as an installed Janet has it.
+        run(Command::new("ar").arg("rcs").arg(lib.join("libjanet.a")).arg(&object))?;
+
+        let mut command = self.compiler();
         command
-            .args(words)
-            .args(&self.flags)
             .arg("-I")
             .arg(&include)
-            .args([work.join("janet.c"), work.join("host.c")])
+            .args([work.join("host.c"), object])
             .arg("-o")
             .arg(bin.join(if self.arm64 { "janet.arm64" } else { "janet" }))
             // A module gets Janet's functions from the program that loads it.
@@ -193,12 +202,16 @@ impl Recipe {
                 "-Wl,--disable-new-dtags,-rpath,$ORIGIN/../lib",
             ]);
         }
-        let out = command.output().map_err(|e| format!("cannot run the C compiler {}: {e}", self.cc))?;
-        if !out.status.success() {
-            eprint!("{}", String::from_utf8_lossy(&out.stderr));
-            return Err(format!("the C compiler {} failed on Janet ({})", self.cc, out.status));
-        }
+        run(&mut command)?;
         remove(&work)
+    }
+
+    /// The C compiler with the flags that all parts of a host have.
+    fn compiler(&self) -> Command {
+        let mut words = self.cc.split_whitespace();
+        let mut command = Command::new(words.next().unwrap_or("cc"));
+        command.args(words).args(&self.flags);
+        command
     }
 
     /// Puts a copy of the emulation's library into `folder`, where the interpreter finds it when it starts. Never
@@ -231,4 +244,15 @@ fn header(host: &Host, source: &Path) -> Result<String> {
         header += &format!("#ifndef {define}\n#define {define}\n#endif\n");
     }
     Ok(header + &text)
+}
+
+/// Runs a command to its end, and shows its errors if it fails.
+fn run(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let out = command.output().map_err(|e| format!("cannot run {name}: {e}"))?;
+    if out.status.success() {
+        return Ok(());
+    }
+    eprint!("{}", String::from_utf8_lossy(&out.stderr));
+    Err(format!("{name} failed on Janet ({})", out.status))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use kqnet_hosts::{ARM64_COMPILER, ARM64_LIBRARIES, Result};
+use kqnet_hosts::{ARM64_COMPILER, Result};
 
 use crate::{repo, tools};
 
@@ -17,8 +17,7 @@ pub fn set_up(cargo: &mut Command) -> Result<()> {
         .args(["--target", TRIPLE])
         .env("RUSTC", rustc()?)
         .env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", ARM64_COMPILER)
-        .env("CC_aarch64_unknown_linux_gnu", ARM64_COMPILER)
-        .env("BINDGEN_EXTRA_CLANG_ARGS_aarch64_unknown_linux_gnu", format!("-isystem{ARM64_LIBRARIES}/include"));
+        .env("CC_aarch64_unknown_linux_gnu", ARM64_COMPILER);
     Ok(())
 }
 

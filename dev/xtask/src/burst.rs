@@ -121,10 +121,7 @@ pub fn run(mut args: Parser) -> Result<ExitCode> {
     let built = host.build(&repo::target())?;
     let folder = match server {
         Server::Core => None,
-        Server::Kqnet => {
-            tools::libclang()?;
-            Some(module::build(&host, &built, module::Output::Shown)?)
-        }
+        Server::Kqnet => Some(module::build(&host, &built, module::Output::Shown)?),
     };
     let start = Instant::now();
     let answers = experiment(&built.janet(), folder.as_deref(), server, size)?;

@@ -108,7 +108,6 @@ fn run() -> Result<ExitCode> {
         "module" => {
             let host = HostOptions::parse(args)?;
             tools::c_compiler()?;
-            tools::libclang()?;
             let built = host.build(&repo::target())?;
             let folder = module::build(&host, &built, module::Output::Shown)?;
             println!("{}", folder.display());

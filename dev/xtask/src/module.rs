@@ -42,15 +42,50 @@ pub fn build(host: &Host, built: &Built, output: Output) -> Result<PathBuf> {
     // Janet expects this suffix on every system.
     let native = kqnet.join("_native.so");
     place(&library, &native)?;
-    copy_tree(&repo::root().join("janet/kqnet"), &kqnet, &native)?;
+    if has_archive(host) {
+        make_archive(built, &artifacts(host, &cargo_target), &kqnet)?;
+    }
+    copy_tree(&repo::root().join("janet/kqnet"), &kqnet)?;
     Ok(path)
 }
+
+/// Whether executables can be linked for a host: not with the compilers of another processor, or with what only the
+/// host's own program has.
+fn has_archive(host: &Host) -> bool {
+    !host.asan && !host.arm64 && !host.event_loop.is_emulated()
+}
+
+/// Makes what executables are linked with, as an installation does.
+fn make_archive(built: &Built, artifacts: &Path, kqnet: &Path) -> Result<()> {
+    let made = artifacts.join("archive");
+    fs::create_dir_all(&made).map_err(|e| failed("make", &made, e))?;
+    let program = "(import ./bundle/archive) \
+                   (def [library libraries folder] (drop 2 (dyn :args))) \
+                   (archive/make library (archive/libraries (slurp libraries)) folder) \
+                   (os/exit)";
+    let status = Command::new(built.janet())
+        .args(["-e", program])
+        .args([&artifacts.join("libkqnet.a"), &artifacts.join(LIBRARIES), &made])
+        .current_dir(repo::root())
+        .status()
+        .map_err(|e| format!("cannot run {}: {e}", built.janet().display()))?;
+    if !status.success() {
+        return Err("the archive for executables cannot be made: see above".to_owned());
+    }
+    ["_native.a", "_native.meta.janet"].iter().try_for_each(|name| place(&made.join(name), &kqnet.join(name)))
+}
+
+/// The file, beside the libraries, in which the compiler writes what the static one has to be linked with.
+const LIBRARIES: &str = "libraries";
 
 fn compile(host: &Host, built: &Built, cargo_target: &Path, output: Output) -> Result<()> {
     let mut cargo = repo::cargo();
     cargo
-        .args(["build", "--release", "--package", "kqnet", "--lib"])
+        .args(["rustc", "--release", "--package", "kqnet", "--lib"])
         .env("CARGO_TARGET_DIR", cargo_target)
+        // For debuggers, profilers and sanitizers.
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only")
+        .env("CARGO_PROFILE_RELEASE_STRIP", "none")
         .env("JANET_HEADERPATH", built.headers())
         .stdin(Stdio::null());
     if host.event_loop.is_emulated() {
@@ -62,12 +97,15 @@ fn compile(host: &Host, built: &Built, cargo_target: &Path, output: Output) -> R
         cargo
             .args(["--target", TRIPLE])
             .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
             .env("CFLAGS", "-fsanitize=address -fno-omit-frame-pointer")
             .env("RUSTFLAGS", "-Zsanitizer=address -Cforce-frame-pointers=yes");
     }
     if host.arm64 {
         arm64_build::set_up(&mut cargo)?;
     }
+    let libraries = artifacts(host, cargo_target).join(LIBRARIES);
+    cargo.args(["--", "--print", &format!("native-static-libs={}", libraries.display())]);
     let failure = format!("kqnet does not build for Janet {host}: see above");
     let cannot = |e: io::Error| format!("cannot run cargo: {e}");
     match output {
@@ -129,15 +167,15 @@ fn lock_file(modules: &Path, name: &str) -> PathBuf {
     modules.join(format!(".{name}.lock"))
 }
 
-/// Makes the folder `to` a copy of `from`, except that the file `keep` stays.
-fn copy_tree(from: &Path, to: &Path, keep: &Path) -> Result<()> {
+/// Makes the folder `to` a copy of `from`, except that the files of the native half stay.
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     let mut names: HashSet<OsString> = HashSet::new();
     for entry in fs::read_dir(from).map_err(|e| failed("read", from, e))? {
         let entry = entry.map_err(|e| failed("read", from, e))?;
         let (source, copy) = (entry.path(), to.join(entry.file_name()));
         if source.is_dir() {
             fs::create_dir_all(&copy).map_err(|e| failed("make", &copy, e))?;
-            copy_tree(&source, &copy, keep)?;
+            copy_tree(&source, &copy)?;
         } else {
             place(&source, &copy)?;
         }
@@ -145,7 +183,8 @@ fn copy_tree(from: &Path, to: &Path, keep: &Path) -> Result<()> {
     }
     for entry in fs::read_dir(to).map_err(|e| failed("read", to, e))?.flatten() {
         let path = entry.path();
-        if names.contains(&entry.file_name()) || path == keep {
+        let native = entry.file_name().to_string_lossy().starts_with("_native.");
+        if names.contains(&entry.file_name()) || native {
             continue;
         }
         let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };

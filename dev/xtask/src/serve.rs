@@ -21,7 +21,6 @@ pub fn run(mut args: Parser) -> Result<ExitCode> {
         }
     }
     tools::c_compiler()?;
-    tools::libclang()?;
     let host = Host::default();
     let built = host.build(&repo::target())?;
     let folder = module::build(&host, &built, module::Output::Shown)?;

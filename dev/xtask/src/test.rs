@@ -3,8 +3,9 @@
 //! - `plan`: what the command line asks for. `matrix`: which hosts there are, and which files of test/ each runs.
 //! - `builds`: interpreters and modules, built once for all steps. `parallel`: many tests at the same time. `tally`:
 //!   how many passed, failed and were skipped.
-//! - `rust`, `msrv`, `c_api`, `counts`, `burst`, `janet`: the steps.
+//! - `rust`, `msrv`, `bindings`, `c_api`, `counts`, `burst`, `janet`: the steps.
 
+mod bindings;
 mod builds;
 mod burst;
 mod c_api;
@@ -31,7 +32,7 @@ use tally::Tally;
 type Step = fn(&Plan) -> Result<Tally>;
 
 /// A full run, in its order.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     // The source.
     rust::format,
     rust::clippy,
@@ -42,6 +43,7 @@ const STEPS: [Step; 11] = [
     rust::agreement,
     msrv::tests,
     // The module, and its costs.
+    bindings::tests,
     c_api::tests,
     counts::tests,
     // Servers on every host.
@@ -71,7 +73,6 @@ fn run_steps(plan: &Plan, steps: &[Step]) -> Result<ExitCode> {
     process::end_groups_on_signals();
     process::raise_descriptor_limit();
     tools::c_compiler()?;
-    tools::libclang()?;
 
     let start = Instant::now();
     let mut total = Tally::default();

@@ -2,9 +2,8 @@
 //! installs them.
 
 use std::env;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use kqnet_hosts::{ARM64_COMPILER, ARM64_EMULATOR, ARM64_LIBRARIES, Result};
@@ -18,15 +17,6 @@ pub fn c_compiler() -> Result<()> {
     }
     install("a C compiler", &["gcc", "libc6-dev"])?;
     kqnet_hosts::compiler().map(drop).ok_or_else(|| "there is still no C compiler on the PATH".to_owned())
-}
-
-/// Finds or installs libclang, which reads janet.h for the bindings.
-pub fn libclang() -> Result<()> {
-    if has_libclang() {
-        return Ok(());
-    }
-    install("libclang", &["libclang-dev"])?;
-    if has_libclang() { Ok(()) } else { Err("there is still no libclang: set LIBCLANG_PATH to its folder".to_owned()) }
 }
 
 /// Finds or installs what is needed to compile programs for Linux on arm64, and to run them.
@@ -78,63 +68,4 @@ fn install(what: &str, packages: &[&str]) -> Result<()> {
 /// Whether a program is on the PATH.
 pub fn on_path(program: &str) -> bool {
     env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|folder| folder.join(program).is_file()))
-}
-
-/// Looks where clang-sys looks.
-fn has_libclang() -> bool {
-    if let Some(path) = env::var_os("LIBCLANG_PATH") {
-        let path = PathBuf::from(path);
-        return path.is_file() || folder_has_libclang(&path);
-    }
-    let mut folders: Vec<PathBuf> = [
-        "/usr/lib",
-        "/usr/lib64",
-        "/usr/local/lib",
-        "/Library/Developer/CommandLineTools/usr/lib",
-        "/Applications/Xcode.app/Contents/Developer/Toolchains/XcodeDefault.xctoolchain/usr/lib",
-        "/opt/homebrew/opt/llvm/lib",
-        "/usr/local/opt/llvm/lib",
-    ]
-    .map(PathBuf::from)
-    .to_vec();
-    for parent in ["/usr/lib", "/usr/local"] {
-        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-            folders.push(entry.path());
-            folders.push(entry.path().join("lib"));
-        }
-    }
-    if let Ok(out) = Command::new("llvm-config").arg("--libdir").output() {
-        folders.push(PathBuf::from(String::from_utf8_lossy(&out.stdout).trim()));
-    }
-    folders.iter().any(|folder| folder_has_libclang(folder))
-}
-
-fn folder_has_libclang(folder: &Path) -> bool {
-    fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let library = name == "libclang.dylib"
-            || name == "libclang.so"
-            || name.starts_with("libclang.so.")
-            || (name.starts_with("libclang-") && !name.starts_with("libclang-cpp") && name.contains(".so"));
-        library && has_own_headers(&entry.path())
-    })
-}
-
-/// Whether a libclang comes with the compiler's own headers, such as stddef.h. Debian's runtime package has the library
-/// without them, and reading janet.h with that one fails.
-fn has_own_headers(library: &Path) -> bool {
-    let real = fs::canonicalize(library).unwrap_or_else(|_| library.to_owned());
-    let Some(folder) = real.parent() else {
-        return false;
-    };
-    let debian = folder
-        .parent()
-        .is_some_and(|llvm| llvm.file_name().is_some_and(|name| name.to_string_lossy().starts_with("llvm-")));
-    !debian
-        || fs::read_dir(folder.join("clang"))
-            .into_iter()
-            .flatten()
-            .flatten()
-            .any(|version| version.path().join("include/stddef.h").is_file())
 }

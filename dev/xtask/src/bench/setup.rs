@@ -33,7 +33,6 @@ impl Bench {
     /// Builds what is missing.
     pub fn new(settings: Settings) -> Result<Self> {
         tools::c_compiler()?;
-        tools::libclang()?;
         let scratch = repo::target().join("bench");
         fs::create_dir_all(&scratch).map_err(|e| format!("cannot make {}: {e}", scratch.display()))?;
         let (_, old) = host("1.37.1")?;

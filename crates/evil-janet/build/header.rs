@@ -1,7 +1,6 @@
-//! Finds the installed Janet's header and makes the bindings from it.
+//! Finds the header of the installed Janet.
 
 use std::env;
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,40 +9,17 @@ use std::process::Command;
 /// `janet_stream_level_triggered`.
 const OLDEST: (u32, u32) = (1, 36);
 
-fn main() {
-    println!("cargo::rerun-if-env-changed=JANET_HEADERPATH");
-    println!("cargo::rerun-if-changed=build.rs");
-    let made = find_header().and_then(|header| {
-        generate(&header)?;
-        Ok(header)
-    });
-    match made {
-        Ok(header) => {
-            println!("cargo::metadata=include={}", header.folder.display());
-            println!("cargo::metadata=version={}", header.version);
-        }
-        // Fails the build by itself; a failing exit status would add the script's whole output.
-        Err(message) => println!("cargo::error={message}"),
-    }
-}
-
 /// A `janet.h` and what it says of itself.
-struct Header {
-    folder: PathBuf,
-    version: String,
-}
-
-impl Header {
-    fn path(&self) -> PathBuf {
-        self.folder.join("janet.h")
-    }
+pub struct Header {
+    pub folder: PathBuf,
+    pub version: String,
 }
 
 /// The header to build against: `JANET_HEADERPATH`, else the one that goes with the `janet` on the PATH, else
 /// pkg-config's.
-fn find_header() -> Result<Header, String> {
+pub fn find() -> Result<Header, String> {
     if let Some(folder) = env::var_os("JANET_HEADERPATH").filter(|v| !v.is_empty()) {
-        let folder = PathBuf::from(folder);
+        let folder = from_shell(PathBuf::from(folder));
         return match read_header(&folder) {
             Some(found) => found.map_err(|why| format!("JANET_HEADERPATH: {why}")),
             None => Err(format!("JANET_HEADERPATH is {}, but there is no janet.h in that folder", folder.display())),
@@ -83,6 +59,18 @@ fn find_header() -> Result<Header, String> {
                  1.36 or later, or set JANET_HEADERPATH to the folder that holds janet.h"
             .to_owned(),
     })
+}
+
+/// A path as it was typed: a relative one starts from the folder of the user's shell, and cargo runs this in another.
+fn from_shell(path: PathBuf) -> PathBuf {
+    if path.is_absolute() {
+        return path;
+    }
+    println!("cargo::rerun-if-env-changed=PWD");
+    match env::var_os("PWD") {
+        Some(folder) => Path::new(&folder).join(path),
+        None => path,
+    }
 }
 
 /// The header in `folder`, if there is one: an error when it cannot be used.
@@ -179,48 +167,4 @@ fn pkg_config() -> Vec<PathBuf> {
 fn output(command: &mut Command) -> Option<String> {
     let out = command.output().ok()?;
     out.status.success().then(|| String::from_utf8_lossy(&out.stdout).into_owned())
-}
-
-fn generate(header: &Header) -> Result<(), String> {
-    if let Err(why) = clang_sys::load() {
-        let what = match env::consts::OS {
-            "macos" => "xcode-select --install",
-            "linux" => "apt-get install libclang-dev (Debian, Ubuntu)",
-            _ => "your system's package of LLVM or clang",
-        };
-        let why = why.lines().next().unwrap_or_default();
-        return Err(format!("libclang, which reads janet.h, was not found; install it with: {what} [{why}]"));
-    }
-
-    let ours = "^(janet|Janet|JANET|evil_janet_).*";
-    // The bits are an expression that bindgen does not evaluate in every version, and the compiler does.
-    let wrapper = "#include \"janet.h\"\nenum { evil_janet_config_bits = JANET_CURRENT_CONFIG_BITS };\n";
-    bindgen::Builder::default()
-        .header_contents("evil_janet.h", wrapper)
-        .clang_arg(format!("-I{}", header.folder.display()))
-        .use_core()
-        .generate_cstr(true)
-        .rust_edition(bindgen::RustEdition::Edition2024)
-        .allowlist_type(format!("{ours}|^FILE$"))
-        .allowlist_function(format!("{ours}|^_?(set|long)jmp$"))
-        .allowlist_var(ours)
-        .blocklist_item("^JANET_CURRENT_CONFIG_BITS$")
-        // Written in lib.rs with two fields only: janetrs makes one with those, and newer headers have a third.
-        .blocklist_type("^JanetFile$")
-        .raw_line("use super::JanetFile;")
-        // lib.rs has the traits of a value: they call Janet.
-        .no_debug("^Janet$")
-        .no_hash("^Janet$")
-        .no_partialeq("^Janet$")
-        // A function that raises leaves by longjmp, and a callback may unwind.
-        .override_abi(bindgen::Abi::CUnwind, ".*")
-        .formatter(bindgen::Formatter::None)
-        .generate()
-        .map_err(|e| one_line(format!("cannot make bindings from {}: {e}", header.path().display())))?
-        .write_to_file(Path::new(&env::var_os("OUT_DIR").unwrap_or_default()).join(OsStr::new("bindings.rs")))
-        .map_err(|e| format!("cannot write the bindings: {e}"))
-}
-
-fn one_line(text: String) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,0 +1,107 @@
+###
+### archive.janet
+###
+### Makes the two files with which jpm and janet-pm link kqnet into an executable: _native.a, an archive, and
+### _native.meta.janet, which says how to use it.
+###
+### The static library that cargo builds is not that archive. It has all of Rust's standard library, and names such as
+### the allocator's that every module written in Rust has, so that two of them would clash. Here, what the entry needs is
+### linked into one object file, in which every other name is made local.
+###
+
+(def entry
+  "The name of the function that puts the native functions into a table (src/lib.rs)."
+  "janet_module_entry_kqnet_native")
+
+(defn- words [text] (filter |(not (empty? $)) (string/split " " text)))
+
+(defn- tool
+  "The command that a variable of the environment names, or the usual one, as a tuple."
+  [variable usual]
+  (def given (words (os/getenv variable "")))
+  (if (empty? given) [usual] given))
+
+(defn- run
+  "Runs a command. Returns nil, or what it wrote on standard error when it failed or could not be run."
+  [args &opt env]
+  (try
+    (with [proc (os/spawn args :pe (merge (os/environ) (or env {}) {:err :pipe}))]
+      (def said (string/trim (or (ev/read (proc :err) :all) "")))
+      (def status (os/proc-wait proc))
+      (unless (zero? status) (string (first args) ": " (if (empty? said) (string "status " status) said))))
+    ([_] (string "cannot run " (first args)))))
+
+(defn- output
+  "What a command prints, or nil when it cannot be run."
+  [& args]
+  (def [_ said]
+    (protect
+      (with [proc (os/spawn args :p {:out :pipe})]
+        (def text (string/trim (or (ev/read (proc :out) :all) "")))
+        (if (zero? (os/proc-wait proc)) text))))
+  said)
+
+(defn- rust-objcopy
+  "The objcopy that comes with Rust, and the environment that it needs; nil if there is none."
+  []
+  (when-let [root (output "rustc" "--print" "sysroot")
+             libraries (output "rustc" "--print" "target-libdir")
+             path (string libraries "/../bin/rust-objcopy")]
+    (when (os/stat path)
+      [[path] {"LD_LIBRARY_PATH" (string root "/lib") "DYLD_LIBRARY_PATH" (string root "/lib")}])))
+
+(defn- keep-only
+  "Makes every name in an object file local but one."
+  [symbol object]
+  (def options [(string "--keep-global-symbol=" symbol) "--strip-unneeded"
+                # The standard library's objects hold a second copy of themselves, for LLVM.
+                "--remove-section=.llvmbc" "--remove-section=.llvmcmd"
+                # A linker keeps one of the groups of a name. Another module would be left with a local name of this one.
+                "--remove-section=.group" object])
+  (def failures @[])
+  (unless
+    (some (fn [[command env]]
+            (if-let [failure (run [;command ;options] env)]
+              (do (array/push failures failure) nil)
+              true))
+          # The last has to ask rustc, so it comes when the others have failed.
+          [[(tool "OBJCOPY" "objcopy") {}] [["llvm-objcopy"] {}]])
+    (def [command env] (or (rust-objcopy) (error (string/join failures "; "))))
+    (when-let [failure (run [;command ;options] env)]
+      (error (string/join [;failures failure] "; ")))))
+
+(defn- link
+  "Links what the entry needs of a static library into one object file that has no other global name."
+  [library object]
+  (def apple? (= :macos (os/which)))
+  (def symbol (string (if apple? "_" "") entry))
+  (def failure
+    (run [;(tool "CC" "cc") "-r" "-nostdlib" (string "-Wl,-u," symbol) "-Wl,-S"
+          ;(if apple? [(string "-Wl,-exported_symbol," symbol) "-Wl,-x"] [])
+          "-o" object library]))
+  (when failure (error failure))
+  # ELF's linkers cannot hide a name in an object file.
+  (unless apple? (keep-only symbol object)))
+
+(defn libraries
+  ``Returns the options for the linker in what `rustc --print native-static-libs` prints. The C compiler adds libgcc_s
+  by itself, and its static stand-in when the executable is to be static, for which libgcc_s does not exist.``
+  [text]
+  (filter |(not= "-lgcc_s" $) (words (string/trim text))))
+
+(defn make
+  ``Makes the two files in a folder, and returns them as a table of names and paths. `library` is the static library,
+  and `options` what the linker needs beside it. Raises an error that says why when that is impossible.``
+  [library options folder]
+  (def object (string folder "/kqnet.o"))
+  (def archive (string folder "/_native.a"))
+  (def meta (string folder "/_native.meta.janet"))
+  (link library object)
+  # `ar` would add to an archive that is there.
+  (when (os/stat archive) (os/rm archive))
+  (when-let [failure (run [;(tool "AR" "ar") "rcs" archive object])]
+    (error failure))
+  (os/rm object)
+  (spit meta (string/format "# How to link kqnet into an executable, for jpm and janet-pm.\n%j\n"
+                            {:static-entry entry :cpp false :lflags (array ;options)}))
+  {"_native.a" archive "_native.meta.janet" meta})

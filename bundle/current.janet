@@ -1,0 +1,53 @@
+###
+### current.janet
+###
+### Whether what is in build/ was made from the files as they are now. Root may install what another user has built,
+### and has no cargo then.
+###
+
+(import ./files)
+
+(def- sources ["Cargo.toml" "Cargo.lock" "build.rs" "src" "crates" "bundle" "janet"])
+
+(defn- seen
+  "What tells one state of a file from another."
+  [path]
+  (def {:size size :modified modified} (or (os/stat path) {}))
+  [path size modified])
+
+(defn- below
+  "The files that a path stands for."
+  [path]
+  (if (= :directory (os/stat path :mode))
+    (seq [[name directory?] :in (files/tree path) :unless directory?] (string path "/" name))
+    [path]))
+
+(defn state
+  "Returns what a build depends on as a string: the checkout's files, and this Janet with its header."
+  [headerpath]
+  (def [_ size modified] (seen (string headerpath "/janet.h")))
+  (string/format "%j" [janet/version size modified ;(map seen (mapcat below sources))]))
+
+(defn- record-of [folder] (string folder ".built"))
+
+(defn- whole
+  "What was built from a state, in the form in which it is recorded."
+  [state folder]
+  (string/format "%s\n%j\n" state (map seen (below folder))))
+
+(defn current?
+  "Whether a folder has what was built from this state, and all of it."
+  [state folder]
+  (and (os/stat folder)
+       (os/stat (record-of folder))
+       (= (whole state folder) (string (slurp (record-of folder))))))
+
+(defn record
+  "Notes that a folder has what was built from this state."
+  [state folder]
+  (spit (record-of folder) (whole state folder)))
+
+(defn forget
+  "Notes that a folder is about to change."
+  [folder]
+  (protect (os/rm (record-of folder))))

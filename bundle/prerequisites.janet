@@ -1,0 +1,119 @@
+###
+### prerequisites.janet
+###
+### Looks for what a build needs before anything is compiled: a cargo that is new enough, and a C compiler.
+###
+
+(defn- run
+  "Runs a program. Returns its status, nil when it cannot be run, and what it printed and wrote to standard error."
+  [& args]
+  (def [started process] (protect (os/spawn args :p {:out :pipe :err :pipe})))
+  (if-not started
+    [nil "" ""]
+    # Both pipes are read at once, so that neither fills up.
+    (let [texts (ev/gather (ev/read (process :out) :all) (ev/read (process :err) :all) (os/proc-wait process))
+          [out err status] texts]
+      (:close process)
+      [status (string (or out "")) (string (or err ""))])))
+
+(defn- first-line
+  "The first line of a text with `word` in it, or else the first."
+  [text &opt word]
+  (def lines (filter |(not (empty? $)) (map string/trim (string/split "\n" text))))
+  (or (if word (find |(string/find word $) lines)) (first lines) "it says nothing"))
+
+(defn- rust-version
+  "The oldest Rust that can compile this, as Cargo.toml has it."
+  []
+  (first (peg/match '(thru (* "\nrust-version = \"" '(to `"`))) (slurp "Cargo.toml"))))
+
+(defn- numbers
+  "The numbers of a version, as a tuple that compares as the version does."
+  [version]
+  (tuple ;(map scan-number (take 2 (string/split "." version)))))
+
+(defn- how-to-get-rust
+  "What to type for a new Rust, where there is none or an old one."
+  [&opt old]
+  (def system
+    (case (os/which)
+      # Where a distribution's Rust is too old, its package manager has no newer one under that name.
+      :linux (if old
+               "type: apt-get install cargo-web (Debian 12 only); or "
+               "type: apt-get install cargo (Debian 13) or cargo-web (Debian 12); or ")
+      :macos "type: brew install rust; or "
+      :freebsd "type: pkg install rust; or "
+      :dragonfly "type: pkg install rust; or "
+      :netbsd "type: pkgin install rust; or "
+      :openbsd "type: pkg_add rust; or "
+      ""))
+  (string system "get it from https://rustup.rs"))
+
+(defn- how-to-get-a-compiler
+  "What to type for a C compiler."
+  []
+  (case (os/which)
+    :macos "type: xcode-select --install"
+    :linux "type: apt-get install gcc libc6-dev (Debian, Ubuntu), or your system's command for its package of gcc or clang"
+    :netbsd "it is in NetBSD's set comp"
+    :openbsd "it is in OpenBSD's set comp"
+    "it is a part of the base system"))
+
+(defn check-rust
+  "Raises an error that says what to do when there is no cargo, or one that is too old."
+  []
+  (def needed (rust-version))
+  (def [status out err] (run "cargo" "--version"))
+  (when (nil? status)
+    (def user (os/getenv "SUDO_USER"))
+    (error (if user
+             (string "root has no cargo: as " user ", build first (jpm build, or janet-pm build), then install as root what was built")
+             (string "cargo was not found; Rust " needed " or later is needed, " (how-to-get-rust)))))
+  (unless (zero? status)
+    (error (string "cargo does not run: " (first-line err "error"))))
+  (def version (first (peg/match '(* "cargo " '(some (range "09" ".."))) out)))
+  (unless version
+    (error (string "cargo --version says no version: " (first-line out))))
+  (when (< (numbers version) (numbers needed))
+    (def rustup (first (run "rustup" "--version")))
+    (error (string "cargo " version " is too old: Rust " needed " or later is needed, "
+                   (if (= 0 rustup) "type: rustup update" (how-to-get-rust :old))))))
+
+(defn check-compiler
+  ``Raises an error that says what to do when there is no C compiler, or one that cannot compile and link. Rust links
+  with cc, whatever the variable CC says, but who sets that knows what there is.``
+  []
+  (unless (os/getenv "CC")
+    (os/mkdir "build")
+    (def [source program] ["build/hello.c" "build/hello"])
+    (spit source "#include <stdio.h>\nint main(void) { return puts(\"hello\") < 0; }\n")
+    (def [status _ err] (run "cc" source "-o" program))
+    (each file [source program] (protect (os/rm file)))
+    (case status
+      0 nil
+      nil (error (string "there is no C compiler, cc was not found; " (how-to-get-a-compiler)))
+      (error (string "the C compiler cc does not work: " (first-line err "error") "; " (how-to-get-a-compiler))))))
+
+(defn check
+  "Raises an error of one line that says what is missing and what to type, if anything is."
+  []
+  (check-rust)
+  (check-compiler))
+
+(defn failure
+  "Why a command of cargo, which has said more itself, may have failed with a status."
+  [command status]
+  # Without the network, this fails if a package has not been downloaded.
+  (def [packages] (run "cargo" "tree" "--offline" "--locked" "--edges" "normal,build"))
+  (if (= 0 packages)
+    (string command " failed with status " status)
+    (string command " could not download the packages that Cargo.lock names, see above; they come from crates.io, or "
+            "from a mirror that ~/.cargo/config.toml names")))
+
+(defn typed-path
+  ``Returns a path that a person typed as an absolute one. A relative one starts from the folder of their shell: jpm may
+  have changed to another since.``
+  [path]
+  (if (string/has-prefix? "/" path)
+    path
+    (string (os/getenv "PWD" (os/cwd)) "/" path)))
