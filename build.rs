@@ -6,12 +6,16 @@ fn main() {
         println!("cargo::error=crates/evil-janet did not say where janet.h is");
         return;
     };
-    cc::Build::new()
+    let compiled = cc::Build::new()
         .file("src/trampoline.c")
         .include(include)
         .warnings(true)
         .extra_warnings(false)
-        .compile("trampoline");
+        .try_compile("trampoline");
+    if let Err(why) = compiled {
+        println!("cargo::error=src/trampoline.c does not compile: {why}");
+        return;
+    }
     println!("cargo::rustc-check-cfg=cfg(kqueue)");
     let os = std::env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     if os != "linux" || std::env::var_os("CARGO_FEATURE_EMULATED_KQUEUE").is_some() {

@@ -33,11 +33,14 @@
   (tuple ;(map scan-number (take 2 (string/split "." version)))))
 
 (defn- how-to-get-rust
-  "What to type for a new Rust."
-  []
+  "What to type for a new Rust, where there is none or an old one."
+  [&opt old]
   (def system
     (case (os/which)
-      :linux "type: apt-get install cargo (cargo-web on Debian 12), dnf install cargo (Fedora) or apk add cargo (Alpine); or "
+      # Where a distribution's Rust is too old, its package manager has no newer one under that name.
+      :linux (if old
+               "type: apt-get install cargo-web (Debian 12 only); or "
+               "type: apt-get install cargo (Debian 13) or cargo-web (Debian 12); or ")
       :macos "type: brew install rust; or "
       :freebsd "type: pkg install rust; or "
       :dragonfly "type: pkg install rust; or "
@@ -51,7 +54,7 @@
   []
   (case (os/which)
     :macos "type: xcode-select --install"
-    :linux "type: apt-get install gcc libc6-dev (Debian, Ubuntu), dnf install gcc (Fedora) or apk add build-base (Alpine)"
+    :linux "type: apt-get install gcc libc6-dev (Debian, Ubuntu), or your system's command for its package of gcc or clang"
     :netbsd "it is in NetBSD's set comp"
     :openbsd "it is in OpenBSD's set comp"
     "it is a part of the base system"))
@@ -74,7 +77,7 @@
   (when (< (numbers version) (numbers needed))
     (def rustup (first (run "rustup" "--version")))
     (error (string "cargo " version " is too old: Rust " needed " or later is needed, "
-                   (if (= 0 rustup) "type: rustup update" (how-to-get-rust))))))
+                   (if (= 0 rustup) "type: rustup update" (how-to-get-rust :old))))))
 
 (defn check-compiler
   ``Raises an error that says what to do when there is no C compiler, or one that cannot compile and link. Rust links

@@ -37,7 +37,7 @@ impl Compiler {
         for (name, condition) in cfgs {
             text += &format!("#if {condition}\n_Static_assert(0, \"kqnet fact {name}.\");\n#endif\n");
         }
-        let said = self.compile("facts.c", &text)?;
+        let said = self.compile("facts.c", &text)?.unwrap_or_default();
         // The header itself did not compile.
         if let Some(other) = errors(&said).find(|line| !line.contains("kqnet fact ")) {
             return Err(format!("the C compiler cannot read {}: {other}", self.include.join("janet.h").display()));
@@ -55,7 +55,7 @@ impl Compiler {
     /// Compiles a text of assertions. The error is what failed first.
     pub fn check(&self, text: &str) -> Result<(), String> {
         let said = self.compile("check.c", text)?;
-        let Some(first) = errors(&said).next() else { return Ok(()) };
+        let Some(first) = said.as_deref().and_then(|said| errors(said).next()) else { return Ok(()) };
         // Between these is what the assertion is about.
         match first.split_once("kqnet: ").and_then(|(_, rest)| rest.split_once('.')) {
             Some((what, _)) => Err(format!("{what} differs")),
@@ -63,8 +63,8 @@ impl Compiler {
         }
     }
 
-    /// Compiles a text and returns the compiler's messages.
-    fn compile(&self, name: &str, text: &str) -> Result<String, String> {
+    /// Compiles a text, and returns what the compiler says if there are errors.
+    fn compile(&self, name: &str, text: &str) -> Result<Option<String>, String> {
         let path = Path::new(&env::var_os("OUT_DIR").unwrap_or_default()).join(name);
         fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
         let mut command = self.tool.to_command();
@@ -75,11 +75,14 @@ impl Compiler {
             command.arg("-ferror-limit=0");
         }
         let out = command.output().map_err(|e| self.cannot_run(&e))?;
+        if out.status.success() {
+            return Ok(None);
+        }
         let said = String::from_utf8_lossy(&out.stderr).into_owned();
-        if !out.status.success() && errors(&said).next().is_none() {
+        if errors(&said).next().is_none() {
             return Err(format!("{} failed: {}", self.tool.path().display(), one_line(&said)));
         }
-        Ok(said)
+        Ok(Some(said))
     }
 
     fn cannot_run(&self, why: &std::io::Error) -> String {

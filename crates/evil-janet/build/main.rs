@@ -65,8 +65,8 @@ fn bind(header: &Header) -> Result<(), String> {
     let text = check::program(&bindings, &facts.cfgs).map_err(|why| format!("{BINDINGS}: {why}"))?;
     compiler.check(&text).map_err(|why| {
         format!(
-            "janet.h of Janet {} in {} is not as kqnet expects: {why}; install the newest kqnet, or a Janet that its \
-             docs/installation.md names",
+            "janet.h of Janet {} in {} is not as kqnet expects: {why}; a newer kqnet may know this Janet, else report this \
+             (docs/troubleshooting.md)",
             header.version,
             header.folder.display()
         )

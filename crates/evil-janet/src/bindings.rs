@@ -362,6 +362,9 @@ pub type JanetBindingType = c_uint;
 
 pub const JANET_BUFFER_FLAG_NO_REALLOC: u32 = 0x10000;
 
+pub const JANET_SANDBOX_NET_LISTEN: u32 = 8;
+pub const JANET_SANDBOX_FS_READ: u32 = 64;
+
 // Files and random numbers.
 
 #[repr(C)]
@@ -546,6 +549,7 @@ unsafe extern "C-unwind" {
     pub fn janet_cfuns_ext_prefix(env: *mut JanetTable, regprefix: *const c_char, cfuns: *const JanetRegExt);
     pub fn janet_cfuns_prefix(env: *mut JanetTable, regprefix: *const c_char, cfuns: *const JanetReg);
     pub fn janet_core_env(replacements: *mut JanetTable) -> *mut JanetTable;
+    pub fn janet_def(env: *mut JanetTable, name: *const c_char, value: Janet, documentation: *const c_char);
     pub fn janet_dyn(name: *const c_char) -> Janet;
     pub fn janet_resolve(env: *mut JanetTable, sym: JanetSymbol, out: *mut Janet) -> JanetBindingType;
     pub fn janet_resolve_core(name: *const c_char) -> Janet;

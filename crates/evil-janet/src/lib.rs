@@ -8,7 +8,6 @@
 extern crate alloc;
 
 use core::cmp::Ordering;
-use core::ffi::c_int;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 
@@ -25,56 +24,16 @@ mod numbers {
     include!(concat!(env!("OUT_DIR"), "/numbers.rs"));
 }
 
+mod uncalled;
+
 pub use bindings::*;
 pub use numbers::*;
+pub use uncalled::*;
 
 /// The largest integer below which a double is exact. (A comparison of doubles is no constant for every C compiler.)
 pub const JANET_INTMAX_DOUBLE: f64 = 9007199254740992.0;
 /// The same, negative.
 pub const JANET_INTMIN_DOUBLE: f64 = -9007199254740992.0;
-
-/// Stands in for a type that janetrs names, in code that is not called here: it holds a `jmp_buf`, whose size depends on
-/// the C library.
-pub struct JanetTryState {
-    /// The fiber that runs.
-    pub vm_fiber: *mut JanetFiber,
-    /// Where to jump to.
-    pub buf: [u8; 0],
-    /// The error.
-    pub payload: Janet,
-}
-
-/// Never called, since an error must not pass through a frame of Rust.
-///
-/// # Safety
-/// It has no effect but a panic.
-pub unsafe fn janet_try_init(_state: *mut JanetTryState) {
-    unreachable!()
-}
-
-/// Never called, as `janet_try_init`.
-///
-/// # Safety
-/// It has no effect but a panic.
-pub unsafe fn janet_restore(_state: *mut JanetTryState) {
-    unreachable!()
-}
-
-/// Never called, as `janet_try_init`.
-///
-/// # Safety
-/// It has no effect but a panic.
-pub unsafe fn _setjmp(_buf: *mut u8) -> c_int {
-    unreachable!()
-}
-
-/// Never called, as `janet_try_init`.
-///
-/// # Safety
-/// It has no effect but a panic.
-pub unsafe fn janet_panicv(_message: Janet) -> ! {
-    unreachable!()
-}
 
 impl fmt::Debug for Janet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

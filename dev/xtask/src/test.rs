@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every test, and one line at the end that sums them.
 
+mod bindings;
 mod burst;
 mod c_api;
 mod count;
@@ -91,7 +92,7 @@ impl Plan {
 pub fn run(args: Parser) -> Result<ExitCode> {
     let plan = Plan::parse(args)?;
     let mut steps: Vec<Step> = rust::STEPS.to_vec();
-    steps.extend([c_api::tests as Step, counts::tests, burst::tests, janet::tests]);
+    steps.extend([bindings::tests as Step, c_api::tests, counts::tests, burst::tests, janet::tests]);
     run_steps(&plan, &steps)
 }
 
