@@ -72,8 +72,8 @@
 
 (defn- link
   "Links what the entry needs of a static library into one object file that has no other global name."
-  [library object]
-  (def apple? (= :macos (os/which)))
+  [library object system]
+  (def apple? (= :macos system))
   (def symbol (string (if apple? "_" "") entry))
   (def failure
     (run [;(tool "CC" "cc") "-r" "-nostdlib" (string "-Wl,-u," symbol) "-Wl,-S"
@@ -91,17 +91,22 @@
 
 (defn make
   ``Makes the two files in a folder, and returns them as a table of names and paths. `library` is the static library,
-  and `options` what the linker needs beside it. Raises an error that says why when that is impossible.``
-  [library options folder]
-  (def object (string folder "/kqnet.o"))
-  (def archive (string folder "/_native.a"))
-  (def meta (string folder "/_native.meta.janet"))
-  (link library object)
+  and `options` what the linker needs beside it. `system` is that of the compiler, if not this one. Where the tools
+  cannot hide its names, the archive is the library as it is, and a line on standard error says so.``
+  [library options folder &opt system]
+  (default system (os/which))
+  (def [object archive meta]
+    (map |(string folder "/" $) ["kqnet.o" "_native.a" "_native.meta.janet"]))
   # `ar` would add to an archive that is there.
   (when (os/stat archive) (os/rm archive))
-  (when-let [failure (run [;(tool "AR" "ar") "rcs" archive object])]
-    (error failure))
-  (os/rm object)
+  (try
+    (do
+      (link library object system)
+      (when-let [failure (run [;(tool "AR" "ar") "rcs" archive object])] (error failure))
+      (os/rm object))
+    ([err]
+      (eprint "kqnet cannot share an executable with another module written in Rust, since its names cannot be hidden: " err)
+      (spit archive (slurp library))))
   (spit meta (string/format "# How to link kqnet into an executable, for jpm and janet-pm.\n%j\n"
                             {:static-entry entry :cpp false :lflags (array ;options)}))
-  {"_native.a" archive "_native.meta.janet" meta})
+  @{"_native.a" archive "_native.meta.janet" meta})

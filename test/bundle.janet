@@ -5,6 +5,7 @@
 ###
 
 (import ./support :as t)
+(import ../bundle/archive)
 (import ../bundle/files)
 
 (defn- make
@@ -49,5 +50,22 @@
       (t/same "new" (string (slurp to)))
       # A program that uses the old one still has it.
       (t/same "old" (string (file/read reader :all))))))
+
+(t/test "without the tools that hide its names, the static library itself is what executables are linked with"
+  (def [library out] (map t/scratch ["library" "out"]))
+  (spit library "library")
+  (os/mkdir out)
+  (def before (os/getenv "CC"))
+  (os/setenv "CC" "kqnet-no-compiler")
+  (defer (do (os/setenv "CC" before) (os/rm library) (remove out))
+    (def said @"")
+    (with-dyns [*err* said] (archive/make library ["-lm"] out))
+    (t/check (string/has-suffix? "cannot be hidden: cannot run kqnet-no-compiler\n" said) said)
+    (t/same ["_native.a" "_native.meta.janet"] (tuple ;(paths out)))
+    (t/same "library" (string (slurp (string out "/_native.a"))))
+    (t/same ["-lm"] (in (eval-string (slurp (string out "/_native.meta.janet"))) :lflags))))
+
+(t/test "libgcc_s is left to the compiler, and the rest is what rustc says"
+  (t/same ["-liconv" "-framework" "Security"] (archive/libraries "-lgcc_s -liconv  -framework Security\n")))
 
 (t/finish)

@@ -1,8 +1,8 @@
 #!/bin/bash
 # Compiles and links the module for macOS, FreeBSD and NetBSD on Debian (x86_64), and checks which symbols it leaves to
-# the program that loads it: only janet_* may remain. Nothing is executed.
+# the program that loads it: only janet_* may remain. Links an executable that has the module in it. Nothing is executed.
 #
-# usage: JANET_HEADERPATH=FOLDER cross.sh TARGET...     (cargo xtask cross does this)
+# usage: JANET=PROGRAM JANET_HEADERPATH=FOLDER cross.sh TARGET...     (cargo xtask cross does this)
 #
 # CROSS is the folder for the tools, 2 GB (target/cross unless set). Ends with "N passed, N failed, N skipped", one for
 # each target. Exit status: 0, 1 when a target does not compile or leaves a symbol, 77 when a download was impossible.
@@ -11,6 +11,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 CROSS=${CROSS:-$root/target/cross}
 : "${JANET_HEADERPATH:?is not set: it names the folder with janet.h}"
+: "${JANET:?is not set: it names the Janet that makes the archives}"
 targets=("$@")
 ZIG_VERSION=0.17.1
 
@@ -139,6 +140,29 @@ host_symbols() {
   esac
 }
 
+# Makes what executables are linked with, as an installation does, and links a program with it. Functions that do nothing
+# stand for all of Janet's. macOS's own linker, which hides the other names of the archive, is not here.
+link_executable() {
+  local target=$1 folder=$2/archive system options=() CC
+  case $target in
+    *darwin)
+      system=macos CC="$CROSS/bin/darwin-clang --target=${target%%-*}-apple-macos11" options=(-liconv)
+      ;;
+    *) system=${target##*-} CC=$CROSS/bin/${target##*-}-zcc options=(-lunwind -lpthread -lm -lexecinfo) ;;
+  esac
+  mkdir -p "$folder"
+  (cd "$root" && CC=$CC AR=llvm-ar OBJCOPY=llvm-objcopy "$JANET" \
+    -e "(import ./bundle/archive) (archive/make \"$2/libkqnet.a\" [] \"$folder\" :$system)") 2>"$folder/log"
+  {
+    echo 'void janet_module_entry_kqnet_native(void *);'
+    echo 'int main(void) { janet_module_entry_kqnet_native(0); return 0; }'
+    grep -o '\bjanet_[a-z_0-9]*' "$JANET_HEADERPATH/janet.h" | sort -u | sed 's/.*/void &(void) {}/'
+  } >"$folder/program.c"
+  # shellcheck disable=SC2086
+  $CC -w -fno-builtin -o "$folder/program" "$folder/program.c" "$folder/_native.a" "${options[@]}"
+  file -b "$folder/program" >&2
+}
+
 # Builds and checks one target.
 check() {
   local target=$1 folder=$CARGO_TARGET_DIR/$1/release library symbols other
@@ -167,6 +191,7 @@ check() {
     echo "$target: no janet_* symbol is left to the host, so the check saw nothing" >&2
     return 1
   }
+  link_executable "$target" "$folder"
 }
 
 passed=0 failed=0

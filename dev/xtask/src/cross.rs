@@ -32,6 +32,7 @@ pub fn run(mut args: Parser) -> Result<ExitCode> {
     let status = Command::new("bash")
         .arg(repo::root().join("dev/xtask/cross.sh"))
         .args(targets)
+        .env("JANET", built.janet())
         .env("JANET_HEADERPATH", built.headers())
         .current_dir(repo::root())
         .status()
