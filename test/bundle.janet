@@ -57,7 +57,7 @@
   (os/mkdir out)
   (def before (os/getenv "CC"))
   (os/setenv "CC" "kqnet-no-compiler")
-  (defer (do (os/setenv "CC" before) (os/rm library) (remove out))
+  (defer (do (os/setenv "CC" before) (os/rm library) (t/remove out))
     (def said @"")
     (with-dyns [*err* said] (archive/make library ["-lm"] out))
     (t/check (string/has-suffix? "cannot be hidden: cannot run kqnet-no-compiler\n" said) said)
