@@ -119,6 +119,10 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
 
 /// Describes a native function: its name in Janet, the names of its arguments, the Rust function, and the guard, if any.
 macro_rules! native {
+    // An empty literal that was captured is not the same as one that was written.
+    ($name:literal, "", $function:path) => {
+        $crate::boundary::native!($name, "", $function, 0)
+    };
     ($name:literal, $arguments:literal, $function:path) => {
         $crate::boundary::native!($name, $arguments, $function, 0)
     };

@@ -45,7 +45,7 @@ pub const FUNCTIONS: &[Function] = &[
 /// * The VM's table of connections keeps it and its stream alive from `open` to `close`. Janet values in its fields are
 ///   kept alive by the mark function.
 /// * A fiber in `reading`, `writing` or `watching` waits for the stream ([`super::wait`]). It is removed from there when
-///   its wait ends. The stream keeps it alive, or the mark function.
+///   its wait ends. The mark function keeps it alive.
 pub struct Connection {
     /// The value that holds this connection, for callbacks and marking.
     pub value: *const RefCell<Connection>,
@@ -120,8 +120,8 @@ unsafe impl Collected for RefCell<Connection> {
 }
 
 unsafe extern "C-unwind" fn mark(data: *mut c_void, _size: usize) -> i32 {
-    // SAFETY: Janet passes a live connection, and nothing has borrowed it while Janet collects. Its values are live
-    // because of this marking.
+    // SAFETY: Janet passes a live connection. Nothing changes it while Janet collects: callbacks borrow it for other events
+    // only. Its values are live because of this marking.
     unsafe {
         let connection = &*(*data.cast::<RefCell<Connection>>()).as_ptr();
         connection.config.mark();
@@ -131,6 +131,12 @@ unsafe extern "C-unwind" fn mark(data: *mut c_void, _size: usize) -> i32 {
         // While another task reads, the stream does not refer to the task that watches.
         if let Some(watching) = &connection.watching {
             c::janet_mark(c::janet_wrap_fiber(watching.fiber));
+        }
+        if let Some(reading) = &connection.reading {
+            reading.mark();
+        }
+        if let Some(writing) = &connection.writing {
+            writing.mark();
         }
         c::janet_mark(connection.observers.into());
         c::janet_mark(connection.peer.into());

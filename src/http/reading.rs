@@ -35,6 +35,23 @@ pub struct Reading {
     is_body: bool,
 }
 
+impl Reading {
+    /// Marks what a wait needs: the task and the buffer. The stream may have another reader meanwhile, such as `net/read`, and
+    /// then does not refer to the task.
+    ///
+    /// # Safety
+    /// The collector asks for what is reachable.
+    pub unsafe fn mark(&self) {
+        // SAFETY: the task and the buffer are live because of this marking.
+        unsafe {
+            c::janet_mark(c::janet_wrap_fiber(self.fiber));
+            if let Some(into) = self.into {
+                c::janet_mark(into.into());
+            }
+        }
+    }
+}
+
 /// The result of an attempt to read.
 enum Received {
     /// Some bytes.
@@ -125,7 +142,7 @@ impl Connection {
             return Ok(Outcome::Value(gone()));
         }
         // Janet would forget the first reader, which would then wait for ever.
-        if self.is_read_by_others(stream) {
+        if self.reading.is_some() || self.is_read_by_others(stream) {
             return Err("another task reads from this connection already".into());
         }
         // SAFETY: Janet called this function, so there is a root fiber.
@@ -179,6 +196,10 @@ impl Connection {
 
 /// Janet's events for a fiber that waits to read.
 unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::JanetAsyncEvent) {
+    if event == c::JanetAsyncEvent_JANET_ASYNC_EVENT_MARK {
+        // SAFETY: the collector asks for this, for a fiber that has waited since `read`.
+        return unsafe { wait::mark(fiber) };
+    }
     guard("reading", || {
         // SAFETY: Janet calls this for a fiber that has waited since `read`.
         let (connection, stream) = unsafe { wait::of(fiber) };
@@ -190,15 +211,6 @@ unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::Jan
         };
         let (ok, error) = (c::JanetSignal_JANET_SIGNAL_OK, c::JanetSignal_JANET_SIGNAL_ERROR);
         match event {
-            c::JanetAsyncEvent_JANET_ASYNC_EVENT_MARK => {
-                // SAFETY: both are live, and the collector asks for this.
-                unsafe {
-                    collected::mark(connection.value);
-                    if let Some(into) = reading.into {
-                        c::janet_mark(into.into());
-                    }
-                }
-            }
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_READ
             | c::JanetAsyncEvent_JANET_ASYNC_EVENT_HUP
             | c::JanetAsyncEvent_JANET_ASYNC_EVENT_ERR => {

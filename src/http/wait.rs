@@ -2,8 +2,8 @@
 //!
 //! Whenever a wait of Janet's own ends, Janet looks through the streams of all waits, one after the other. With 10,000 idle
 //! connections that alone took six times as long as everything else in a request. So here a fiber waits without being in
-//! that list. What keeps it alive instead is the VM's table of open connections: the table refers to the connection, that
-//! to its stream, and that to the waiting fiber.
+//! that list. What keeps it alive instead is the VM's table of open connections: the table refers to the connection, and the
+//! connection to the waiting fiber.
 
 use std::cell::RefCell;
 
@@ -12,6 +12,7 @@ use janetrs::lowlevel as c;
 use kqnet_accept::Errno;
 
 use super::connection::Connection;
+use crate::collected;
 
 /// What a fiber waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -97,4 +98,14 @@ pub unsafe fn finish(fiber: *mut c::JanetFiber, value: Janet, signal: c::JanetSi
 pub fn cancelled(stream: *mut c::JanetStream) {
     // SAFETY: the stream is live.
     unsafe { c::janet_gcroot(c::janet_wrap_abstract(stream.cast())) };
+}
+
+/// Marks the connection that a fiber waits for. The connection is not borrowed, since marking it may lead to another fiber that
+/// waits for it.
+///
+/// # Safety
+/// The collector asks for what is reachable, and the fiber has waited since [`begin`].
+pub unsafe fn mark(fiber: *mut c::JanetFiber) {
+    // SAFETY: the fiber's state refers to a connection that is alive for as long as the fiber waits.
+    unsafe { collected::mark(*(*fiber).ev_state.cast::<*const RefCell<Connection>>()) };
 }

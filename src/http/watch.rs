@@ -129,13 +129,15 @@ fn look_again(connection: *mut c_void, now: Duration) -> Option<Duration> {
 
 /// Janet's events for the task that watches.
 unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetAsyncEvent) {
+    if event == c::JanetAsyncEvent_JANET_ASYNC_EVENT_MARK {
+        // SAFETY: the collector asks for this, for a fiber that has waited since `watch`.
+        return unsafe { wait::mark(fiber) };
+    }
     guard("watching", || {
         // SAFETY: Janet calls this for a fiber that has waited since `watch`.
         let (connection, stream) = unsafe { wait::of(fiber) };
         let connection = &mut *connection.borrow_mut();
         match event {
-            // SAFETY: the connection is live, and the collector asks for this.
-            c::JanetAsyncEvent_JANET_ASYNC_EVENT_MARK => unsafe { collected::mark(connection.value) },
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_READ
             | c::JanetAsyncEvent_JANET_ASYNC_EVENT_HUP
             | c::JanetAsyncEvent_JANET_ASYNC_EVENT_ERR => {

@@ -37,6 +37,21 @@ pub struct Writing {
     uncharged_since: Duration,
 }
 
+impl Writing {
+    /// Marks what a wait needs: the task and the bytes. The stream may have another writer meanwhile, such as `net/write`, and
+    /// then does not refer to the task.
+    ///
+    /// # Safety
+    /// The collector asks for what is reachable.
+    pub unsafe fn mark(&self) {
+        // SAFETY: the task and the bytes are live because of this marking.
+        unsafe {
+            c::janet_mark(c::janet_wrap_fiber(self.fiber));
+            c::janet_mark(self.value.into());
+        }
+    }
+}
+
 /// The result of an attempt to send.
 enum Sent {
     /// All was sent.
@@ -106,7 +121,7 @@ fn write(args: &[Janet]) -> Result<Outcome, String> {
     let mut at = from.ok_or_else(|| format!("expected an index, got {}", describe(arg(args, 2))))?;
     let stream = stream::get(connection.stream)?;
     let Some(fd) = stream::descriptor(stream) else { return Ok(Outcome::Value(gone())) };
-    if stream::is_written(stream) {
+    if connection.writing.is_some() || stream::is_written(stream) {
         return Err("another task writes to this connection already".into());
     }
     match connection.send(fd, all, &mut at) {
@@ -147,6 +162,10 @@ fn write(args: &[Janet]) -> Result<Outcome, String> {
 
 /// Janet's events for a fiber that waits to write.
 unsafe extern "C-unwind" fn on_writable(fiber: *mut c::JanetFiber, event: c::JanetAsyncEvent) {
+    if event == c::JanetAsyncEvent_JANET_ASYNC_EVENT_MARK {
+        // SAFETY: the collector asks for this, for a fiber that has waited since `write`.
+        return unsafe { wait::mark(fiber) };
+    }
     guard("writing", || {
         // SAFETY: Janet calls this for a fiber that has waited since `write`.
         let (connection, stream) = unsafe { wait::of(fiber) };
@@ -154,14 +173,6 @@ unsafe extern "C-unwind" fn on_writable(fiber: *mut c::JanetFiber, event: c::Jan
         let Some(&Writing { value, length, mut at, .. }) = connection.writing.as_ref() else { return };
         let (ok, error) = (c::JanetSignal_JANET_SIGNAL_OK, c::JanetSignal_JANET_SIGNAL_ERROR);
         let (value, signal) = match event {
-            c::JanetAsyncEvent_JANET_ASYNC_EVENT_MARK => {
-                // SAFETY: both are live, and the collector asks for this.
-                unsafe {
-                    collected::mark(connection.value);
-                    c::janet_mark(value.into());
-                }
-                return;
-            }
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_WRITE
             | c::JanetAsyncEvent_JANET_ASYNC_EVENT_HUP
             | c::JanetAsyncEvent_JANET_ASYNC_EVENT_ERR => {
