@@ -1,8 +1,7 @@
 ###
-### archive.janet
+### Makes the two files with which jpm and janet-pm link kqnet into an executable.
 ###
-### Makes the two files with which jpm and janet-pm link kqnet into an executable: _native.a, an archive, and
-### _native.meta.janet, which says how to use it.
+### They are _native.a, an archive, and _native.meta.janet, which says how to use it.
 ###
 ### The static library that cargo builds is not that archive. It has all of Rust's standard library, and names such as
 ### the allocator's that every module written in Rust has, so that two of them would clash. Here, what the entry needs is

@@ -1,8 +1,7 @@
 ###
-### current.janet
+### Finds out whether what is in build/ was made from the files as they are now.
 ###
-### Whether what is in build/ was made from the files as they are now. Root may install what another user has built,
-### and has no cargo then.
+### If it was, root may install what another user has built, and needs no cargo for that.
 ###
 
 (import ./files)

@@ -1,7 +1,5 @@
 ###
-### files.janet
-###
-### Folders as they are to be installed: listing them, and filling them without disturbing a program that uses them.
+### Lists folders that are to be installed, and fills them without disturbing a program that uses them.
 ###
 
 (defn tree

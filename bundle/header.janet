@@ -1,6 +1,4 @@
 ###
-### header.janet
-###
 ### Finds the janet.h of the Janet that runs this.
 ###
 

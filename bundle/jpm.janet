@@ -1,8 +1,8 @@
 ###
-### jpm.janet
+### Installation rules for jpm.
 ###
-### Installs for jpm what its own rules would install less carefully: they write over a library that a program has
-### loaded, and name a Janet that does not exist in the first line of a script in a local tree.
+### jpm's own would overwrite a loaded library in place, and in a local tree they would give scripts a `#!` line with a
+### Janet that does not exist.
 ###
 
 (import ./build)

@@ -1,6 +1,4 @@
 ###
-### prerequisites.janet
-###
 ### Looks for what a build needs before anything is compiled: a cargo that is new enough, and a C compiler.
 ###
 

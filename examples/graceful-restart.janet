@@ -1,7 +1,6 @@
 ###
-### graceful-restart.janet
-###
 ### Replaces a program with its new version without refusing a connection or cutting off a request.
+###
 ### A supervisor holds the listener, and a worker serves it. On SIGHUP, the supervisor starts a
 ### second worker, which runs the new version of the program, and then has the first one drain. On
 ### SIGTERM or SIGINT the worker drains, and then both processes end.

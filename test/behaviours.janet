@@ -1,8 +1,7 @@
 ###
-### behaviours.janet
+### What net/… and kqnet/… do alike, and where they differ and why.
 ###
-### What net/… and kqnet/… do alike, and where they differ and why. Each behaviour runs twice: once
-### with core's functions and once with kqnet's.
+### Each behaviour runs twice: once with core's functions and once with kqnet's.
 ###
 
 (import ./support :as t)

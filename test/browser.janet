@@ -1,8 +1,7 @@
 ###
-### browser.janet
+### The bug as it was reported: a page with a script and six images stalls when a real browser reloads it.
 ###
-### The bug as it was reported: a page with a stylesheet, a module script and six images, reloaded in a
-### real browser. It stalls on core's net/server of an affected Janet; on kqnet each load completes.
+### It stalls on core's net/server of an affected Janet. On kqnet each load completes.
 ###
 
 (import ./support :as t)

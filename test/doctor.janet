@@ -1,7 +1,7 @@
 ###
-### doctor.janet
+### kqnet-doctor finds out the same on a busy machine as on an idle one.
 ###
-### kqnet-doctor finds out the same on a busy machine as on an idle one, says what to do next, and leaves nothing behind.
+### It says what to do next, and leaves nothing behind.
 ###
 
 (import ./support :as t)

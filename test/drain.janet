@@ -1,8 +1,7 @@
 ###
-### drain.janet
+### Stopping gracefully: which clients are let in, which handlers are waited for, and what a signal does.
 ###
-### Stopping gracefully: which clients are let in, which handlers are waited for, and what a signal does
-### to a server that follows the recipe in the docstring of kqnet/drain.
+### The server that gets the signal follows the recipe in the docstring of kqnet/drain.
 ###
 
 (import ./support :as t)

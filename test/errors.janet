@@ -1,8 +1,7 @@
 ###
-### errors.janet
+### What kqnet refuses, and with which words.
 ###
-### What kqnet refuses, and with which words. No error leaves a descriptor or a fiber behind, and a
-### listener still works after a call on it has failed.
+### No error leaves a descriptor or a fiber behind, and a listener still works after a call on it has failed.
 ###
 
 (import ./support :as t)

@@ -1,8 +1,7 @@
 ###
-### exhaustion.janet
+### Servers that run out of descriptors go on without losing a client.
 ###
-### Servers that run out of descriptors: no client is lost, the process uses no processor time, one
-### warning is printed, and accepting goes on by itself.
+### The process uses no processor time, one warning is printed, and accepting goes on by itself.
 ###
 
 (import ./support :as t)

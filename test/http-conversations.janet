@@ -1,8 +1,8 @@
 ###
-### http-conversations.janet
+### What kqnet/http answers, byte for byte.
 ###
-### What kqnet/http answers, byte for byte. The conversations of test/http/conversations.jdn are sent
-### at once, byte by byte, and split in two at every byte; then come those that need more than bytes.
+### The conversations of test/http/conversations.jdn are sent at once, byte by byte, and split in two at every byte. Then
+### come those that need more than bytes.
 ###
 
 (import ./support :as t)

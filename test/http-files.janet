@@ -1,6 +1,4 @@
 ###
-### http-files.janet
-###
 ### Files that kqnet/http serves: which are found, their headers, parts of them, and no way out of the folder.
 ###
 

@@ -1,6 +1,4 @@
 ###
-### http-leaving.janet
-###
 ### Slow clients, clients that leave, and how handlers learn about them and about a drain.
 ###
 

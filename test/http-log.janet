@@ -1,8 +1,7 @@
 ###
-### http-log.janet
+### What kqnet/http reports about its answers: the log and the metrics.
 ###
-### What kqnet/http reports about its answers: the log and the metrics. Every answer is in both,
-### once, with the status that was sent.
+### Every answer is in both, once, with the status that was sent.
 ###
 
 (import ./support :as t)

@@ -1,6 +1,4 @@
 ###
-### http-memory.janet
-###
 ### How much memory connections of kqnet/http take while they wait.
 ###
 

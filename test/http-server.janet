@@ -1,8 +1,7 @@
 ###
-### http-server.janet
+### The server of kqnet/http as a whole: middleware, options, draining, signals, events, uploads, threads.
 ###
-### The server of kqnet/http as a whole: middleware, options, draining, signals, streams of events,
-### clients that leave or are slow, uploads, threads.
+### Its clients include some that leave and some that are slow.
 ###
 
 (import ./support :as t)

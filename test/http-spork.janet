@@ -1,8 +1,7 @@
 ###
-### http-spork.janet
+### kqnet/http compared with spork/http: the same bytes for both, and the same handlers on both.
 ###
-### kqnet/http compared with spork/http: what both make of the same bytes, and what the same handlers do on
-### both servers. Each difference has a name.
+### Each difference has a name.
 ###
 
 (import ./support :as t)

@@ -1,6 +1,4 @@
 ###
-### limits.janet
-###
 ### :max-connections and :max-accept-rate: which clients wait, who comes next, and when a place is free again.
 ###
 

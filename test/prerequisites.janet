@@ -1,6 +1,4 @@
 ###
-### prerequisites.janet
-###
 ### A build that lacks something says in one line what, and what to type, before it compiles anything.
 ###
 

@@ -1,6 +1,4 @@
 ###
-### syscalls.janet
-###
 ### System calls per accepted connection with 64 clients, compared with core's net/server.
 ###
 

@@ -1,8 +1,8 @@
 ###
-### kqnet
+### Listening sockets and accept loops on an event queue of their own.
 ###
-### Listening sockets and accept loops on an event queue of their own. The functions here have the arguments and results
-### of the functions with the same names in net/, and take more options by name.
+### The functions here have the arguments and results of the functions with the same names in net/, and take more options
+### by name.
 ###
 
 (import ./_native :as native)

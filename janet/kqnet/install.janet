@@ -1,7 +1,6 @@
 ###
-### install.janet
-###
-### Runs a program that was written for net/ on kqnet, unmodified: janet -l kqnet/install app.janet
+### Runs a program that was written for net/ on kqnet, unmodified.
+### Usage: janet -l kqnet/install PROGRAM
 ###
 
 (import ./_native :as native)

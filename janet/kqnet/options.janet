@@ -1,8 +1,7 @@
 ###
-### options.janet
+### The options of all functions of kqnet: what their values must be, and where they are among the arguments.
 ###
-### The options of all functions of kqnet: checking their values, and finding them after optional positional arguments,
-### as in (f a b :name value).
+### They follow optional positional arguments, as in (f a b :name value).
 ###
 
 (import ./show)

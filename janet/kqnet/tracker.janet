@@ -1,6 +1,4 @@
 ###
-### tracker.janet
-###
 ### The tracker of a listener: what is known of its running handlers, and waiting for them to end.
 ###
 

@@ -1,9 +1,8 @@
 ###
-### support/init.janet
+### What every test file uses: named tests with a deadline, and clients.
 ###
-### What every test file uses: named tests with a deadline, and clients; and from the files beside it,
-### assertions (assert.janet), the system and this process (system.janet), and programs in other
-### processes (processes.janet). A test file ends with (finish).
+### It also has what is in the files beside it: assertions (assert.janet), the system and this process (system.janet), and
+### programs in other processes (processes.janet). A test file ends with (finish).
 ###
 
 (import ./system :prefix "" :export true)

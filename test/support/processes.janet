@@ -1,6 +1,4 @@
 ###
-### support/processes.janet
-###
 ### Starts programs in other processes, and asks the system about them.
 ###
 

@@ -1,6 +1,4 @@
 ###
-### bursts.janet
-###
 ### The experiment that shows janet#1560: does a server answer bursts of connections?
 ###
 

@@ -1,7 +1,5 @@
 ###
-### crowd.janet
-###
-### Many clients at once, and how many of them a server answers.
+### Connects many clients at once, and counts how many of them a server answers.
 ###
 
 (def longest "Seconds after which waiting for a crowd ends, whatever happens." 20)

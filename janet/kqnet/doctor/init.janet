@@ -1,8 +1,7 @@
 ###
-### doctor/init.janet
+### kqnet-doctor: finds out by experiment whether servers on this Janet and this system stop answering.
 ###
-### kqnet-doctor: what this Janet and this system do with bursts of connections and with too few descriptors, with
-### core's net/server and with kqnet, side by side.
+### It tries bursts of connections, and too few descriptors, with core's net/server and with kqnet.
 ###
 
 (import ../init :as kqnet)

@@ -1,6 +1,4 @@
 ###
-### http/body.janet
-###
 ### Reading the bodies of requests, whole or piece by piece.
 ###
 

@@ -1,6 +1,4 @@
 ###
-### http/collection.janet
-###
 ### How often Janet collects garbage while many connections are open.
 ###
 

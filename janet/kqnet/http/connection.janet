@@ -1,6 +1,4 @@
 ###
-### http/connection.janet
-###
 ### Serving one connection, from its beginning to its end: its requests one after the other.
 ###
 

@@ -1,6 +1,4 @@
 ###
-### http/failure.janet
-###
 ### What happens to a connection when its handler raises an error, its client is slow or gone, or the server drains.
 ###
 

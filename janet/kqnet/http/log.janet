@@ -1,6 +1,4 @@
 ###
-### http/log.janet
-###
 ### The log of what was answered.
 ###
 ### A logger is middleware, and middleware returns before the response is sent. So a logger registers an observer with

@@ -1,6 +1,4 @@
 ###
-### http/metrics.janet
-###
 ### Statistics in the Prometheus text format.
 ###
 

@@ -1,6 +1,4 @@
 ###
-### http/response.janet
-###
 ### Sending responses, and ending a connection so that the last one arrives.
 ###
 

@@ -1,6 +1,4 @@
 ###
-### http/server.janet
-###
 ### Starting HTTP servers, and running one until the process is told to end.
 ###
 

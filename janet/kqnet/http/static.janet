@@ -1,6 +1,4 @@
 ###
-### http/static.janet
-###
 ### Serving the files of a folder.
 ###
 
