@@ -15,7 +15,7 @@
   (files/copy-tree build/folder to))
 
 (defn- first-line
-  "The line that has this Janet run a script. A path that the system could not read there is left to `env`."
+  "The line that has this Janet run a script. If the system could not read the path there, `env` looks for Janet."
   []
   (def janet (header/executable))
   (def absolute (if janet (if (string/has-prefix? "/" janet) janet (os/realpath janet))))
