@@ -27,7 +27,7 @@
 ###
 
 (defn- start
-  "Starts a worker, and returns it once it serves, or nil. When the worker ends, that is an event."
+  "Starts a worker, and returns it once it serves, or nil. Puts its end into `events`."
   [listener generation events]
   (def worker
     (os/spawn [(dyn *executable*) program "worker" (string generation)] :p {:in listener :out :pipe}))

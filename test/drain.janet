@@ -28,7 +28,7 @@
 (defn- results [channels] (map |(last (ev/take $)) channels))
 
 (defn- running
-  "Waits until so many handlers are running."
+  "Waits until this many handlers are running."
   [l count]
   (t/wait-until (string count " handlers") |(= count (get (kqnet/stats l) :active))))
 
@@ -307,7 +307,7 @@
               (t/raised |(kqnet/drain l 1 :cancel value))))
     (t/same "kqnet/drain: unknown option :cancell; the options are :cancel"
             (t/raised |(kqnet/drain l 1 :cancell true)))
-    (t/same "kqnet/drain: :cancel has no value" (t/raised |(kqnet/drain l 1 :cancel)))
+    (t/same "kqnet/drain: :cancel needs a value" (t/raised |(kqnet/drain l 1 :cancel)))
     (t/same "hello\n" (t/ask l))))
 
 (t/test "what is not a listener is shown, and left unchanged"

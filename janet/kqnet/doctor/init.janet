@@ -32,7 +32,7 @@
   (<= 1035000 key 1037001))
 
 (defn- try-to
-  "Returns the result of an experiment, or a struct with the :error for which it has none."
+  "Returns the result of an experiment, or, if it failed, a struct with the :error."
   [& experiment]
   (try (crowd/twice ;experiment) ([err] {:error (string err)})))
 
