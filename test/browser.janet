@@ -35,7 +35,7 @@
 (def- pictures (path "target/browser"))
 
 (defn- reload
-  "Reloads a page in a browser so many times. Returns what the browser's script printed."
+  "Reloads a page in a browser this many times. Returns what the browser's script printed."
   [url times patience name]
   (each folder [(path "target") pictures] (os/mkdir folder))
   (def [status output]

@@ -28,7 +28,7 @@
 (def- slack (* (if t/linux? 1 16) 1024 1024))
 
 (defn- connections
-  "Makes so many connections, and checks each answer."
+  "Makes this many connections, and checks each answer."
   [port count]
   (t/together clients
               (fn [_]

@@ -145,7 +145,7 @@
     (def left (array ;results))
     (defn experiment [] (def one (result (first left))) (array/remove left 0) one)
     (t/same (result expected) (crowd/twice experiment) results)
-    (t/same [] (tuple ;left) "how often it was made")))
+    (t/same [] (tuple ;left) "how many times it was made")))
 
 (t/test "each outcome has a sentence that says what to do next"
   (def whole {:clients 20 :connected 20 :answered 20 :cpu 0})

@@ -54,7 +54,7 @@
     answer))
 
 (defn- all-held
-  "Fails unless so many clients at once, each of which stays for a while, are all answered."
+  "Fails unless all of these clients, which come at once and stay for a while, are answered."
   [address count]
   (t/same {"held\n" count}
           (table/to-struct (frequencies (t/together count (fn [_] (hold-on address)))))

@@ -13,7 +13,7 @@
 (def- host "127.0.0.1")
 
 (def- patience
-  "After so many seconds without an answer, the test fails."
+  "After this many seconds without an answer, the test fails."
   20)
 
 # The handlers of the conversations.
@@ -463,7 +463,7 @@
 # Sizes.
 
 (defn- fill
-  "A text of so many bytes with this beginning and end."
+  "A text of this many bytes with this beginning and end."
   [size before after]
   (string before (string/repeat "a" (- size (length before) (length after))) after))
 

@@ -447,7 +447,7 @@
     (def [_ port] (net/localname server))
     (t/check (string? (t/raised |(http/server hello host port))) "an error")))
 
-(t/test "a timeout of math/inf is no limit"
+(t/test "a timeout of math/inf means no limit"
   (with [server (serve hello :head-timeout math/inf :body-timeout math/inf
                        :idle-timeout math/inf :write-timeout math/inf)]
     (t/same [200 "hello"] (h/brief (h/fetch server "GET" "/")))))

@@ -170,7 +170,7 @@
   ~(,run-test ,name (fn [] ,;body)))
 
 (defmacro test-within
-  "Runs a test that may take so many seconds."
+  "Runs a test that may take this many seconds."
   [seconds name & body]
   ~(,run-test ,name (fn [] ,;body) ,seconds))
 

@@ -112,7 +112,7 @@
   (start-janet "-e" (source forms) ;args))
 
 (defn start-limited
-  "Starts this interpreter again, with at most so many descriptors."
+  "Starts this interpreter again, with at most this many descriptors."
   [limit & args]
   (start "sh" "-c" `ulimit -n "$0" && exec "$@"` (string limit) (dyn *executable*) ;args))
 
