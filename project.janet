@@ -1,3 +1,7 @@
+###
+### How jpm builds and installs kqnet.
+###
+
 (import ./bundle/build :as module)
 (import ./bundle/jpm :as own)
 

@@ -1,8 +1,7 @@
 ###
-### archive.janet
+### Makes the two files with which jpm and janet-pm link kqnet into an executable.
 ###
-### Makes the two files with which jpm and janet-pm link kqnet into an executable: _native.a, an archive, and
-### _native.meta.janet, which says how to use it.
+### They are _native.a, an archive, and _native.meta.janet, which says how to use it.
 ###
 ### The static library that cargo builds is not that archive. It has all of Rust's standard library, and names such as
 ### the allocator's that every module written in Rust has, so that two of them would clash. Here, what the entry needs is
@@ -51,12 +50,13 @@
       [[path] {"LD_LIBRARY_PATH" (string root "/lib") "DYLD_LIBRARY_PATH" (string root "/lib")}])))
 
 (defn- keep-only
-  "Makes every name in an object file local but one."
+  "Makes every name in an object file local, except one."
   [symbol object]
   (def options [(string "--keep-global-symbol=" symbol) "--strip-unneeded"
-                # The standard library's objects hold a second copy of themselves, for LLVM.
+                # The standard library's objects contain LLVM bitcode of the same code.
                 "--remove-section=.llvmbc" "--remove-section=.llvmcmd"
-                # A linker keeps one of the groups of a name. Another module would be left with a local name of this one.
+                # Of several section groups with one name a linker keeps one. If it kept ours, another module would
+                # refer to names that are local here.
                 "--remove-section=.group" object])
   (def failures @[])
   (unless
@@ -64,7 +64,7 @@
             (if-let [failure (run [;command ;options] env)]
               (do (array/push failures failure) nil)
               true))
-          # The last has to ask rustc, so it comes when the others have failed.
+          # rustc is asked only after the other tools have failed.
           [[(tool "OBJCOPY" "objcopy") {}] [["llvm-objcopy"] {}]])
     (def [command env] (or (rust-objcopy) (error (string/join failures "; "))))
     (when-let [failure (run [;command ;options] env)]
@@ -91,7 +91,7 @@
 
 (defn make
   ``Makes the two files in a folder, and returns them as a table of names and paths. `library` is the static library,
-  and `options` what the linker needs beside it. `system` is that of the compiler, if not this one. Where the tools
+  and `options` what the linker needs beside it. `system` is that of the compiler, if not this one. If the tools
   cannot hide its names, the archive is the library as it is, and a line on standard error says so.``
   [library options folder &opt system]
   (default system (os/which))

@@ -1,6 +1,4 @@
 ###
-### build.janet
-###
 ### Builds the native half with cargo, for project.janet and for the bundle's hooks.
 ###
 

@@ -1,8 +1,7 @@
 ###
-### current.janet
+### Finds out whether what is in build/ was made from the files as they are now.
 ###
-### Whether what is in build/ was made from the files as they are now. Root may install what another user has built,
-### and has no cargo then.
+### If it was, root may install what another user has built, and needs no cargo for that.
 ###
 
 (import ./files)
@@ -10,13 +9,13 @@
 (def- sources ["Cargo.toml" "Cargo.lock" "build.rs" "src" "crates" "bundle" "janet"])
 
 (defn- seen
-  "What tells one state of a file from another."
+  "A tuple that differs for different states of a file."
   [path]
   (def {:size size :modified modified} (or (os/stat path) {}))
   [path size modified])
 
 (defn- below
-  "The files that a path stands for."
+  "The files below a folder, or the path itself if it is not a folder."
   [path]
   (if (= :directory (os/stat path :mode))
     (seq [[name directory?] :in (files/tree path) :unless directory?] (string path "/" name))
@@ -31,23 +30,23 @@
 (defn- record-of [folder] (string folder ".built"))
 
 (defn- whole
-  "What was built from a state, in the form in which it is recorded."
+  "The text of a record: the state that a folder was built from, and the files that were built."
   [state folder]
   (string/format "%s\n%j\n" state (map seen (below folder))))
 
 (defn current?
-  "Whether a folder has what was built from this state, and all of it."
+  "Whether a folder has everything that was built from this state."
   [state folder]
   (and (os/stat folder)
        (os/stat (record-of folder))
        (= (whole state folder) (string (slurp (record-of folder))))))
 
 (defn record
-  "Notes that a folder has what was built from this state."
+  "Records that a folder has what was built from this state."
   [state folder]
   (spit (record-of folder) (whole state folder)))
 
 (defn forget
-  "Notes that a folder is about to change."
+  "Removes the record of a folder that is about to change."
   [folder]
   (protect (os/rm (record-of folder))))

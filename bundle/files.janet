@@ -1,11 +1,9 @@
 ###
-### files.janet
-###
-### Folders as they are to be installed: listing them, and filling them without disturbing a program that uses them.
+### Lists folders that are to be installed, and fills them without disturbing a program that uses them.
 ###
 
 (defn tree
-  "Returns the paths below a folder, those of folders before what is in them, as pairs of path and whether it is a folder."
+  ``Returns what is below a folder: pairs of a path and whether it is a folder. A folder comes before what is in it.``
   [folder &opt below]
   (default below "")
   (def found @[])
@@ -17,7 +15,7 @@
   found)
 
 (defn make-folder
-  "Makes a folder, and those that it is in."
+  "Makes a folder, and the folders that it is in."
   [path]
   (var so-far (if (string/has-prefix? "/" path) "/" ""))
   (each part (filter |(not (empty? $)) (string/split "/" path))
@@ -42,14 +40,14 @@
       (place (string from "/" path) (string to "/" path)))))
 
 (defn lay-out
-  ``Makes `folder` hold the files below `sources` and the native ones, and nothing else: a file of an earlier version
-  that was left there would be installed too, and kqnet/http.janet be loaded instead of kqnet/http/init.janet.
+  ``Fills `folder` with the files below `sources` and the native ones, and removes everything else. A file that was left
+  of an earlier version would be installed too: kqnet/http.janet would be loaded instead of kqnet/http/init.janet.
   `natives` maps names to the paths of files.``
   [folder natives sources]
   (make-folder folder)
   (def wanted (from-pairs (tree sources)))
   (eachk name natives (put wanted name false))
-  # What is in a folder comes before the folder.
+  # Reversed, so that what is in a folder comes before the folder.
   (each [path directory?] (reverse (tree folder))
     (unless (= directory? (in wanted path))
       ((if directory? os/rmdir os/rm) (string folder "/" path))))

@@ -1,13 +1,11 @@
 ###
-### header.janet
-###
 ### Finds the janet.h of the Janet that runs this.
 ###
 
 (import ./prerequisites)
 
 (defn- version-of
-  "The version that the janet.h in a folder is of, or nil when there is none."
+  "The version of the janet.h in a folder, or nil when there is none."
   [folder]
   (when-let [file (file/open (string folder "/janet.h") :r)]
     (def text (with [_ file] (file/read file :all)))
@@ -19,7 +17,7 @@
   "The path of the Janet that runs this, or nil when it is unknown."
   []
   (def name (dyn :executable ""))
-  # It is what was typed: a shell has looked for a bare name.
+  # `:executable` is what was typed. A name without a slash was found on the PATH.
   (if (string/find "/" name)
     (if (os/stat name) name)
     (find |(= :file (os/stat $ :mode)) (map |(string $ "/" name) (string/split ":" (os/getenv "PATH" ""))))))
@@ -45,5 +43,5 @@
     (error (string "no janet.h of Janet " janet/version " was found; set JANET_HEADERPATH to the folder that has it. "
                    "Looked in: "
                    (string/join (map |(string $ " (" (or (version-of $) "none") ")") places) ", "))))
-  # Cargo runs what reads it in other folders.
+  # Build scripts run in other folders, so the path must be absolute.
   (if (string/has-prefix? "/" found) found (string (os/cwd) "/" found)))

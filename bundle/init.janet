@@ -1,6 +1,4 @@
 ###
-### init.janet
-###
 ### The hooks that Janet's own bundles need: janet --install . and janet-pm install.
 ###
 

@@ -1,8 +1,8 @@
 ###
-### jpm.janet
+### Installation rules for jpm.
 ###
-### Installs for jpm what its own rules would install less carefully: they write over a library that a program has
-### loaded, and name a Janet that does not exist in the first line of a script in a local tree.
+### jpm's own would overwrite a loaded library in place, and in a local tree they would give scripts a `#!` line with a
+### Janet that does not exist.
 ###
 
 (import ./build)
@@ -15,7 +15,7 @@
   (files/copy-tree build/folder to))
 
 (defn- first-line
-  "The line that has this Janet run a script. A path that the system could not read there is left to `env`."
+  "The line that has this Janet run a script. If the system could not read the path there, `env` looks for Janet."
   []
   (def janet (header/executable))
   (def absolute (if janet (if (string/has-prefix? "/" janet) janet (os/realpath janet))))

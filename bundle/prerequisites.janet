@@ -1,6 +1,4 @@
 ###
-### prerequisites.janet
-###
 ### Looks for what a build needs before anything is compiled: a cargo that is new enough, and a C compiler.
 ###
 
@@ -80,8 +78,8 @@
                    (if (= 0 rustup) "type: rustup update" (how-to-get-rust :old))))))
 
 (defn check-compiler
-  ``Raises an error that says what to do when there is no C compiler, or one that cannot compile and link. Rust links
-  with cc, whatever the variable CC says, but who sets that knows what there is.``
+  ``Raises an error that says what to do when there is no C compiler, or one that cannot compile and link. Rust always
+  links with cc. If CC is set, the check is skipped: the user has chosen a compiler.``
   []
   (unless (os/getenv "CC")
     (os/mkdir "build")
@@ -91,7 +89,7 @@
     (each file [source program] (protect (os/rm file)))
     (case status
       0 nil
-      nil (error (string "there is no C compiler, cc was not found; " (how-to-get-a-compiler)))
+      nil (error (string "no C compiler was found (cc); " (how-to-get-a-compiler)))
       (error (string "the C compiler cc does not work: " (first-line err "error") "; " (how-to-get-a-compiler))))))
 
 (defn check
@@ -101,7 +99,7 @@
   (check-compiler))
 
 (defn failure
-  "Why a command of cargo, which has said more itself, may have failed with a status."
+  "Returns a line that says why a cargo command may have failed. cargo has printed the details."
   [command status]
   # Without the network, this fails if a package has not been downloaded.
   (def [packages] (run "cargo" "tree" "--offline" "--locked" "--edges" "normal,build"))

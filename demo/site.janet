@@ -1,6 +1,4 @@
 ###
-### site.janet
-###
 ### The demo: a page with a stylesheet, a module script and six images, as in janet#1560's report.
 ### Usage: janet demo/site.janet [port]
 ###

@@ -1,6 +1,4 @@
 ###
-### events.janet
-###
 ### Server-sent events: a page that shows the time and the number of its viewers, once a second.
 ### Usage: janet examples/events.janet [port]
 ###

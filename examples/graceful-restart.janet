@@ -1,7 +1,6 @@
 ###
-### graceful-restart.janet
-###
 ### Replaces a program with its new version without refusing a connection or cutting off a request.
+###
 ### A supervisor holds the listener, and a worker serves it. On SIGHUP, the supervisor starts a
 ### second worker, which runs the new version of the program, and then has the first one drain. On
 ### SIGTERM or SIGINT the worker drains, and then both processes end.
@@ -28,7 +27,7 @@
 ###
 
 (defn- start
-  "Starts a worker, and returns it once it serves, or nil. When the worker ends, that is an event."
+  "Starts a worker, and returns it once it serves, or nil. Puts its end into `events`."
   [listener generation events]
   (def worker
     (os/spawn [(dyn *executable*) program "worker" (string generation)] :p {:in listener :out :pipe}))

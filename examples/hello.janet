@@ -1,7 +1,6 @@
 ###
-### hello.janet
-###
-### The smallest server. Usage: janet examples/hello.janet [port]
+### The smallest server.
+### Usage: janet examples/hello.janet [port]
 ###
 
 (import kqnet/http)

@@ -1,6 +1,4 @@
 ###
-### json-api.janet
-###
 ### A router with JSON in and out, on spork/json: notes that can be listed and added.
 ### Usage: janet examples/json-api.janet [port]
 ###

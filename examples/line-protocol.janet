@@ -1,6 +1,4 @@
 ###
-### line-protocol.janet
-###
 ### A custom protocol on kqnet/server: clients share a table, and send one command per line.
 ### Usage: janet examples/line-protocol.janet [port]
 ###

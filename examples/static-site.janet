@@ -1,8 +1,7 @@
 ###
-### static-site.janet
+### Serves a folder of files, with caching, ranges, a page for paths that do not exist, and a log.
 ###
-### Serves a folder with content types, index files, caching by ETag and Last-Modified, ranges, a page
-### for paths that do not exist, and a log line for each request.
+### The files have content types and index files, and are cached by ETag and Last-Modified.
 ### Usage: janet examples/static-site.janet FOLDER [port]
 ###
 

@@ -1,8 +1,6 @@
 ###
-### unedited.janet
-###
-### An echo server on net/server. It does not mention kqnet, but can run on it:
-###   janet -l kqnet/install examples/unedited.janet [port]
+### An echo server on net/server that does not mention kqnet, but can run on it.
+### Usage: janet -l kqnet/install examples/unedited.janet [port]
 ###
 
 (defn- echo

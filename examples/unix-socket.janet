@@ -1,8 +1,7 @@
 ###
-### unix-socket.janet
+### A server on a unix socket, behind a reverse proxy on the same machine.
 ###
-### A server on a unix socket, behind a reverse proxy on the same machine. docs/deployment.md has the
-### configurations of nginx and HAProxy for it.
+### docs/deployment.md has the configurations of nginx and HAProxy for it.
 ### Usage: janet examples/unix-socket.janet [path]
 ###
 

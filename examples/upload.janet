@@ -1,6 +1,4 @@
 ###
-### upload.janet
-###
 ### Takes files of up to 1 GiB, writes them to a folder as they arrive, and serves them.
 ### Usage: janet examples/upload.janet FOLDER [port]
 ###

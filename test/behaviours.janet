@@ -1,8 +1,7 @@
 ###
-### behaviours.janet
+### What net/… and kqnet/… do alike, and where they differ and why.
 ###
-### What net/… and kqnet/… do alike, and where they differ and why. Each behaviour runs twice: once
-### with core's functions and once with kqnet's.
+### Each behaviour runs twice: once with core's functions and once with kqnet's.
 ###
 
 (import ./support :as t)
@@ -333,7 +332,7 @@
        (with [l (:listen net host 0)]
          (map |(t/raised (fn [] (:accept net l $))) [0.01 0 -1])))
 
-(alike "accept with a connection in time is no error, then or later"
+(alike "accept with a connection in time raises no error, then or later"
        [:core/stream "ping"]
        (with [l (:listen net host 0)]
          (with [client (t/connect l)]

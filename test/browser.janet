@@ -1,8 +1,7 @@
 ###
-### browser.janet
+### The bug as it was reported: a page with a script and six images stalls when a real browser reloads it.
 ###
-### The bug as it was reported: a page with a stylesheet, a module script and six images, reloaded in a
-### real browser. It stalls on core's net/server of an affected Janet; on kqnet each load completes.
+### It stalls on core's net/server of an affected Janet. On kqnet each load completes.
 ###
 
 (import ./support :as t)
@@ -36,7 +35,7 @@
 (def- pictures (path "target/browser"))
 
 (defn- reload
-  "Reloads a page in a browser so many times. Returns what the browser's script printed."
+  "Reloads a page in a browser this many times. Returns what the browser's script printed."
   [url times patience name]
   (each folder [(path "target") pictures] (os/mkdir folder))
   (def [status output]

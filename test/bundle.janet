@@ -1,6 +1,4 @@
 ###
-### bundle.janet
-###
 ### How a build lays out the module, for jpm and for Janet's bundles to install.
 ###
 

@@ -1,6 +1,4 @@
 ###
-### bursts.janet
-###
 ### Many clients connect at once while the server is stopped. When it continues, it answers all of them.
 ###
 

@@ -1,9 +1,8 @@
 ###
-### churn.janet
+### Many connections, one after another, leave the server's memory and descriptors as they were.
 ###
-### Many connections, one after another, leave the server's memory and descriptors as they were after
-### the first tenth. kqnet/server gets 200,000 of them, which takes about 20 s, and the other ways get
-### 20,000. With KQNET_TEST_QUICK=1 each way gets 20,000; with KQNET_TEST_LONG=1, 200,000.
+### They are compared with what they were after the first tenth. kqnet/server gets 200,000 connections, which takes about
+### 20 s, and the other ways get 20,000. With KQNET_TEST_QUICK=1 each way gets 20,000; with KQNET_TEST_LONG=1, 200,000.
 ###
 
 (import ./support :as t)
@@ -29,7 +28,7 @@
 (def- slack (* (if t/linux? 1 16) 1024 1024))
 
 (defn- connections
-  "Makes so many connections, and checks each answer."
+  "Makes this many connections, and checks each answer."
   [port count]
   (t/together clients
               (fn [_]

@@ -1,7 +1,7 @@
 ###
-### doctor.janet
+### kqnet-doctor finds out the same on a busy machine as on an idle one.
 ###
-### kqnet-doctor finds out the same on a busy machine as on an idle one, says what to do next, and leaves nothing behind.
+### It says what to do next, and leaves nothing behind.
 ###
 
 (import ./support :as t)
@@ -145,7 +145,7 @@
     (def left (array ;results))
     (defn experiment [] (def one (result (first left))) (array/remove left 0) one)
     (t/same (result expected) (crowd/twice experiment) results)
-    (t/same [] (tuple ;left) "how often it was made")))
+    (t/same [] (tuple ;left) "how many times it was made")))
 
 (t/test "each outcome has a sentence that says what to do next"
   (def whole {:clients 20 :connected 20 :answered 20 :cpu 0})

@@ -1,8 +1,7 @@
 ###
-### drain.janet
+### Stopping gracefully: which clients are let in, which handlers are waited for, and what a signal does.
 ###
-### Stopping gracefully: which clients are let in, which handlers are waited for, and what a signal does
-### to a server that follows the recipe in the docstring of kqnet/drain.
+### The server that gets the signal follows the recipe in the docstring of kqnet/drain.
 ###
 
 (import ./support :as t)
@@ -29,7 +28,7 @@
 (defn- results [channels] (map |(last (ev/take $)) channels))
 
 (defn- running
-  "Waits until so many handlers are running."
+  "Waits until this many handlers are running."
   [l count]
   (t/wait-until (string count " handlers") |(= count (get (kqnet/stats l) :active))))
 
@@ -308,7 +307,7 @@
               (t/raised |(kqnet/drain l 1 :cancel value))))
     (t/same "kqnet/drain: unknown option :cancell; the options are :cancel"
             (t/raised |(kqnet/drain l 1 :cancell true)))
-    (t/same "kqnet/drain: :cancel has no value" (t/raised |(kqnet/drain l 1 :cancel)))
+    (t/same "kqnet/drain: :cancel needs a value" (t/raised |(kqnet/drain l 1 :cancel)))
     (t/same "hello\n" (t/ask l))))
 
 (t/test "what is not a listener is shown, and left unchanged"

@@ -1,8 +1,7 @@
 ###
-### errors.janet
+### What kqnet refuses, and with which words.
 ###
-### What kqnet refuses, and with which words. No error leaves a descriptor or a fiber behind, and a
-### listener still works after a call on it has failed.
+### No error leaves a descriptor or a fiber behind, and a listener still works after a call on it has failed.
 ###
 
 (import ./support :as t)
@@ -360,10 +359,10 @@
     (goes-on l)))
 
 (t/test "an option without a value is an error"
-  (refused "kqnet/listen: :backlog has no value" |(kqnet/listen host 0 :backlog))
-  (refused "kqnet/server: :batch has no value" |(kqnet/server host 0 t/echo :backlog 5 :batch))
+  (refused "kqnet/listen: :backlog needs a value" |(kqnet/listen host 0 :backlog))
+  (refused "kqnet/server: :batch needs a value" |(kqnet/server host 0 t/echo :backlog 5 :batch))
   (with [l (kqnet/listen host 0)]
-    (refused "kqnet/accept-loop: :batch has no value" |(kqnet/accept-loop l t/echo :batch))
+    (refused "kqnet/accept-loop: :batch needs a value" |(kqnet/accept-loop l t/echo :batch))
     (goes-on l)))
 
 (t/test "too many arguments are an error"

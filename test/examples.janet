@@ -1,6 +1,4 @@
 ###
-### examples.janet
-###
 ### Each program in examples/ does what its first comment says.
 ###
 

@@ -1,6 +1,4 @@
 ###
-### executable.janet
-###
 ### Programs that are one file: what jpm and janet-pm link with the archive that is installed beside the library.
 ###
 

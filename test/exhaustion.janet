@@ -1,8 +1,7 @@
 ###
-### exhaustion.janet
+### Servers that run out of descriptors go on without losing a client.
 ###
-### Servers that run out of descriptors: no client is lost, the process uses no processor time, one
-### warning is printed, and accepting goes on by itself.
+### The process uses no processor time, one warning is printed, and accepting goes on by itself.
 ###
 
 (import ./support :as t)
@@ -55,7 +54,7 @@
     answer))
 
 (defn- all-held
-  "Fails unless so many clients at once, each of which stays for a while, are all answered."
+  "Fails unless all of these clients, which come at once and stay for a while, are answered."
   [address count]
   (t/same {"held\n" count}
           (table/to-struct (frequencies (t/together count (fn [_] (hold-on address)))))

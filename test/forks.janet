@@ -1,6 +1,4 @@
 ###
-### forks.janet
-###
 ### Programs that fork: what the child does has no effect on the parent, and the child can serve, too.
 ###
 

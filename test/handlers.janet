@@ -1,8 +1,7 @@
 ###
-### handlers.janet
+### Handlers that misbehave, listeners that are closed at the wrong moment, and several servers and threads.
 ###
-### Handlers that misbehave, listeners that are closed at the wrong moment, accepting that is
-### interrupted, several servers and threads, and when a process ends.
+### Also what interrupts accepting, and when a process ends.
 ###
 
 (import ./support :as t)

@@ -1,6 +1,4 @@
 ###
-### http-clients.janet
-###
 ### kqnet/http with HTTP clients of other projects: curl, Python's http.client, wrk.
 ###
 

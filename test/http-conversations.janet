@@ -1,8 +1,8 @@
 ###
-### http-conversations.janet
+### What kqnet/http answers, byte for byte.
 ###
-### What kqnet/http answers, byte for byte. The conversations of test/http/conversations.jdn are sent
-### at once, byte by byte, and split in two at every byte; then come those that need more than bytes.
+### The conversations of test/http/conversations.jdn are sent at once, byte by byte, and split in two at every byte. Then
+### come those that need more than bytes.
 ###
 
 (import ./support :as t)
@@ -13,7 +13,7 @@
 (def- host "127.0.0.1")
 
 (def- patience
-  "After so many seconds without an answer, the test fails."
+  "After this many seconds without an answer, the test fails."
   20)
 
 # The handlers of the conversations.
@@ -463,7 +463,7 @@
 # Sizes.
 
 (defn- fill
-  "A text of so many bytes with this beginning and end."
+  "A text of this many bytes with this beginning and end."
   [size before after]
   (string before (string/repeat "a" (- size (length before) (length after))) after))
 

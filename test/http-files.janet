@@ -1,6 +1,4 @@
 ###
-### http-files.janet
-###
 ### Files that kqnet/http serves: which are found, their headers, parts of them, and no way out of the folder.
 ###
 
@@ -167,7 +165,7 @@
     (make name "content")
     (t/same content-type (((get-file (string "/" name)) :headers) "content-type") name)))
 
-(t/test "what is no file is not found"
+(t/test "what is not a file is not found"
   (each path ["/nowhere" "/sub/nowhere" "/nowhere/index.html" "/pipe" "/dangling" "/loop"]
     (t/same not-found (h/brief (get-file path)) path)))
 

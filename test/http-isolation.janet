@@ -1,8 +1,7 @@
 ###
-### http-isolation.janet
+### Nothing of one request reaches another.
 ###
-### Nothing of one request reaches another: environments, bodies of earlier requests, and connections
-### that a proxy would take for tunnels.
+### This is about environments, bodies of earlier requests, and connections that a proxy would take for tunnels.
 ###
 
 (import ./support :as t)

@@ -1,8 +1,7 @@
 ###
-### http-joy.janet
+### A joy app on kqnet/http, with the adapter of docs/migrating.md.
 ###
-### A joy app on kqnet/http, with the adapter of docs/migrating.md. joy is taken from the folder of
-### modules in $JOY, or from where modules are installed.
+### joy is taken from the folder of modules in $JOY, or from where modules are installed.
 ###
 
 (import ./support :as t)

@@ -1,6 +1,4 @@
 ###
-### http-leaving.janet
-###
 ### Slow clients, clients that leave, and how handlers learn about them and about a drain.
 ###
 
@@ -39,7 +37,7 @@
 # Slow clients.
 
 (def- slow-reader
-  ``Reads so many bytes at a time, with a pause after each read, and prints how many came in all. Its
+  ``Reads this many bytes at a time, with a pause after each read, and prints how many came in all. Its
   receive buffer is small, so that the server learns how much it has read.``
   ```
 import socket, sys, time

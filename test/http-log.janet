@@ -1,8 +1,7 @@
 ###
-### http-log.janet
+### What kqnet/http reports about its answers: the log and the metrics.
 ###
-### What kqnet/http reports about its answers: the log and the metrics. Every answer is in both,
-### once, with the status that was sent.
+### Every answer is in both, once, with the status that was sent.
 ###
 
 (import ./support :as t)
@@ -34,7 +33,7 @@
   [(http/logger handler :format show :out (fn [line] (array/push lines (string/trimr line "\n")))) lines])
 
 (defn- awaited
-  "Waits for so many lines and until no request is active, and returns all lines."
+  "Waits for `count` lines and until no request is active, and returns all lines."
   [server count lines]
   (t/wait-until (string count " lines") |(>= (length lines) count))
   (t/wait-until "the end of the connections" |(zero? ((kqnet/stats server) :active)))

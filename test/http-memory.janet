@@ -1,6 +1,4 @@
 ###
-### http-memory.janet
-###
 ### How much memory connections of kqnet/http take while they wait.
 ###
 
@@ -56,7 +54,7 @@
       (flush)]))
 
 (defn- wait-for
-  "Waits until the server has so many connections, and has read what they sent."
+  "Waits until the server has this many connections, and has read what they sent."
   [port count]
   (t/wait-until "the connections"
                 |(= (string (inc count)) ((h/fetch port "GET" "/active") :body))))
@@ -76,7 +74,7 @@
                           (def conn (t/connect port))
                           (act conn)
                           conn)))
-    # This first part covers what is allocated once, and what so many connections need while they are served.
+    # This first part covers what is allocated once, and what that many connections need while they are served.
     (repeat 3 (each conn (open at-a-time) (:close conn)))
     (wait-for port 0)
     (def before (t/resident server))

@@ -1,8 +1,7 @@
 ###
-### http-server.janet
+### The server of kqnet/http as a whole: middleware, options, draining, signals, events, uploads, threads.
 ###
-### The server of kqnet/http as a whole: middleware, options, draining, signals, streams of events,
-### clients that leave or are slow, uploads, threads.
+### Its clients include some that leave and some that are slow.
 ###
 
 (import ./support :as t)
@@ -448,7 +447,7 @@
     (def [_ port] (net/localname server))
     (t/check (string? (t/raised |(http/server hello host port))) "an error")))
 
-(t/test "a timeout of math/inf is no limit"
+(t/test "a timeout of math/inf means no limit"
   (with [server (serve hello :head-timeout math/inf :body-timeout math/inf
                        :idle-timeout math/inf :write-timeout math/inf)]
     (t/same [200 "hello"] (h/brief (h/fetch server "GET" "/")))))

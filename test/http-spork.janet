@@ -1,8 +1,7 @@
 ###
-### http-spork.janet
+### kqnet/http compared with spork/http: the same bytes for both, and the same handlers on both.
 ###
-### kqnet/http compared with spork/http: what both make of the same bytes, and what the same handlers do on
-### both servers. Each difference has a name.
+### Each difference has a name.
 ###
 
 (import ./support :as t)
@@ -155,7 +154,7 @@
 (compared "what differs in request tables, by name"
   (defn values [key & parts] (map |(get-in (seen $ parts) [0 key]) [theirs ours]))
   (defn headers [name & parts] (map |(get-in (seen $ parts) [0 :headers name]) [theirs ours]))
-  # A space at the end is no part of a header's value (RFC 9110, 5.5).
+  # A space at the end is not a part of a header's value (RFC 9110, 5.5).
   (t/same ["v  " "v"] (headers "x" (get-bytes "/" "X: v  ")))
   # If the target has a host, the route is only the path (RFC 9112, 3.2.2).
   (def absolute "GET http://h/a?b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")

@@ -1,6 +1,4 @@
 ###
-### http.janet
-###
 ### kqnet/http takes the place of spork/http: it has all its names, with the same arguments and handlers.
 ###
 

@@ -1,8 +1,7 @@
 ###
-### hygiene.janet
+### What a server must not do to the other parts of a program.
 ###
-### What a server must not do to the other parts of a program: its descriptors do not reach child
-### processes, and a client that resets does not kill it.
+### Its descriptors do not reach child processes, and a client that resets does not kill the program.
 ###
 
 (import ./support :as t)

@@ -1,8 +1,7 @@
 ###
-### inherited.janet
+### Listening sockets that a process was started with: kqnet/from-fd and kqnet/activated.
 ###
-### Listening sockets that a process was started with: kqnet/from-fd and kqnet/activated, in processes
-### that get descriptors from their parents.
+### They are called in processes that get descriptors from their parents.
 ###
 
 (import ./support :as t)

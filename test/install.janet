@@ -1,7 +1,5 @@
 ###
-### install.janet
-###
-### Programs that were written for net/ and spork/http run on kqnet, unmodified: janet -l kqnet/install
+### Programs that were written for net/ and spork/http run on kqnet, unmodified: janet -l kqnet/install.
 ###
 
 (import ./support :as t)

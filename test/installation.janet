@@ -1,8 +1,8 @@
 ###
-### installation.janet
+### Installing, upgrading and removing kqnet, by jpm, by Janet's bundles and by janet-pm.
 ###
-### Installing, upgrading and removing kqnet, by jpm, by Janet's bundles and by janet-pm: what was built by one user is
-### installed by another who has no cargo, and an installation that fails leaves the one that works.
+### What was built by one user is installed by another who has no cargo, and an installation that fails leaves the one
+### that works.
 ###
 
 (import ./support :as t)

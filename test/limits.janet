@@ -1,6 +1,4 @@
 ###
-### limits.janet
-###
 ### :max-connections and :max-accept-rate: which clients wait, who comes next, and when a place is free again.
 ###
 
@@ -43,7 +41,7 @@
     (t/background (fn [] (defer (:close conn) (t/receive conn))))))
 
 (defn- waits-full
-  "Waits until so many handlers are running and the listener is full."
+  "Waits until this many handlers are running and the listener is full."
   [l held count]
   (t/wait-until "a full listener" |(and (= count (held :running)) (pos? (get-in (kqnet/stats l) [:pauses :full])))))
 

@@ -1,6 +1,4 @@
 ###
-### messages.janet
-###
 ### If a message cannot be written or a value cannot be shown, nothing else is lost.
 ###
 

@@ -1,8 +1,8 @@
 ###
-### proxies.janet
+### Servers behind nginx and HAProxy, configured as in docs/deployment.md.
 ###
-### Servers behind nginx and HAProxy, over TCP and over unix sockets, configured as in docs/deployment.md. No
-### request fails, though the server is replaced twice while wrk sends requests.
+### They are reached over TCP and over unix sockets. No request fails, though the server is replaced twice while wrk sends
+### requests.
 ###
 
 (import ./support :as t)

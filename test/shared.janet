@@ -1,8 +1,7 @@
 ###
-### shared.janet
+### Sockets that are closed here while another process still has them.
 ###
-### Sockets that another process has too, and that are closed here while it still has them: clients of
-### the other process must do no harm to this one.
+### Clients of the other process must do no harm to this one.
 ###
 
 (import ./support :as t)

@@ -1,8 +1,7 @@
 ###
-### soak.janet
+### A server with few descriptors, and all kinds of clients, for a while.
 ###
-### A server with few descriptors, and all kinds of clients, for a while. In the end every
-### well-behaved client was answered, and nothing is left over.
+### In the end every well-behaved client was answered, and nothing is left over.
 ###
 ### KQNET_SOAK_SECONDS says how long: 30 s if it is not set, 10 s with KQNET_TEST_QUICK, 600 for a real soak.
 ### KQNET_SOAK_SEED repeats a run, as far as the clock allows.

@@ -1,6 +1,4 @@
 ###
-### stats.janet
-###
 ### The statistics of kqnet/stats: each of them, that they add up, and what they cost.
 ###
 

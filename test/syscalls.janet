@@ -1,6 +1,4 @@
 ###
-### syscalls.janet
-###
 ### System calls per accepted connection with 64 clients, compared with core's net/server.
 ###
 
@@ -26,7 +24,7 @@
   (scan-number (in (filter |(not (empty? $)) (string/split " " line)) 3)))
 
 (defn- total
-  "How many system calls a server makes that answers so many connections, from start to end."
+  "How many system calls a server makes from start to end, if it answers this many connections."
   [whose count]
   (def table (t/scratch "strace"))
   (defer (protect (os/rm table))

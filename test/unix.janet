@@ -1,8 +1,7 @@
 ###
-### unix.janet
+### Unix sockets in the file system: when the file is removed, who may replace it, and its permissions.
 ###
-### Unix sockets in the file system: when the file is removed, who may replace it, and its permissions
-### at every moment.
+### The permissions are checked at every moment.
 ###
 
 (import ./support :as t)

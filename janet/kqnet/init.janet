@@ -1,8 +1,8 @@
 ###
-### kqnet
+### Listening sockets and accept loops on an event queue of their own.
 ###
-### Listening sockets and accept loops on an event queue of their own. The functions here have the arguments and results
-### of the functions with the same names in net/, and take more options by name.
+### The functions here have the arguments and results of the functions with the same names in net/, and take more options
+### by name.
 ###
 
 (import ./_native :as native)
@@ -21,8 +21,8 @@
   `net/accept-loop`. Takes the arguments of `net/listen`:
 
   * `host` - a host name or address, or :unix.
-  * `port` - a port number, a service name, or the path of a unix socket. Port 0 takes a free one, which `net/localname`
-    tells. On Linux a path that begins with @ is abstract.
+  * `port` - a port number, a service name, or the path of a unix socket. Port 0 takes a free port;
+    `net/localname` returns its number. On Linux a path that begins with @ is abstract.
   * `type` - :stream (default) or :datagram.
   * `no-reuse` - if true, do not set SO_REUSEADDR. Default false.
 
@@ -30,8 +30,8 @@
 
   * :backlog - how many connections may wait to be accepted, a positive integer. The system may allow fewer. Default: as
     many as the system allows.
-  * :reuse-port - if true, share the port with other sockets that have this option (SO_REUSEPORT). Default false. Unlike
-    with `net/listen`, a port that is taken is an error then.
+  * :reuse-port - if true, share the port with other sockets that have this option (SO_REUSEPORT). Default
+    false. When false, a port that is taken is an error, unlike with `net/listen`.
   * :nodelay - if true, set TCP_NODELAY on each connection. Default false.
   * :mode - the permissions of a unix socket's file, such as 8r660. The file never has wider permissions, and those of
     other files are not affected. Default: what the umask leaves.
@@ -65,8 +65,8 @@
     backlog. The place of a handler is free again when it has ended, in whatever way. Default: no limit.
   * :max-accept-rate - the most connections to accept in a second, evenly spread, a positive number. Default: no limit.
   * :on-error - a function of the listener and a message, called when accepting pauses because of a shortage of
-    descriptors or memory. Accepting resumes by itself. The function is called again only if in between all that waited
-    was accepted and there was no shortage for a second. Default: print the message to stderr.
+    descriptors or memory. Accepting resumes by itself. The function is called again only after
+    everything that waited was accepted and there was no shortage for a second. Default: print the message to stderr.
 
   Raises an error when the handler is not such a function, when the stream is closed or not a listener, and when another
   fiber is accepting on it.``
@@ -84,6 +84,7 @@
   (def opts (options/split "kqnet/server" [:handler :type :no-reuse]
                            [;listen-options ;loop-options] args))
   (def {:handler handler :type kind} opts)
+  # The text is core's.
   (assert (not (and handler (= kind :datagram)))
           "handler not supported for :datagram servers")
   (native/check-on-error (opts :on-error))
@@ -135,11 +136,12 @@
   * :address - the address that it is bound to, a string.
   * :accepted - how many connections were accepted.
   * :active, :peak - how many handlers run now, and the most that ever ran at once.
-  * :batches, :largest-batch - in how many turns of the event loop something was accepted, and the most in one turn.
+  * :batches, :largest-batch - in how many batches something was accepted, and the most in one batch. A batch is what is
+    accepted from the listener in one turn of the event loop.
   * :aborted - how many connections were gone before they were accepted.
-  * :pauses, :paused - how often accepting paused, and for how many seconds in all. Both are structs by reason: :error (a
-    shortage of descriptors or memory), :full (:max-connections), and :rate (:max-accept-rate).
-  * :errors - how often accept(2) failed, a struct by the name of the error, such as :EMFILE.
+  * :pauses, :paused - how many times accepting paused, and for how many seconds in all. Both are structs by reason:
+    :error (a shortage of descriptors or memory), :full (:max-connections), and :rate (:max-accept-rate).
+  * :errors - how many times accept(2) failed, a struct by the name of the error, such as :EMFILE.
   * :since - when kqnet began to accept from it, in seconds since 1970.
 
   Without an argument, returns an array of the statistics of all listeners of this VM (thread).``

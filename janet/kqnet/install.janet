@@ -1,7 +1,6 @@
 ###
-### install.janet
-###
-### Runs a program that was written for net/ on kqnet, unmodified: janet -l kqnet/install app.janet
+### Runs a program that was written for net/ on kqnet, unmodified.
+### Usage: janet -l kqnet/install PROGRAM
 ###
 
 (import ./_native :as native)
@@ -45,12 +44,12 @@
         (sort (filter symbol? (keys env)))))
 
 (defn- early-module
-  "Returns the path of a module that was loaded before and has such a function, or nil."
+  "Returns the path of a module that was loaded before and has a function compiled with one of core's, or nil."
   []
   (first (sort (filter |(and (not (own? $)) (function-in (in module/cache $))) (keys module/cache)))))
 
 (defn- early-function
-  "Returns the name of such a function in the files that are being run, or nil."
+  "Returns the name of a function compiled with one of core's in the files that are being run, or nil."
   []
   (some function-in (filter |(not (or (= $ root-env) (= $ (curenv)))) (native/environments))))
 
@@ -64,7 +63,8 @@
   (when-let [name (early-function)]
     (warn (string "the function " name " was compiled before and goes on with core's net/ functions"))))
 
-# The compiler takes :ref, if there is one, and not :value. The value stays core's, since jpm and janet-pm leave out of an
-# executable what is a value in the root environment: the program would look it up by its name, and find core's again.
+# The compiler prefers :ref to :value, so only :ref is set. If :value were replaced too, jpm and janet-pm would treat
+# kqnet's function as one of the root environment, and leave it out of an executable. The program would find core's
+# function under that name.
 (eachp [name value] replaced
   (merge-into (in root-env name) {:ref @[value] :redef true}))

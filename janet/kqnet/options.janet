@@ -1,8 +1,7 @@
 ###
-### options.janet
+### The options of all functions of kqnet: what their values must be, and where they are among the arguments.
 ###
-### The options of all functions of kqnet: checking their values, and finding them after optional positional arguments,
-### as in (f a b :name value).
+### They follow optional positional arguments, as in (f a b :name value).
 ###
 
 (import ./show)
@@ -94,14 +93,16 @@
 (defn split
   ``Splits the arguments of the function named `who` into the positional ones, whose names are in `positional` (an array
   of keywords), and the options, whose names are in `allowed`. Returns a struct of both, with no entry for what is absent
-  or nil. Raises an error that names the option and the value when an option is unknown, or has no value or a wrong one.``
+  or nil. Raises an error that names the option and the value when an option is unknown, and when it has no value or a
+  wrong one.``
   [who positional allowed args]
   (def result @{})
   (var at 0)
   (each name positional
     (when (>= at (length args)) (break))
     (def value (get args at))
-    # The first keyword begins the options, unless it is :unix, a socket type, or can only be a wrong socket type.
+    # The options begin at the first keyword. But :unix may be the host, and in the place of `type`, a keyword that is not
+    # an option is the type if it is a socket type, and a wrong type if it is the last argument.
     (when (and (keyword? value)
                (not (and (= name :host) (= value :unix)))
                (or (has-value? allowed value)
@@ -118,7 +119,7 @@
               (if (empty? allowed) "; there are none" (string "; the options are " (names allowed))))
         (fail who "too many arguments: " (show/value name))))
     (when (= (inc at) (length args))
-      (fail who (show/value name) " has no value"))
+      (fail who (show/value name) " needs a value"))
     (def value (get args (inc at)))
     (check who name value)
     (put result name value)

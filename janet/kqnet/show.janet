@@ -1,6 +1,4 @@
 ###
-### show.janet
-###
 ### How errors show values.
 ###
 

@@ -1,6 +1,4 @@
 ###
-### tracker.janet
-###
 ### The tracker of a listener: what is known of its running handlers, and waiting for them to end.
 ###
 
@@ -26,8 +24,9 @@
         new)))
 
 (defn counted
-  ``Returns `handler` as a handler that gives its place back when it returns. The place of a handler that raises an error is
-  found free soon after. A fiber that would catch the error costs more than everything else in accepting.``
+  ``Returns `handler` as a handler that gives its place back when it returns. If the handler raises an error, a
+  sweep gives its place back soon after: catching the error here would need a second fiber, which costs more than
+  accepting.``
   [listener handler]
   (fn kqnet-connection [conn]
     (def result (handler conn))

@@ -1,8 +1,6 @@
 ###
-### browser/server.janet
-###
-### Serves the demo's files for test/browser.janet: janet server.janet core|closing
-### Prints the port.
+### Serves the demo's files for test/browser.janet, and prints the port.
+### Usage: janet server.janet core|closing
 ###
 
 (def- folder

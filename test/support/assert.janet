@@ -1,6 +1,4 @@
 ###
-### support/assert.janet
-###
 ### Assertions: they raise what the running test then reports.
 ###
 

@@ -1,6 +1,4 @@
 ###
-### support/counted.janet
-###
 ### A server that ends after a number of connections, for counting what each costs. It prints its port.
 ### Usage: janet counted.janet core|kqnet CONNECTIONS
 ###

@@ -1,9 +1,9 @@
 ###
-### support/executable.janet
+### Links a Janet program and the native modules that it uses into an executable, as jpm and janet-pm do.
 ###
-### Links a Janet program and the native modules that it uses into an executable, as jpm and janet-pm do, with only a C
-### compiler and libjanet.a: janet executable.janet PROGRAM OUTPUT PREFIX OPTION... PREFIX is the folder that has
-### lib/libjanet.a and include/janet/janet.h, and the options are more ones for the linker.
+### It needs only a C compiler and libjanet.a.
+### Usage: janet executable.janet PROGRAM OUTPUT PREFIX OPTION...
+### PREFIX is the folder that has lib/libjanet.a and include/janet/janet.h, and the options are more ones for the linker.
 ###
 
 (def- start

@@ -1,9 +1,8 @@
 ###
-### support/holding.janet
+### A server for the tests that look at one from outside.
 ###
-### A server for the tests that look at one from outside. Usage: janet holding.janet WAY [OPTION...],
-### where WAY is server, accept-loop or accept, and options are Janet values. It prints its port, or the
-### path that follows :unix. A client sends lines:
+### Usage: janet holding.janet WAY [OPTION...], where WAY is server, accept-loop or accept, and options are Janet values.
+### It prints its port, or the path that follows :unix. A client sends lines:
 ###
 ### * hold: the server answers "held", and the handler goes on until the client closes.
 ### * statistics: it answers a struct of kqnet/stats, processor time, the clock, and the calls of :on-error.

@@ -1,6 +1,4 @@
 ###
-### support/http.janet
-###
 ### A small and strict HTTP client for the tests of servers: a malformed answer fails the test.
 ###
 

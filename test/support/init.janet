@@ -1,9 +1,8 @@
 ###
-### support/init.janet
+### What every test file uses: named tests with a deadline, and clients.
 ###
-### What every test file uses: named tests with a deadline, and clients; and from the files beside it,
-### assertions (assert.janet), the system and this process (system.janet), and programs in other
-### processes (processes.janet). A test file ends with (finish).
+### It also has what is in the files beside it: assertions (assert.janet), the system and this process (system.janet), and
+### programs in other processes (processes.janet). A test file ends with (finish).
 ###
 
 (import ./system :prefix "" :export true)
@@ -171,7 +170,7 @@
   ~(,run-test ,name (fn [] ,;body)))
 
 (defmacro test-within
-  "Runs a test that may take so many seconds."
+  "Runs a test that may take this many seconds."
   [seconds name & body]
   ~(,run-test ,name (fn [] ,;body) ,seconds))
 

@@ -1,6 +1,4 @@
 ###
-### support/markdown.janet
-###
 ### Finds the snippets of the README and the docs, for the tests that run them.
 ###
 

@@ -1,6 +1,4 @@
 ###
-### support/processes.janet
-###
 ### Starts programs in other processes, and asks the system about them.
 ###
 
@@ -114,7 +112,7 @@
   (start-janet "-e" (source forms) ;args))
 
 (defn start-limited
-  "Starts this interpreter again, with at most so many descriptors."
+  "Starts this interpreter again, with at most this many descriptors."
   [limit & args]
   (start "sh" "-c" `ulimit -n "$0" && exec "$@"` (string limit) (dyn *executable*) ;args))
 

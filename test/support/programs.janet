@@ -1,6 +1,4 @@
 ###
-### support/programs.janet
-###
 ### Finds and runs the system's programs, for the tests that need them.
 ###
 

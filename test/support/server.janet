@@ -1,9 +1,8 @@
 ###
-### support/server.janet
+### A server for the tests that need one in a process of its own.
 ###
-### A server for the tests that need one in a process of its own. Usage: janet server.janet core|kqnet WAY,
-### where WAY is server, accept-loop or accept. It prints its port. It answers "descriptors" with the number
-### that it has, ends on "end", and answers anything else with a fixed reply.
+### Usage: janet server.janet core|kqnet WAY, where WAY is server, accept-loop or accept. It prints its port. It answers
+### "descriptors" with the number that it has, ends on "end", and answers anything else with a fixed reply.
 ###
 
 (import ./init :as t)

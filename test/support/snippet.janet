@@ -1,8 +1,8 @@
 ###
-### support/snippet.janet
+### Runs a snippet of the docs.
 ###
-### Runs a snippet of the docs. Usage: janet snippet.janet FILE. It prints "evaluated" once all of the snippet
-### was evaluated, and "serving" once it serves.
+### Usage: janet snippet.janet FILE. It prints "evaluated" once all of the snippet was evaluated, and "serving" once it
+### serves.
 ###
 
 (import kqnet)

@@ -1,9 +1,8 @@
 ###
-### support/soaked.janet
+### The server of test/soak.janet.
 ###
-### The server of test/soak.janet. It prints the ports of a server, of a server with a limit of connections,
-### of a loop over accept, and of a control port. That answers a line with statistics, and "end" with what the
-### drains return.
+### It prints the ports of a server, of a server with a limit of connections, of a loop over accept, and of a control
+### port, which answers a line with statistics, and "end" with what the drains return.
 ###
 
 (import ./init :as t)

@@ -1,6 +1,4 @@
 ###
-### support/system.janet
-###
 ### What the tests know about the repository, the system and this process.
 ###
 

@@ -1,8 +1,8 @@
 ###
-### bytes.janet
+### The servers of cargo xtask bench for accepting.
 ###
-### The servers of cargo xtask bench for accepting. They answer a byte with a byte, close, and end when their
-### input does. Usage: janet bytes.janet core|kqnet PORT...
+### They answer a byte with a byte, close, and end when their input does.
+### Usage: janet bytes.janet core|kqnet PORT...
 ###
 
 (defn- handler

@@ -1,8 +1,8 @@
 ###
-### http.janet
+### The servers of cargo xtask bench for HTTP.
 ###
-### The servers of cargo xtask bench for HTTP. All but the bare loops give the same answers. They end when their
-### input does. Usage: janet http.janet kqnet|spork|halo2|circlet|bare|bare-close PORT
+### All but the bare loops give the same answers. They end when their input does.
+### Usage: janet http.janet kqnet|spork|halo2|circlet|bare|bare-close PORT
 ###
 
 (def- small "hello, world")

@@ -1,7 +1,6 @@
 ###
-### server.janet
-###
-### The server of cargo xtask burst: answers a byte with a byte. Usage: janet server.janet core|kqnet
+### The server of cargo xtask burst, which answers a byte with a byte.
+### Usage: janet server.janet core|kqnet
 ###
 
 (defn- handler

@@ -1,6 +1,4 @@
 ###
-### bursts.janet
-###
 ### The experiment that shows janet#1560: does a server answer bursts of connections?
 ###
 
@@ -10,7 +8,7 @@
 (def- most-bursts 10)
 
 (def- beats
-  "How many bytes another client must be answered before clients without an answer count as forgotten."
+  "How many bytes the server must answer to another client before clients without an answer count as forgotten."
   200)
 
 (def- least "The shortest wait for an answer, in seconds." 0.3)

@@ -1,7 +1,5 @@
 ###
-### crowd.janet
-###
-### Many clients at once, and how many of them a server answers.
+### Connects many clients at once, and counts how many of them a server answers.
 ###
 
 (def longest "Seconds after which waiting for a crowd ends, whatever happens." 20)
@@ -23,8 +21,8 @@
     still be waiting for it at the end.
   * :answered - how many of those the server answered.
 
-  Waiting ends when all clients are answered, or when nothing has happened for a number of signs of life of the server:
-  `beat` returns after one such sign, `beats` is their number, and `least` is the shortest time, in seconds. A server
+  Waiting ends when all clients are answered, or when the server has given `beats` signs of life and no client has
+  got any further. `beat` returns after one such sign, and `least` is the shortest time of waiting, in seconds. A server
   that is slow because the machine is busy gives its signs slowly too, so the result does not depend on speed.``
   [clients host port beat beats least]
   (def seen @{:connected 0 :answered 0})

@@ -1,8 +1,7 @@
 ###
-### doctor/init.janet
+### kqnet-doctor: finds out by experiment whether servers on this Janet and this system stop answering.
 ###
-### kqnet-doctor: what this Janet and this system do with bursts of connections and with too few descriptors, with
-### core's net/server and with kqnet, side by side.
+### It tries bursts of connections, and too few descriptors, with core's net/server and with kqnet.
 ###
 
 (import ../init :as kqnet)
@@ -33,7 +32,7 @@
   (<= 1035000 key 1037001))
 
 (defn- try-to
-  "Returns the result of an experiment, or a struct with the :error for which it has none."
+  "Returns the result of an experiment, or, if it failed, a struct with the :error."
   [& experiment]
   (try (crowd/twice ;experiment) ([err] {:error (string err)})))
 

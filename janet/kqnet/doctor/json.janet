@@ -1,7 +1,7 @@
 ###
-### json.janet
+### Writes JSON (RFC 8259).
 ###
-### Writes JSON (RFC 8259). spork's needs a native module, and the doctor is for installations that may be broken.
+### spork's needs a native module, and the doctor is for installations that may be broken.
 ###
 
 (defn- escape

@@ -1,6 +1,4 @@
 ###
-### shortage.janet
-###
 ### The experiment with too few descriptors: does a server go on, and what does it cost?
 ###
 

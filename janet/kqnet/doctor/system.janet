@@ -1,7 +1,5 @@
 ###
-### system.janet
-###
-### What a report of a fault should say about the system, Janet and kqnet.
+### Describes the system, Janet and kqnet for a report of a fault.
 ###
 
 (import ../init :as kqnet)

@@ -1,6 +1,4 @@
 ###
-### http/body.janet
-###
 ### Reading the bodies of requests, whole or piece by piece.
 ###
 
@@ -15,7 +13,7 @@
   (* 16 4096))
 
 (def- max-expected-size
-  "How many bytes a buffer may have room for before any of them has come."
+  "How many bytes of space a buffer may get before any of them has come."
   1048576)
 
 (defn- has-body?

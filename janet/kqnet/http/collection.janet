@@ -1,6 +1,4 @@
 ###
-### http/collection.janet
-###
 ### How often Janet collects garbage while many connections are open.
 ###
 
@@ -9,8 +7,8 @@
   1024)
 
 (defn pacer
-  ``Makes a function to call with the number of open connections when it has changed. Janet collects each time that
-  so many bytes were allocated, 4 MiB unless the program says otherwise, and looks through everything that lives. With
+  ``Returns a function. Call it with the number of open connections whenever that changes. Janet collects after every
+  4 MiB of allocation, unless the program sets another interval, and each collection visits every live value. With
   thousands of idle connections that would be a good part of the cost of each request. So the interval grows with their
   number, and shrinks again unless somebody else has set it.``
   []

@@ -1,6 +1,4 @@
 ###
-### http/connection.janet
-###
 ### Serving one connection, from its beginning to its end: its requests one after the other.
 ###
 
@@ -16,7 +14,8 @@
   2048)
 
 # A connection is a tuple of its stream, its native half, the buffers for input and output, and the tracker of its
-# listener. A tuple, because it is looked into several times for each request, and `in` is quicker than a call of a table.
+# listener. It is a tuple because its fields are read several times per request, and `in` is quicker than calling a
+# table.
 #
 # The state of a connection is a table of:
 #
@@ -50,7 +49,7 @@
       (detached conn in-buf)))
   # A task that still has this request must not read what comes next.
   (unless detached (put req :buffer nil))
-  # Not nil, which would remove the key, and the next request would add it again.
+  # False rather than nil, because nil would remove the key, and the next request would add it again.
   (put state :request false)
   (when detached
     (put state :detached (= true detached))
@@ -67,7 +66,7 @@
       :table (when (serve-request connection state handler next-step) (break))
       # More has to be read.
       :nil (unless (= true (native/http-read http buf read-size)) (break))
-      # How the request before was answered.
+      # How the previous request was answered.
       :array (log/tell-observers next-step)
       # A refusal.
       :tuple (let [[status reason what] next-step]
@@ -113,7 +112,7 @@
       # The answer to an error may fail too, as the client may be gone.
       (protect (failure/settle connection state on-error result serving)))
     (log/report-answer connection state)
-    # The task that watches the client does not tell those who wait for the end of a detached connection.
+    # On a detached connection nobody watches the client, so the channel is closed here.
     (when-let [ending (native/http-ending http)] (ev/chan-close ending))
     (native/http-close http)
     (unless (state :detached) (:close conn))

@@ -1,6 +1,4 @@
 ###
-### http/ending.janet
-###
 ### Telling handlers that their response should end, because the server is draining or the client is gone.
 ###
 

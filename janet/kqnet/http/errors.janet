@@ -1,6 +1,4 @@
 ###
-### http/errors.janet
-###
 ### The errors that end a connection's requests: the request is refused, is over, or its client is gone.
 ###
 

@@ -1,6 +1,4 @@
 ###
-### http/failure.janet
-###
 ### What happens to a connection when its handler raises an error, its client is slow or gone, or the server drains.
 ###
 
@@ -52,7 +50,7 @@
       (answer-500))))
 
 (defn- while-reading-head
-  "The client was too slow to send a head, or the server failed to read it."
+  "Handles an error while a head was read: answers 408 if the client was too slow."
   [connection state err fib]
   (cond
     (= err :head-timeout) (do
@@ -62,7 +60,7 @@
     (print-error connection err fib)))
 
 (defn- while-answering
-  "The handler ran, or its response was being sent."
+  "Handles an error of the handler, or one while its response was being sent."
   [connection state on-error err fib]
   (cond
     (errors/reject? err)
@@ -81,7 +79,7 @@
   response, and prints the error unless the client or a drain caused it. `fib` is the fiber that raised the error.``
   [connection state on-error err fib]
   (response/drop-body (state :body) "the client is gone")
-  # A client may go in each phase, and that is no error of the program.
+  # A client may go in each phase, and that is not an error of the program.
   (unless (errors/gone? err)
     (case (native/http-phase (in connection 1))
       :idle (unless (or (= err :idle-timeout) (= err tracker/cancelled)) (print-error connection err fib))

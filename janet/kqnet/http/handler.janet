@@ -1,6 +1,4 @@
 ###
-### http/handler.janet
-###
 ### Checking handlers when they are given. The errors say what was probably meant.
 ###
 

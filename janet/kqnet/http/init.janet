@@ -1,8 +1,5 @@
 ###
-### kqnet/http
-###
-### spork/http on kqnet: all of its public names, with a server that keeps connections open, has limits and timeouts,
-### and stops gracefully.
+### spork/http on kqnet: all of its public names, and a server with kept connections, limits, timeouts and a drain.
 ###
 
 (import spork/http :prefix "" :export true)

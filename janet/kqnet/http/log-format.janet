@@ -1,6 +1,4 @@
 ###
-### http/log-format.janet
-###
 ### The formats of log lines.
 ###
 

@@ -1,6 +1,4 @@
 ###
-### http/log.janet
-###
 ### The log of what was answered.
 ###
 ### A logger is middleware, and middleware returns before the response is sent. So a logger registers an observer with
@@ -24,7 +22,7 @@
   (get (native/trackers) handler []))
 
 (defn wrap
-  "Returns the handler `outer`, which wraps the handler `inner`, as one with the loggers `others` and those of `inner`."
+  "Returns `outer` as a handler whose loggers are `others` and those of `inner`, the handler that it wraps."
   [outer inner & others]
   (def all @[;others ;(loggers inner)])
   (if (empty? all)

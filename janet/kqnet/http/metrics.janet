@@ -1,6 +1,4 @@
 ###
-### http/metrics.janet
-###
 ### Statistics in the Prometheus text format.
 ###
 
@@ -70,9 +68,9 @@
     (seq [s :in all reason :in [:error :full :rate]]
       [["listener" (s :address) "reason" (string reason)] (get-in s [key reason])]))
   (metric out "accepted_total" "counter" "Connections accepted." (each-listener |($ :accepted)))
-  (metric out "active" "gauge" "Handlers that run now." (each-listener |($ :active)))
+  (metric out "active" "gauge" "Running handlers." (each-listener |($ :active)))
   (metric out "active_peak" "gauge" "The most handlers that ever ran at once." (each-listener |($ :peak)))
-  (metric out "batches_total" "counter" "Turns in which a connection was accepted." (each-listener |($ :batches)))
+  (metric out "batches_total" "counter" "Batches in which a connection was accepted." (each-listener |($ :batches)))
   (metric out "aborted_total" "counter" "Connections gone before they were accepted." (each-listener |($ :aborted)))
   (metric out "pauses_total" "counter" "Pauses of accepting." (each-reason :pauses))
   (metric out "paused_seconds_total" "counter" "Time in which accepting paused." (each-reason :paused))
@@ -86,7 +84,7 @@
           :when config]
       [((kqnet/stats listener) :address) (native/http-statistics config)]))
   (defn each-server [f] (seq [[address counts] :in servers] [["listener" address] (f counts)]))
-  (metric out "http_requests_total" "counter" "Requests that were answered, or whose client left before."
+  (metric out "http_requests_total" "counter" "Requests that were answered, or whose client left first."
           (seq [[address counts] :in servers [method class count] :in (counts :requests)]
             [["listener" address "method" method "status" class] count]))
   (metric out "http_refused_total" "counter" "Requests that the server refused."

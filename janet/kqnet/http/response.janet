@@ -1,6 +1,4 @@
 ###
-### http/response.janet
-###
 ### Sending responses, and ending a connection so that the last one arrives.
 ###
 
@@ -15,7 +13,7 @@
   2048)
 
 (def- file-piece
-  "How many bytes of a file are copied while the system takes nothing directly from it."
+  "How many bytes of a file to copy and write when sendfile cannot send more."
   16384)
 
 (defn- send-pieces
@@ -43,7 +41,7 @@
     (assert (zero? left) "a response's body is shorter than its Content-Length"))
   (when chunked
     (socket/write http "0\r\n\r\n"))
-  # The buffer may be small now, but have the memory of a large piece.
+  # The buffer may be small now, but may still hold the memory of a large piece.
   (buffer/clear out)
   (buffer/trim out))
 

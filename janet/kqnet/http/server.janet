@@ -1,6 +1,4 @@
 ###
-### http/server.janet
-###
 ### Starting HTTP servers, and running one until the process is told to end.
 ###
 
@@ -30,7 +28,7 @@
 
 (defn- parse-options
   ``Returns the options of the function named `who` as a struct. `more` names those that it takes besides the server's.
-  Raises an error when :listener, which has an address, is given together with one.``
+  Raises an error when :listener is given together with a host, a port or an option of an address.``
   [who more args]
   (def opts (options/split who [:host :port] [;server-options ;more] args))
   (when (opts :listener)

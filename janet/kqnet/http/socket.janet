@@ -1,6 +1,4 @@
 ###
-### http/socket.janet
-###
 ### Writing to a connection's socket.
 ###
 

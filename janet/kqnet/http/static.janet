@@ -1,6 +1,4 @@
 ###
-### http/static.janet
-###
 ### Serving the files of a folder.
 ###
 
@@ -19,8 +17,8 @@
 (defn- file? [x] (= :kqnet/file (type x)))
 
 (defn- in-coding
-  ``Returns the file to send and its coding: the one beside `file` that has the coding which the client likes best, or
-  else `file` and nil.``
+  ``Returns the file to send and its coding: the precompressed copy of `file` that the client prefers, or else `file` and
+  nil.``
   [{:folder folder} req path file]
   (def codings (native/file-codings (joined (in req :headers) "accept-encoding")))
   (def found

@@ -1,6 +1,4 @@
 ###
-### http/types.janet
-###
 ### Content types of files, by their extensions.
 ###
 

@@ -1,8 +1,7 @@
 ###
-### http.janet
+### A stand-in for spork/http, for machines without spork.
 ###
-### A stand-in for spork/http, for machines without spork. It has the same public names with the same
-### contracts, as far as kqnet and its tests need them.
+### It has the same public names with the same contracts, as far as kqnet and its tests need them.
 ###
 
 (defn- join-pairs

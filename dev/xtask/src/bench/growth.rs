@@ -21,7 +21,7 @@ fn listeners(bench: &Bench) -> Result<Comparison> {
     let mut comparison = Comparison::new(
         "growth-listeners",
         "Processor time for each connection with more listeners",
-        "64 clients, spread over the listeners of one process (100 clients with 100 listeners).",
+        "64 clients, spread over the listeners of one process (with 100 listeners, 100 clients).",
         "µs",
         Better::Less,
     );
@@ -47,7 +47,7 @@ fn idle(bench: &Bench) -> Result<Comparison> {
     let mut comparison = Comparison::new(
         "growth-idle",
         "Processor time for each request with more idle connections",
-        "64 kept connections make requests while the others are open and send nothing.",
+        "64 kept connections make requests while the other connections are open and send nothing.",
         "µs",
         Better::Less,
     );

@@ -21,10 +21,10 @@ pub fn measure(bench: &Bench) -> Result<Vec<Comparison>> {
     let mut all = Comparison::new(
         "kqueue-calls",
         "System calls for each connection, kqueue beside epoll",
-        "On the emulated kqueue (dev/kqueue-emu), the calls of the server that would be system calls on a kernel with \
-         kqueue; on epoll, counted by strace. On every kernel here kqnet accepts as on macOS, which has no accept4: with \
-         an fcntl for each connection, and after looking for room. Core makes one accept4; on macOS it makes two fcntls \
-         more.",
+        "On the emulated kqueue (dev/kqueue-emu): the server's calls that would be system calls on a kernel with kqueue. \
+         On epoll: system calls, counted by strace. On every kernel here, kqnet accepts as on macOS, which has no \
+         accept4: it makes an fcntl for each connection, and looks for room first. Core makes one accept4; on macOS it \
+         makes two more fcntls.",
         "system calls",
         Better::Less,
     );

@@ -36,12 +36,12 @@ fn page(comparisons: &[Comparison], aims: &[Aim], machine: &Machine, settings: &
          # Benchmarks\n\n\
          Measured on {date}, on {cores} processors ({cpu}) with {kernel}, load {load} at the start, at commit {commit}.\n\
          {}.\n\n\
-         Server and clients share the machine, over loopback. Each number is the median of {} rounds of {} s, in which all \
-         subjects took turns; the range is in brackets. What counts is the last column, the median of the ratios within each \
-         round: absolute numbers hold for this machine and this hour only.\n\n\
-         To repeat it (wrk, strace and valgrind are Debian packages):\n\n\
+         Server and clients share the machine and talk over loopback. Each number is the median of {} rounds of {} s, and \
+         in each round all servers took turns; the range is in brackets. The last column matters most: it is the median of \
+         the ratios of two samples from the same round. The absolute numbers hold only for this machine at that hour.\n\n\
+         To repeat it (wrk, strace and valgrind are packages of Debian):\n\n\
          ```sh\n\
-         cargo xtask bench --spork FOLDER --halo2 FOLDER --circlet FOLDER   # checkouts or installations; leave out what is missing\n\
+         cargo xtask bench --spork FOLDER --halo2 FOLDER --circlet FOLDER   # the folders of servers to compare with; leave out what is missing\n\
          cargo xtask bench accept --rounds 1 --seconds 1                    # a quick look; --page writes this page\n\
          ```\n\n\
          ## Aims\n\n\
