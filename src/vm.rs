@@ -14,7 +14,7 @@ use kqnet_accept::{Engine, System};
 use once_cell::unsync::OnceCell;
 
 use crate::abstract_type::{AbstractType, NOTHING};
-use crate::boundary::guard;
+use crate::boundary::catch_panic;
 use crate::deadlines::Deadlines;
 use crate::deliver::Deliver;
 use crate::fork::{self, Process};
@@ -172,7 +172,7 @@ unsafe extern "C-unwind" fn on_ready(fiber: *mut c::JanetFiber, event: c::JanetA
         c::JanetAsyncEvent_JANET_ASYNC_EVENT_HUP,
     ];
     if wakes.contains(&event) {
-        guard("accepting", || {
+        catch_panic("accepting", || {
             if with_any(|vm| !vm.process.is_current()) == Some(true) {
                 // This is a forked child whose loop still has the parent's queue. What is ready is the parent's.
                 // SAFETY: Janet calls this for the fiber that waits for the queue's stream.
@@ -185,7 +185,7 @@ unsafe extern "C-unwind" fn on_ready(fiber: *mut c::JanetFiber, event: c::JanetA
                 }
                 let now = vm.engine.now();
                 if let Some(wake) = vm.deadlines.expire(now) {
-                    vm.engine.wake(Some(wake));
+                    vm.engine.set_wake_time(Some(wake));
                 }
             });
         });
@@ -198,7 +198,7 @@ static LIFE: AbstractType =
 
 /// Called when the VM ends: Janet frees its values and closes the queue's stream, and another VM may follow on this thread.
 unsafe extern "C-unwind" fn end(_data: *mut c_void, _size: usize) -> i32 {
-    guard("ending", || {
+    catch_panic("ending", || {
         VM.with(|cell| {
             if let Ok(mut cell) = cell.try_borrow_mut() {
                 cell.take();

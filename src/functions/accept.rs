@@ -68,7 +68,7 @@ fn accept(args: &[Janet]) -> Result<Outcome, String> {
         let listener = free_listener(vm, stream, Caller::Anybody)?;
         let token = listener.token;
         let failed = |errno| cannot_accept(stream, errno);
-        vm.engine.limit(token, Limits { counted: false, ..Limits::default() });
+        vm.engine.set_limits(token, Limits { counted: false, ..Limits::default() });
         if let Some(conn) = vm.engine.accept_now(token, &mut Deliver).map_err(failed)? {
             let conn = stream::make(conn, stream::Kind::Connection)?;
             // The fiber gets it from Janet's scheduler, so that a loop over a full backlog lets other fibers run.
@@ -106,7 +106,7 @@ fn accept_loop(args: &[Janet]) -> Result<Outcome, String> {
     vm::with(|vm| {
         let listener = free_listener(vm, stream, caller)?;
         let token = listener.token;
-        vm.engine.limit(token, limits);
+        vm.engine.set_limits(token, limits);
         vm.engine.start(token).map_err(|errno| cannot_accept(stream, errno))?;
         waiter::wait(listener, stream, handler, on_error);
         Ok(Outcome::Await)

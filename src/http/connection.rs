@@ -21,7 +21,7 @@ use super::writing::Writing;
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Function, Outcome, native};
 use crate::collected::{self, Collected, drop_collected};
-use crate::deadlines::Place;
+use crate::deadlines::Slot;
 use crate::files::OpenFile;
 use crate::stream;
 use crate::value::{arg, describe};
@@ -56,7 +56,7 @@ pub struct Connection {
     /// What `janet/kqnet/tracker.janet` knows of the listener's handlers.
     tracker: Janet,
     /// Where the deadline of the connection's fiber is kept, until the connection is closed.
-    pub place: Option<Place>,
+    pub slot: Option<Slot>,
     /// What its fiber is doing.
     pub phase: Phase,
     /// What was found out about a head that has not arrived completely.
@@ -147,10 +147,10 @@ impl Drop for Connection {
 
 impl Connection {
     fn give_back_deadlines(&mut self) {
-        let writing = self.writing.as_mut().and_then(|writing| writing.place.take());
-        let watching = self.watching.take().map(|watching| watching.place);
-        for place in [self.place.take(), writing, watching].into_iter().flatten() {
-            vm::with_existing(|vm| vm.deadlines.remove(place));
+        let writing = self.writing.as_mut().and_then(|writing| writing.slot.take());
+        let watching = self.watching.take().map(|watching| watching.slot);
+        for slot in [self.slot.take(), writing, watching].into_iter().flatten() {
+            vm::with_existing(|vm| vm.deadlines.remove(slot));
         }
     }
 
@@ -205,7 +205,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             config: unsafe { ConfigRef::new(config) },
             stream: arg(args, 0),
             tracker: arg(args, 2),
-            place: Some(vm.deadlines.add(fiber, None)),
+            slot: Some(vm.deadlines.add(fiber, None)),
             phase: Phase::Handler,
             parser: HeadParser::new(config.limits),
             exchange: Exchange::unread(),

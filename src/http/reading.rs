@@ -13,7 +13,7 @@ use super::MAX_TURN;
 use super::connection::{self, Connection};
 use super::phase::Phase;
 use super::wait::{self, Side, gone, io_error};
-use crate::boundary::{Function, Outcome, guard, native};
+use crate::boundary::{Function, Outcome, catch_panic, native};
 use crate::buffer;
 use crate::collected;
 use crate::stream;
@@ -66,11 +66,11 @@ fn receive(stream: *mut c::JanetStream, reading: Reading) -> Received {
         Ok(buffer) => buffer,
         Err(why) => return Received::Failed(why),
     };
-    let room = match buffer::room(into, most) {
-        Ok(room) => room,
+    let space = match buffer::space(into, most) {
+        Ok(space) => space,
         Err(why) => return Received::Failed(why),
     };
-    match socket::receive(fd, room) {
+    match socket::receive(fd, space) {
         Ok(None) => Received::Nothing,
         Ok(Some(0)) => Received::End,
         Ok(Some(count)) => {
@@ -179,7 +179,7 @@ impl Connection {
 
 /// Janet's events for a fiber that waits to read.
 unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::JanetAsyncEvent) {
-    guard("reading", || {
+    catch_panic("reading", || {
         // SAFETY: Janet calls this for a fiber that has waited since `read`.
         let (connection, stream) = unsafe { wait::of(fiber) };
         let connection = &mut *connection.borrow_mut();
@@ -224,7 +224,7 @@ unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::Jan
             // The fiber was cancelled. Janet frees the state of its wait.
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_DEINIT => {
                 connection.end_reading();
-                wait::cancelled(stream);
+                wait::root_for_cancel(stream);
             }
             _ => {}
         }

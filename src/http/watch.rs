@@ -11,9 +11,9 @@ use kqnet_accept::socket::{self, Peer};
 
 use super::connection::{self, Connection};
 use super::wait::{self, Side};
-use crate::boundary::{Function, Outcome, guard, native};
+use crate::boundary::{Function, Outcome, catch_panic, native};
 use crate::collected;
-use crate::deadlines::{Place, Reason};
+use crate::deadlines::{Reason, Slot};
 use crate::value::{arg, is_true};
 use crate::{stream, vm};
 
@@ -32,7 +32,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Watching {
     pub fiber: *mut c::JanetFiber,
     /// Where the deadline of its next look is kept.
-    pub place: Place,
+    pub slot: Slot,
 }
 
 fn keyword(name: &str) -> Janet {
@@ -66,7 +66,7 @@ impl Connection {
         if let Some(watching) = self.watching.take() {
             // SAFETY: a fiber in `watching` waits (the invariant of `Connection`).
             unsafe { wait::finish(watching.fiber, keyword(why), c::JanetSignal_JANET_SIGNAL_OK) };
-            vm::with_existing(|vm| vm.deadlines.remove(watching.place));
+            vm::with_existing(|vm| vm.deadlines.remove(watching.slot));
         }
     }
 
@@ -103,8 +103,8 @@ fn watch(args: &[Janet]) -> Result<Outcome, String> {
     // SAFETY: Janet called this function, so there is a root fiber.
     let fiber = unsafe { c::janet_root_fiber() };
     vm::with(|vm| {
-        let place = vm.deadlines.add(fiber, Some((look_again, connection.value.cast_mut().cast())));
-        connection.watching = Some(Watching { fiber, place });
+        let slot = vm.deadlines.add(fiber, Some((look_again, connection.value.cast_mut().cast())));
+        connection.watching = Some(Watching { fiber, slot });
         Ok(())
     })?;
     // SAFETY: the task waits for nothing else, and the trampoline suspends it. The VM's table of connections keeps the
@@ -129,7 +129,7 @@ fn look_again(connection: *mut c_void, now: Duration) -> Option<Duration> {
 
 /// Janet's events for the task that watches.
 unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetAsyncEvent) {
-    guard("watching", || {
+    catch_panic("watching", || {
         // SAFETY: Janet calls this for a fiber that has waited since `watch`.
         let (connection, stream) = unsafe { wait::of(fiber) };
         let connection = &mut *connection.borrow_mut();
@@ -149,12 +149,12 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
                             (*stream).read_fiber = std::ptr::null_mut();
                         }
                     }
-                    let place = watching.place;
+                    let slot = watching.slot;
                     vm::with_existing(|vm| {
                         let at = vm.engine.now() + LOOK_INTERVAL;
-                        let wake = vm.deadlines.set(place, Some(at), Reason::Keyword("gone"));
+                        let wake = vm.deadlines.set(slot, Some(at), Reason::Keyword("gone"));
                         if wake.is_some() {
-                            vm.engine.wake(wake);
+                            vm.engine.set_wake_time(wake);
                         }
                     });
                 }
@@ -163,9 +163,9 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
             // The task was cancelled. Janet frees the state of its wait.
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_DEINIT => {
                 if let Some(watching) = connection.watching.take() {
-                    vm::with_existing(|vm| vm.deadlines.remove(watching.place));
+                    vm::with_existing(|vm| vm.deadlines.remove(watching.slot));
                 }
-                wait::cancelled(stream);
+                wait::root_for_cancel(stream);
             }
             _ => {}
         }
