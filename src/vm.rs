@@ -15,10 +15,10 @@ use once_cell::unsync::OnceCell;
 
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::catch_panic;
+use crate::common_strings::CommonStrings;
 use crate::deadlines::Deadlines;
 use crate::deliver::Deliver;
 use crate::fork::{self, Process};
-use crate::http::CommonStrings;
 use crate::keys::Keys;
 use crate::listener::ListenerRef;
 use crate::message::say;
@@ -59,7 +59,8 @@ pub struct Vm {
 /// Returns the error of `body`, or the reason why the queue cannot be made.
 pub fn with<T>(body: impl FnOnce(&mut Vm) -> Result<T, String>) -> Result<T, String> {
     VM.with(|cell| {
-        let mut cell = cell.try_borrow_mut().map_err(|_| "kqnet: called from within itself".to_string())?;
+        let mut cell =
+            cell.try_borrow_mut().map_err(|_| "kqnet was called from one of its own callbacks".to_string())?;
         cell.get_or_try_init(Vm::new)?;
         match cell.get_mut() {
             Some(vm) => {
@@ -82,7 +83,7 @@ pub fn with_existing(body: impl FnOnce(&mut Vm)) {
     });
 }
 
-/// Does the same even if the queue belongs to the parent process, in which case `body` must not touch it.
+/// Calls `body` even if the queue belongs to the parent process, in which case `body` must not touch it.
 pub fn with_any<T>(body: impl FnOnce(&mut Vm) -> T) -> Option<T> {
     VM.with(|cell| cell.try_borrow_mut().ok().and_then(|mut cell| cell.get_mut().map(body)))
 }
