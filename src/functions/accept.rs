@@ -30,7 +30,7 @@ enum Caller {
 /// The listener of a stream, if no other fiber accepts from it.
 fn free_listener(vm: &mut vm::Vm, stream: *mut c::JanetStream, caller: Caller) -> Result<ListenerRef, String> {
     let listener = vm.listener(stream).map_err(|why| format!("cannot accept: {why}"))?;
-    // Core's functions ignore a claim, and the server that made the claim goes on beside them.
+    // A fiber in core's `net/accept` cannot be refused, and does not stop the server that has claimed the listener.
     let is_taken = match caller {
         Caller::Anybody => listener.is_awaited(stream) || listener.is_claimed.get(),
         Caller::Claimant => !listener.fiber.get().is_null(),

@@ -44,8 +44,8 @@ pub const FUNCTIONS: &[Function] = &[
 ///   it runs, and passes the reference on to what it calls. None of them runs Janet code, so it is not borrowed twice.
 /// * The VM's table of connections keeps it and its stream alive from `open` to `close`. Janet values in its fields are
 ///   kept alive by the mark function.
-/// * A fiber in `reading`, `writing` or `watching` waits for the stream ([`super::wait`]). It is removed from there when
-///   its wait ends. The stream keeps it alive, or the mark function.
+/// * A fiber in `reading`, `writing` or `watching` waits for the stream ([`super::wait`]). It is removed from its field
+///   when its wait ends. The stream or the mark function keeps it alive.
 pub struct Connection {
     /// The value that holds this connection, for callbacks and marking.
     pub value: *const RefCell<Connection>,
@@ -55,7 +55,7 @@ pub struct Connection {
     pub stream: Janet,
     /// What `janet/kqnet/tracker.janet` knows of the listener's handlers.
     tracker: Janet,
-    /// Where the deadline of the connection's fiber is kept, until the connection is closed.
+    /// The slot for the deadline of the connection's fiber, until the connection is closed.
     pub slot: Option<Slot>,
     /// What its fiber is doing.
     pub phase: Phase,
@@ -67,9 +67,9 @@ pub struct Connection {
     pub body: BodyReader,
     /// The client waits for a 100 before it sends its body.
     pub awaits_continue: bool,
-    /// The client may send another request, as far as it knows.
+    /// The last request asks to keep the connection (`Head::keep_alive`).
     pub may_go_on: bool,
-    /// The last response said that another request may follow.
+    /// The last response promised to keep the connection.
     pub keeps_open: bool,
     /// How many requests it has carried.
     pub requests: u32,
@@ -87,7 +87,7 @@ pub struct Connection {
     pub writing: Option<Writing>,
     /// The task that watches whether the client is gone, if there is one.
     pub watching: Option<Watching>,
-    /// How long the client may take the last response.
+    /// How long the client may take to receive the last response.
     pub lingering: Lingering,
     /// The channel that tells the running request of its end, or nil.
     pub ending: Janet,
@@ -163,7 +163,7 @@ impl Connection {
 /// Borrows the connection in the first argument of a native function.
 ///
 /// # Errors
-/// Says what the argument is if it is something else.
+/// Returns an error that says what the argument is, if it is not an HTTP connection.
 pub fn borrow(args: &[Janet]) -> Result<RefMut<'_, Connection>, String> {
     args.first()
         .and_then(collected::of::<RefCell<Connection>>)

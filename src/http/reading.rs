@@ -57,7 +57,7 @@ impl Received {
     }
 }
 
-/// Reads what has arrived, up to the most that is wanted.
+/// Reads what has arrived, up to `most` bytes, or discards it if nobody wants it.
 fn receive(stream: *mut c::JanetStream, reading: Reading) -> Received {
     let Some(fd) = stream::descriptor(stream) else { return Received::Lost };
     let Reading { into, most, .. } = reading;
@@ -99,8 +99,8 @@ fn discard(fd: RawFd) -> Received {
 }
 
 /// `(native/http-read http buffer most &opt number)`: Waits for bytes, and appends at most `most` of them. Returns true,
-/// nil at the end of what the client sends, or :gone. With the number of a request, it is a handler that reads the body of
-/// that request.
+/// nil at the end of what the client sends, or :gone. `number` is given by a handler that reads its request's body; a
+/// request that is over is an error.
 fn read(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
     let into = arg(args, 1);
@@ -167,7 +167,7 @@ impl Connection {
         Ok(Outcome::Await)
     }
 
-    /// Does what follows the end of a wait to read, whatever ended it.
+    /// Cleans up after a wait to read, however it ended.
     pub fn end_reading(&mut self) {
         let is_body = self.reading.take().is_some_and(|reading| reading.is_body);
         if is_body && self.phase == Phase::Body {

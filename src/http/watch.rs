@@ -31,7 +31,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// A task that watches.
 pub struct Watching {
     pub fiber: *mut c::JanetFiber,
-    /// Where the deadline of its next look is kept.
+    /// The slot for the deadline of its next look.
     pub slot: Slot,
 }
 
@@ -70,7 +70,7 @@ impl Connection {
         }
     }
 
-    /// Tells the task that watches if the client is gone.
+    /// Ends the watching task's wait, if the client is gone.
     pub fn tell_watcher(&mut self) {
         if self.watching.is_some() && self.is_client_gone(self.ends_with_input) {
             self.end_watching("gone");

@@ -31,9 +31,9 @@ pub struct Writing {
     length: usize,
     /// The index of the first byte that was not sent.
     at: usize,
-    /// Where the deadline of the wait is kept, if the server has a `:write-timeout`.
+    /// The slot for the deadline of the wait, if the server has a `:write-timeout`.
     pub slot: Option<Slot>,
-    /// The time from which the wait has not been charged to the client yet.
+    /// Until when the wait was charged to the client.
     uncharged_since: Duration,
 }
 
@@ -52,7 +52,7 @@ enum Sent {
 }
 
 impl Connection {
-    /// Sends what the system takes at once, and moves `at` behind it.
+    /// Sends what the system takes at once, and advances `at` past it.
     fn send(&mut self, fd: RawFd, all: &[u8], at: &mut usize) -> Sent {
         let end = all.len().min(at.saturating_add(MAX_TURN));
         while *at < end {
@@ -84,7 +84,7 @@ impl Connection {
         }
     }
 
-    /// Does what follows the end of a wait to write, whatever ended it.
+    /// Cleans up after a wait to write, however it ended.
     pub fn end_writing(&mut self) {
         if let Some(slot) = self.writing.as_ref().and_then(|writing| writing.slot) {
             vm::with_existing(|vm| {
