@@ -11,6 +11,6 @@ pub struct AbstractType(pub c::JanetAbstractType);
 // SAFETY: the description points to static functions and a static string, and nothing writes to it.
 unsafe impl Sync for AbstractType {}
 
-/// A description with no name and none of the optional functions, from which a type takes the remaining fields.
-// SAFETY: the fields are a pointer and optional functions, for which null is none.
+/// The default of every field, for `..NOTHING`: no name, and no function.
+// SAFETY: the fields are a pointer and optional functions, each of which may be null.
 pub const NOTHING: c::JanetAbstractType = unsafe { MaybeUninit::zeroed().assume_init() };

@@ -12,7 +12,7 @@ use crate::value::string;
 pub enum Outcome {
     /// Return this value.
     Value(Janet),
-    /// Suspend the running fiber, which has been scheduled or waits for a stream already.
+    /// Suspend the running fiber. The function has already scheduled it, or made it wait for a stream.
     Await,
 }
 
@@ -27,28 +27,29 @@ pub struct Function {
     pub name: &'static CStr,
     /// The call with the names of its arguments, which is its docstring.
     pub usage: &'static CStr,
-    /// The capability that `sandbox` can take away (`JANET_SANDBOX_*`), or 0. The trampoline raises an error then.
-    pub guard: u32,
+    /// The capability that `sandbox` can take away (`JANET_SANDBOX_*`), or 0. If it was taken away, the
+    /// trampoline raises an error.
+    pub capability: u32,
     /// What the trampoline calls.
     pub entry: Entry,
 }
 
 impl Function {
     /// Makes a function of two texts that end with a NUL, as [`native!`] does.
-    pub const fn new(name: &'static str, usage: &'static str, guard: u32, entry: Entry) -> Self {
+    pub const fn new(name: &'static str, usage: &'static str, capability: u32, entry: Entry) -> Self {
         let (Ok(name), Ok(usage)) =
             (CStr::from_bytes_with_nul(name.as_bytes()), CStr::from_bytes_with_nul(usage.as_bytes()))
         else {
             panic!("a name and a usage end with their only NUL")
         };
-        Self { name, usage, guard, entry }
+        Self { name, usage, capability, entry }
     }
 }
 
 /// Runs a Rust function for an [`Entry`]: it takes its arguments, and returns an outcome or the text of an error to raise.
 ///
 /// # Safety
-/// `argv` holds `argc` values, and `out` has room for one.
+/// `argv` holds `argc` values, and `out` is valid for writing one.
 pub unsafe fn enter(
     function: fn(&[Janet]) -> Result<Outcome, String>,
     argc: i32,
@@ -57,7 +58,7 @@ pub unsafe fn enter(
 ) -> i32 {
     let args = match usize::try_from(argc) {
         Ok(count) if count > 0 => {
-            // SAFETY: the caller promises that there are so many. Janet's stack does not move before the trampoline
+            // SAFETY: the caller promises that there are `count` values. Janet's stack does not move before the trampoline
             // returns, since no Janet code runs until then.
             unsafe { std::slice::from_raw_parts(argv, count) }
         }
@@ -69,12 +70,12 @@ pub unsafe fn enter(
         Ok(Err(text)) => (1, string(&text)),
         Err(panic) => (1, string(&format!("kqnet: internal error: {}", panic_text(&*panic)))),
     };
-    // SAFETY: the caller promises that there is room for a value.
+    // SAFETY: the caller promises that a value can be written there.
     unsafe { out.write(value) };
     code
 }
 
-/// How many functions several lists have.
+/// The number of functions in all lists.
 pub const fn count(lists: &[&[Function]]) -> usize {
     let (mut count, mut list) = (0, 0);
     while list < lists.len() {
@@ -84,7 +85,7 @@ pub const fn count(lists: &[&[Function]]) -> usize {
     count
 }
 
-/// Joins lists that have so many functions.
+/// Joins lists that together have `COUNT` functions.
 pub const fn join<const COUNT: usize>(lists: &[&[Function]]) -> [Function; COUNT] {
     let mut all = [lists[0][0]; COUNT];
     let (mut at, mut list) = (0, 0);
@@ -101,7 +102,7 @@ pub const fn join<const COUNT: usize>(lists: &[&[Function]]) -> [Function; COUNT
 }
 
 /// Runs a callback of Janet's event loop or collector. They cannot take an error, so a panic is only reported.
-pub fn guard(what: &str, callback: impl FnOnce()) {
+pub fn catch_panic(what: &str, callback: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(callback)) {
         say(&format!("internal error in {what}: {}", panic_text(&*panic)));
     }
@@ -117,7 +118,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     }
 }
 
-/// Describes a native function: its name in Janet, the names of its arguments, the Rust function, and the guard, if any.
+/// Describes a native function: its name in Janet, the names of its arguments, the Rust function, and the capability, if any.
 macro_rules! native {
     // An empty literal that was captured is not the same as one that was written.
     ($name:literal, "", $function:path) => {
@@ -126,14 +127,14 @@ macro_rules! native {
     ($name:literal, $arguments:literal, $function:path) => {
         $crate::boundary::native!($name, $arguments, $function, 0)
     };
-    ($name:literal, "", $function:path, $guard:expr) => {
-        $crate::boundary::native!(@ $name, concat!("(native/", $name, ")\0"), $function, $guard)
+    ($name:literal, "", $function:path, $capability:expr) => {
+        $crate::boundary::native!(@ $name, concat!("(native/", $name, ")\0"), $function, $capability)
     };
-    ($name:literal, $arguments:literal, $function:path, $guard:expr) => {
-        $crate::boundary::native!(@ $name, concat!("(native/", $name, " ", $arguments, ")\0"), $function, $guard)
+    ($name:literal, $arguments:literal, $function:path, $capability:expr) => {
+        $crate::boundary::native!(@ $name, concat!("(native/", $name, " ", $arguments, ")\0"), $function, $capability)
     };
-    (@ $name:literal, $usage:expr, $function:path, $guard:expr) => {
-        $crate::boundary::Function::new(concat!($name, "\0"), $usage, $guard, {
+    (@ $name:literal, $usage:expr, $function:path, $capability:expr) => {
+        $crate::boundary::Function::new(concat!($name, "\0"), $usage, $capability, {
             unsafe extern "C-unwind" fn entry(
                 argc: i32,
                 argv: *const janetrs::Janet,

@@ -1,4 +1,4 @@
-//! Janet's buffers: looking at them, and making room in them without raising an error.
+//! Janet's buffers: looking at them, and making space in them without raising an error.
 
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
@@ -14,7 +14,7 @@ const LENT: i32 = 1 << 30;
 
 /// A Janet buffer that is lent to Rust code.
 ///
-/// Invariant: while it exists, no other exists for the same buffer, which is marked as lent. No Janet code and no collection
+/// Invariant: while a `Buffer` exists, there is no second one for the same Janet buffer, which is marked as lent. No Janet code and no collection
 /// runs, so the buffer is live and only this changes it. It is used within one call from Janet, and the value that it was taken
 /// from keeps the buffer alive for that long.
 pub struct Buffer(NonNull<c::JanetBuffer>);
@@ -37,7 +37,7 @@ fn refusal(value: Janet) -> String {
     if of(value).is_some() { TWICE.into() } else { format!("expected a buffer, got {}", describe(value)) }
 }
 
-/// A new buffer, with room for so many bytes.
+/// A new buffer with space for `capacity` bytes.
 ///
 /// # Errors
 /// Returns an error for more than 2 GiB.
@@ -120,18 +120,18 @@ pub fn consume(buffer: &mut Buffer, count: usize) {
     buffer.count = rest as i32;
 }
 
-/// The room for so many bytes behind what is in a buffer. What is written there belongs to it after [`filled`].
+/// Returns `count` bytes of free memory after the contents. [`filled`] makes them part of the contents.
 ///
 /// # Errors
-/// Returns an error for more than 2 GiB, and if the memory is not Janet's (`ffi/pointer-buffer`) and has too little room. In
+/// Returns an error for more than 2 GiB, and if the memory is not Janet's (`ffi/pointer-buffer`) and has too little space. In
 /// both cases Janet would raise.
-pub fn room(buffer: &mut Buffer, count: usize) -> Result<&mut [MaybeUninit<u8>], String> {
+pub fn space(buffer: &mut Buffer, count: usize) -> Result<&mut [MaybeUninit<u8>], String> {
     let buffer = buffer.get_mut();
     let count = i32::try_from(count).ok().filter(|&count| buffer.count.checked_add(count).is_some());
     let count = count.ok_or(TOO_LARGE)?;
     if buffer.capacity - buffer.count < count {
         if buffer.gc.flags & c::JANET_BUFFER_FLAG_NO_REALLOC as i32 != 0 {
-            return Err("a buffer whose memory is not Janet's has no more room".into());
+            return Err("a buffer whose memory is not Janet's has no more space".into());
         }
         // SAFETY: the two reasons to raise were excluded.
         unsafe { c::janet_buffer_extra(buffer, count) };
@@ -139,14 +139,14 @@ pub fn room(buffer: &mut Buffer, count: usize) -> Result<&mut [MaybeUninit<u8>],
     if count == 0 {
         return Ok(&mut []);
     }
-    // SAFETY: the buffer has that much room behind its contents, in memory of its own.
+    // SAFETY: the buffer has that much space after its contents, in memory of its own.
     Ok(unsafe { std::slice::from_raw_parts_mut(buffer.data.add(buffer.count as usize).cast(), count as usize) })
 }
 
-/// Makes the first `count` bytes of the room part of the buffer.
+/// Makes the first `count` bytes of the space part of the contents.
 ///
 /// # Safety
-/// The caller has written them since the last call of [`room`], which was for at least as many.
+/// The caller has written them since the last call of [`space`], which was for at least as many.
 pub unsafe fn filled(buffer: &mut Buffer, count: usize) {
     buffer.get_mut().count += count as i32;
 }
@@ -154,19 +154,19 @@ pub unsafe fn filled(buffer: &mut Buffer, count: usize) {
 /// Adds bytes to the end of a buffer.
 ///
 /// # Errors
-/// Returns the errors of [`room`].
+/// Returns the errors of [`space`].
 pub fn push(buffer: &mut Buffer, bytes: &[u8]) -> Result<(), String> {
-    let room = room(buffer, bytes.len())?;
-    // SAFETY: the room is as long as the bytes, which are not in it, and is filled by them.
+    let space = space(buffer, bytes.len())?;
+    // SAFETY: the space is as long as the bytes, which are not in it, and is filled by them.
     unsafe {
-        std::ptr::copy_nonoverlapping(bytes.as_ptr().cast(), room.as_mut_ptr(), bytes.len());
+        std::ptr::copy_nonoverlapping(bytes.as_ptr().cast(), space.as_mut_ptr(), bytes.len());
         filled(buffer, bytes.len());
     }
     Ok(())
 }
 
 /// Gives back the memory that a large request needed, so that it is not kept for as long as the connection lasts. The empty
-/// buffer has room for `size` bytes afterwards.
+/// buffer has space for `size` bytes afterwards.
 pub fn shrink(buffer: &mut Buffer, size: i32) {
     let buffer = buffer.get_mut();
     let is_janets = buffer.gc.flags & c::JANET_BUFFER_FLAG_NO_REALLOC as i32 == 0;

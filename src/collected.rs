@@ -1,4 +1,4 @@
-//! Values of Rust that Janet's collector owns: making them, finding them in arguments, and dropping them.
+//! Rust values that Janet's collector owns: making them, finding them in arguments, and dropping them.
 //!
 //! The invariant that all users of this file rely on: Janet collects only while its own code runs, and no native function
 //! of this module runs Janet code. So a value that was reachable when a native function or a callback began stays alive
@@ -13,7 +13,7 @@ use janetrs::Janet;
 use janetrs::lowlevel as c;
 
 use crate::abstract_type::AbstractType;
-use crate::boundary::guard;
+use crate::boundary::catch_panic;
 
 /// A type whose values are abstract values of Janet.
 ///
@@ -30,9 +30,9 @@ pub fn make<T: Collected>(value: T) -> *mut T {
     // SAFETY: janet_abstract returns memory of the requested size that is aligned for any type, and it is filled before
     // anything can look at it.
     unsafe {
-        let place: *mut T = c::janet_abstract(&raw const T::janet_type().0, size_of::<T>()).cast();
-        place.write(value);
-        place
+        let address: *mut T = c::janet_abstract(&raw const T::janet_type().0, size_of::<T>()).cast();
+        address.write(value);
+        address
     }
 }
 
@@ -40,16 +40,16 @@ pub fn make<T: Collected>(value: T) -> *mut T {
 pub fn make_shared<T: Collected + Sync>(value: T) -> *mut T {
     // SAFETY: the memory is like that of `make`, and the type may be used from several threads at once.
     unsafe {
-        let place: *mut T = c::janet_abstract_threaded(&raw const T::janet_type().0, size_of::<T>()).cast();
-        place.write(value);
-        place
+        let address: *mut T = c::janet_abstract_threaded(&raw const T::janet_type().0, size_of::<T>()).cast();
+        address.write(value);
+        address
     }
 }
 
 /// The Janet value for one that was made by [`make`] or [`make_shared`].
-pub fn wrap<T: Collected>(place: *mut T) -> Janet {
+pub fn wrap<T: Collected>(address: *mut T) -> Janet {
     // SAFETY: wrapping only copies the address.
-    unsafe { c::janet_wrap_abstract(place.cast()) }.into()
+    unsafe { c::janet_wrap_abstract(address.cast()) }.into()
 }
 
 /// The value of type `T` in a Janet value, or `None` if the Janet value is something else.
@@ -63,14 +63,14 @@ pub fn of<T: Collected>(value: &Janet) -> Option<&T> {
 ///
 /// # Safety
 /// The value is alive, and the collector is asking for what is reachable.
-pub unsafe fn mark<T: Collected>(place: *const T) {
+pub unsafe fn mark<T: Collected>(address: *const T) {
     // SAFETY: the caller promises both.
-    unsafe { c::janet_mark(c::janet_wrap_abstract(place.cast_mut().cast())) };
+    unsafe { c::janet_mark(c::janet_wrap_abstract(address.cast_mut().cast())) };
 }
 
 /// Drops a value of type `T` that nothing refers to any more. This is the `gc` function of the Janet types.
 pub unsafe extern "C-unwind" fn drop_collected<T: Collected>(data: *mut c_void, _size: usize) -> i32 {
-    guard("collecting a value", || {
+    catch_panic("collecting a value", || {
         // SAFETY: Janet passes the memory that `make` or `make_shared` filled, and does so once.
         unsafe { data.cast::<T>().drop_in_place() }
     });

@@ -15,9 +15,9 @@ use crate::value::{string, tuple};
 /// The shortest time between two looks at the deadlines. A wait ends at the second look after its deadline.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Where the deadline of one fiber is kept.
+/// Names the entry in which the deadline of one fiber is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place(usize);
+pub struct Slot(usize);
 
 /// The error that ends a wait at its deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +42,8 @@ impl Reason {
     }
 }
 
-/// A last look at what a fiber waits for, and the argument of the call. It is called when the deadline has come, and returns
-/// another deadline, or `None` to end the wait.
+/// A function, and its argument. It is called when the deadline has passed, and returns a later deadline, or `None` to end
+/// the wait.
 pub type Look = (fn(*mut c_void, Duration) -> Option<Duration>, *mut c_void);
 
 struct Entry {
@@ -65,20 +65,20 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
-    /// Makes a place for a fiber, which must be a task. The place must be removed before the task ends.
-    pub fn add(&mut self, fiber: *mut c::JanetFiber, look: Option<Look>) -> Place {
+    /// Makes a slot for a fiber, which must be a task. The slot must be removed before the task ends.
+    pub fn add(&mut self, fiber: *mut c::JanetFiber, look: Option<Look>) -> Slot {
         let index = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
             self.entries.len() - 1
         });
         self.entries[index] = Some(Entry { fiber, at: None, reason: Reason::Keyword(""), has_passed: false, look });
-        Place(index)
+        Slot(index)
     }
 
-    /// Removes a place and its deadline.
-    pub fn remove(&mut self, place: Place) {
-        if self.entries[place.0].take().is_some() {
-            self.free.push(place.0);
+    /// Removes a slot and its deadline.
+    pub fn remove(&mut self, slot: Slot) {
+        if self.entries[slot.0].take().is_some() {
+            self.free.push(slot.0);
         }
     }
 
@@ -88,9 +88,10 @@ impl Deadlines {
         self.look_at = None;
     }
 
-    /// Sets or clears a deadline. Returns the time at which the queue must wake if that is earlier than it would wake.
-    pub fn set(&mut self, place: Place, at: Option<Duration>, reason: Reason) -> Option<Duration> {
-        let entry = self.entries[place.0].as_mut()?;
+    /// Sets or clears a deadline. Returns the new time at which the queue must wake, or `None` if it wakes early
+    /// enough already.
+    pub fn set(&mut self, slot: Slot, at: Option<Duration>, reason: Reason) -> Option<Duration> {
+        let entry = self.entries[slot.0].as_mut()?;
         (entry.at, entry.reason, entry.has_passed) = (at, reason, false);
         let at = at?;
         if self.look_at.is_none_or(|look_at| at + TICK < look_at) {
@@ -132,6 +133,6 @@ impl Deadlines {
 }
 
 fn cancel(fiber: *mut c::JanetFiber, reason: Reason) {
-    // SAFETY: the place is removed before its task ends (`add`), so the fiber is live. janet_cancel sends the same signal.
+    // SAFETY: the slot is removed before its task ends (`add`), so the fiber is live. janet_cancel sends the same signal.
     unsafe { c::janet_schedule_signal(fiber, reason.value().into(), c::JanetSignal_JANET_SIGNAL_ERROR) };
 }

@@ -20,7 +20,7 @@ impl Sink<OwnedFd, ListenerRef> for Deliver {
     }
 
     fn ended(&mut self, listener: &ListenerRef, all: bool) -> u32 {
-        if all { listener.sweep() } else { listener.sweep_at_times() }
+        if all { listener.sweep() } else { listener.sweep_if_due() }
     }
 
     fn accepted(&mut self, listener: &ListenerRef, conn: OwnedFd) -> Next {
@@ -28,7 +28,7 @@ impl Sink<OwnedFd, ListenerRef> for Deliver {
             Ok(stream) => stream,
             Err(text) => {
                 say(&format!("a connection was dropped: {text}"));
-                return Next::Lost;
+                return Next::Dropped;
             }
         };
         let value: c::Janet = stream::wrap(stream).into();
@@ -43,7 +43,7 @@ impl Sink<OwnedFd, ListenerRef> for Deliver {
             // Null if the handler does not take one argument, which was checked before the wait began.
             if fiber.is_null() {
                 stream::close(stream);
-                return Next::Lost;
+                return Next::Dropped;
             }
             (*fiber).supervisor_channel = (*listener.fiber.get()).supervisor_channel;
             // Each handler has an environment of its own, so that what it sets reaches no other handler.

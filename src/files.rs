@@ -12,6 +12,7 @@ use kqnet_accept::Errno;
 
 use crate::boundary::{self, Function};
 
+pub use folder::open;
 pub use open_file::OpenFile;
 
 /// The native functions of all these files.

@@ -1,7 +1,7 @@
-//! The list of the native functions, and how Janet gets to them.
+//! The list of all native functions, joined from each file's `FUNCTIONS`, and the C trampolines by which Janet calls them.
 //!
-//! Each file has a list of its own functions (`FUNCTIONS`); here they become one. The function at an index is called by the
-//! trampoline of that number in src/trampoline.c.
+//! A function's name is in the `FUNCTIONS` of its file. The function at an index of the joined list is called by the trampoline
+//! of that number in src/trampoline.c.
 
 mod accept;
 mod callbacks;
@@ -110,22 +110,22 @@ const fn is_same(one: &[u8], other: &[u8]) -> bool {
 #[derive(Clone, Copy)]
 struct Call {
     entry: Entry,
-    guard: u32,
+    capability: u32,
 }
 
 /// The functions, for the trampolines.
 #[unsafe(no_mangle)]
 static kqnet_calls: [Call; COUNT] = {
-    let mut calls = [Call { entry: FUNCTIONS[0].entry, guard: 0 }; COUNT];
+    let mut calls = [Call { entry: FUNCTIONS[0].entry, capability: 0 }; COUNT];
     let mut index = 0;
     while index < COUNT {
-        calls[index] = Call { entry: FUNCTIONS[index].entry, guard: FUNCTIONS[index].guard };
+        calls[index] = Call { entry: FUNCTIONS[index].entry, capability: FUNCTIONS[index].capability };
         index += 1;
     }
     calls
 };
 
-/// The functions that a file value (src/files.rs) has, for the trampolines.
+/// The functions that a file value (src/files/open_file.rs) has, for the trampolines.
 #[unsafe(no_mangle)]
 static kqnet_file_close: u32 = index_of(c"file-close");
 #[unsafe(no_mangle)]

@@ -7,9 +7,9 @@
 //! | --- | --- |
 //! | the limits and timeouts of a server | `config` |
 //! | a connection, from its beginning to its end | `connection` |
-//! | what its fiber is doing, and for how long it may | `phase` |
+//! | what its fiber is doing, and for how long it may do so | `phase` |
 //! | reading the next request, and what else may follow a request | `next_request` |
-//! | making the request table from a head | `request_table`, `common_strings` |
+//! | making the request table from a head | `request_table`, with `crate::common_strings` |
 //! | the request that the handler is answering, and its end | `running_request`, `open_files` |
 //! | the body of a request | `request_body` |
 //! | the response of a handler | `response_table` reads it, `response` writes it, `file_body` sends a file |
@@ -21,7 +21,6 @@
 //! | what logs and metrics report | `account`, `statistics` |
 
 mod account;
-mod common_strings;
 mod config;
 mod connection;
 mod file_body;
@@ -44,9 +43,6 @@ mod writing;
 
 use crate::boundary::{self, Function};
 
-pub use common_strings::CommonStrings;
-pub use connection::close_with_request;
-
 /// The native functions of all these files.
 pub const FUNCTIONS: &[Function] = &boundary::join::<{ boundary::count(LISTS) }>(LISTS);
 
@@ -60,6 +56,7 @@ const LISTS: &[&[Function]] = &[
     response::FUNCTIONS,
     refusal::FUNCTIONS,
     file_body::FUNCTIONS,
+    open_files::FUNCTIONS,
     reading::FUNCTIONS,
     writing::FUNCTIONS,
     lingering::FUNCTIONS,

@@ -27,7 +27,7 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// Makes the keywords, and calls `hold` with each, which has the VM hold it.
+    /// Makes the keywords. `hold` keeps each alive for as long as the VM lives.
     pub fn new(hold: &dyn Fn(c::Janet)) -> Self {
         let key = |name: &str| {
             let value = Janet::keyword(name.into()).into();

@@ -2,21 +2,28 @@
 //!
 //! From the outside in:
 //!
-//! - [`functions`] is the list of the functions that Janet code calls, and has those for listeners; [`http`] has those for
-//!   HTTP connections, and [`files`] those for the folders and files that they serve;
-//! - [`waiter`], [`listeners`] and [`vm`]: the fiber that waits for connections, the listeners of a VM, and its event queue;
-//! - [`deliver`] gives an accepted connection to a handler; [`listener`] is what is known of one listener; [`deadlines`] are
-//!   the timeouts of waiting fibers; [`keys`] are keywords that are made once;
+//! - [`functions`] is the list of the functions that Janet code calls, and has those for listeners;
+//! - [`http`] has those for HTTP connections;
+//! - [`files`] has those for the folders and files that an HTTP server serves;
+//! - [`waiter`] is the fiber that waits for connections;
+//! - [`listeners`] are the listeners of a VM;
+//! - [`vm`] is what a VM has once: its event queue and its tables;
+//! - [`deliver`] gives an accepted connection to a handler;
+//! - [`listener`] is what is known of one listener;
+//! - [`deadlines`] are the timeouts of waiting fibers;
+//! - [`common_strings`] and [`keys`] are strings and keywords that are made once;
+//! - [`options`], [`stream`], [`buffer`] and [`collected`] read and make Janet values;
 //! - [`boundary`] is how Janet calls Rust;
-//! - [`stream`], [`buffer`], [`options`], [`value`], [`collected`] and [`abstract_type`] read and make Janet values;
+//! - [`value`] and [`abstract_type`] are for Janet values of every kind;
 //! - [`fork`] tells what belongs to which process, and [`message`] writes to stderr.
 //!
-//! A file may use the files that come after it in this list.
+//! A file may use only the files that come after it in this list. The files in a folder may use one another.
 
 mod abstract_type;
 mod boundary;
 mod buffer;
 mod collected;
+mod common_strings;
 mod deadlines;
 mod deliver;
 mod files;

@@ -1,5 +1,4 @@
-//! What is known of one listening stream: its place in the engine, the fiber that waits for connections, and the tasks of
-//! its running handlers.
+//! What is known of one listening stream: its engine token, the fiber that waits for connections, and its handlers' tasks.
 //!
 //! Each listener is an abstract value of Janet's ([`crate::listeners`] has their table), whose fields change through cells,
 //! so that everybody may hold a [`ListenerRef`] at the same time.
@@ -20,7 +19,7 @@ use crate::stream;
 /// A listener.
 #[derive(Debug)]
 pub struct Listener {
-    /// Its place in the VM's engine.
+    /// Its token in the VM's engine.
     pub token: Token,
     /// The address it is bound to, as errors name it.
     pub name: String,
@@ -61,8 +60,8 @@ impl ListenerRef {
     /// A reference to the listener at an address.
     ///
     /// # Safety
-    /// A listener is there before the reference is followed, and the reference is kept only where the invariant of the type
-    /// allows it.
+    /// `address` points to an initialized listener before the reference is first used, and the reference is kept only where
+    /// the invariant of the type allows it.
     pub unsafe fn new(address: NonNull<Listener>) -> Self {
         Self(address)
     }
@@ -116,13 +115,13 @@ impl Listener {
         }
     }
 
-    /// Takes note of a handler that begins.
+    /// Records that a handler has begun.
     pub fn begin(&self, task: *mut c::JanetFiber) {
         self.tasks.borrow_mut().insert(task);
         self.unswept.set(self.unswept.get() + 1);
     }
 
-    /// Takes note of a handler that returned. False if its end was known already.
+    /// Records that a handler has returned. Returns false if its end was known already.
     pub fn end(&self, task: *mut c::JanetFiber) -> bool {
         self.tasks.borrow_mut().remove(&task)
     }
@@ -144,7 +143,7 @@ impl Listener {
     }
 
     /// Sweeps if enough handlers have begun since the last time to make it worth its cost.
-    pub fn sweep_at_times(&self) -> u32 {
+    pub fn sweep_if_due(&self) -> u32 {
         if self.unswept.get() > self.tasks.borrow().len() / 8 { self.sweep() } else { 0 }
     }
 
@@ -162,8 +161,8 @@ impl Listener {
         self.tasks.borrow().iter().copied().collect()
     }
 
-    /// Marks, for the collector, the sentinel and the tasks of the running handlers. Janet itself keeps only what it will go
-    /// on with, and not a task that waits for a channel which nobody else knows.
+    /// Marks, for the collector, the sentinel and the tasks of the running handlers. Janet keeps only scheduled tasks alive,
+    /// and would collect a task that waits for a channel to which nothing else refers.
     pub fn mark(&self) {
         self.find_ended();
         // SAFETY: called while the collector marks. The sentinel and the tasks are live, because this marks them.

@@ -3,8 +3,8 @@
 //! They are in a table with the streams as weak keys, so a listener lasts as long as its stream does. While a fiber waits
 //! for connections, the state of that fiber holds it too.
 //!
-//! A listening stream is never written to, so the place of its writer is free for kqnet. While no fiber waits for
-//! connections, a fiber that never runs is in that place (the sentinel): Janet tells a stream's writer that the stream is
+//! A listening stream is never written to, so the field for its writer is free for kqnet. While no fiber waits for
+//! connections, a fiber that never runs is in that field (the sentinel): Janet tells a stream's writer that the stream is
 //! about to be closed, whoever closes it.
 
 use std::ffi::c_void;
@@ -16,7 +16,7 @@ use janetrs::lowlevel as c;
 use kqnet_accept::{Limits, socket};
 
 use crate::abstract_type::{AbstractType, NOTHING};
-use crate::boundary::guard;
+use crate::boundary::catch_panic;
 use crate::listener::{Listener, ListenerRef};
 use crate::stream;
 use crate::vm::{self, Vm};
@@ -49,7 +49,7 @@ impl Vm {
             return Ok(listener);
         }
         socket::check_listener(fd).map_err(|what| format!("the stream is not a listener: {what}"))?;
-        if let Some(errno) = known.and_then(|listener| self.engine.broken(listener.token)) {
+        if let Some(errno) = known.and_then(|listener| self.engine.error(listener.token)) {
             return Err(errno.to_string());
         }
         Ok(self.register(stream, fd))
@@ -72,10 +72,10 @@ impl Vm {
             let sentinel = c::janet_fiber(c::janet_thunk_delay(c::janet_wrap_nil()), 8, 0, ptr::null());
             (*sentinel).ev_callback = Some(on_sentinel_event);
             (*stream).write_fiber = sentinel;
-            let place: *mut Listener = c::janet_abstract(&raw const TYPE.0, size_of::<Listener>()).cast();
-            let listener = ListenerRef::new(NonNull::new_unchecked(place));
+            let address: *mut Listener = c::janet_abstract(&raw const TYPE.0, size_of::<Listener>()).cast();
+            let listener = ListenerRef::new(NonNull::new_unchecked(address));
             let token = self.engine.add(fd, Limits::default(), listener);
-            place.write(Listener::new(token, socket::local_name(fd), sentinel));
+            address.write(Listener::new(token, socket::local_name(fd), sentinel));
             listener
         }
     }
@@ -85,9 +85,9 @@ impl Vm {
         self.pairs().filter_map(|pair| Some((stream::of(pair.key.into())?, from_value(pair.value)?)))
     }
 
-    /// The places of the table of listeners. The key of a free place is nil.
+    /// The slots of the table of listeners. The key of a free slot is nil.
     fn pairs(&self) -> impl Iterator<Item = &c::JanetKV> {
-        // SAFETY: the VM holds the table, and `data` has `capacity` places.
+        // SAFETY: the VM holds the table, and `data` has `capacity` slots.
         unsafe {
             let table = &*self.listeners;
             (0..table.capacity as usize).map(|index| &*table.data.add(index))
@@ -118,7 +118,7 @@ fn from_value(value: c::Janet) -> Option<ListenerRef> {
     Some(unsafe { ListenerRef::new(listener.cast()) })
 }
 
-/// Makes ready for a stream to be closed: nothing must be left that names its descriptor.
+/// Prepares for the closing of a stream: removes everything that refers to its descriptor.
 pub fn leave(listener: ListenerRef, stream: *mut c::JanetStream) {
     vm::with_existing(|vm| vm.engine.close(listener.token));
     listener.remove_file(stream::descriptor(stream));
@@ -142,7 +142,7 @@ pub fn drop_handlers() {
 
 /// Handles Janet's events for a sentinel.
 unsafe extern "C-unwind" fn on_sentinel_event(fiber: *mut c::JanetFiber, event: c::JanetAsyncEvent) {
-    guard("a listener's end", || {
+    catch_panic("a listener's end", || {
         if event == c::JanetAsyncEvent_JANET_ASYNC_EVENT_CLOSE {
             let found =
                 vm::with_any(|vm| vm.entries().find(|(_, listener)| ptr::eq(listener.sentinel, fiber))).flatten();
@@ -156,21 +156,21 @@ unsafe extern "C-unwind" fn on_sentinel_event(fiber: *mut c::JanetFiber, event: 
 /// Called while the collector marks.
 unsafe extern "C-unwind" fn mark(data: *mut c_void, _size: usize) -> i32 {
     // SAFETY: Janet passes the memory that `make` initialized.
-    guard("marking a listener", || unsafe { &*data.cast::<Listener>() }.mark());
+    catch_panic("marking a listener", || unsafe { &*data.cast::<Listener>() }.mark());
     0
 }
 
 /// Called by the collector: the stream is gone, and its descriptor closed. At a VM's end, both are about to be.
 unsafe extern "C-unwind" fn collect(data: *mut c_void, _size: usize) -> i32 {
-    guard("collecting a listener", || {
-        let place = data.cast::<Listener>();
+    catch_panic("collecting a listener", || {
+        let address = data.cast::<Listener>();
         // SAFETY: Janet passes the memory that `make` initialized, and does so once. No reference is left: the listener is
         // in no table and no fiber's state any more, and is taken out of the engine first.
         unsafe {
-            (*place).remove_file(stream_of(place).and_then(stream::descriptor));
-            // To forget touches nothing of the kernel's, so it is done in a forked child too.
-            vm::with_any(|vm| vm.engine.forget((*place).token));
-            place.drop_in_place();
+            (*address).remove_file(stream_of(address).and_then(stream::descriptor));
+            // Forgetting makes no system call, so it is done in a forked child too.
+            vm::with_any(|vm| vm.engine.forget((*address).token));
+            address.drop_in_place();
         }
     });
     0

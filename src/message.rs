@@ -18,7 +18,7 @@ pub fn line(text: &str) {
     let text = format!("{text}\n");
     let mut pipe = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // A reader that goes away right now would still end the process; Ctrl-C does that to a `tee` that reads it.
+    // Without this mask, a reader that goes away between poll and write would end the process, as when Ctrl-C ends a `tee`.
     // SAFETY: sigemptyset fills the one set, and pthread_sigmask the set that is put back. Both outlive the calls.
     unsafe {
         libc::sigemptyset(pipe.as_mut_ptr());

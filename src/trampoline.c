@@ -23,12 +23,12 @@ typedef struct {
     /* Always writes a value to `out`. */
     int (*entry)(int32_t argc, const Janet *argv, Janet *out);
     /* The capability that it needs (JANET_SANDBOX_*), or 0. */
-    uint32_t guard;
+    uint32_t capability;
 } Call;
 FROM_RUST const Call kqnet_calls[];
 
 static inline Janet call(uint32_t index, int32_t argc, const Janet *argv) {
-    if (kqnet_calls[index].guard) janet_sandbox_assert(kqnet_calls[index].guard);
+    if (kqnet_calls[index].capability) janet_sandbox_assert(kqnet_calls[index].capability);
     Janet out;
     int outcome = kqnet_calls[index].entry(argc, argv, &out);
     return finish(outcome, out);
@@ -100,7 +100,8 @@ JanetStream *kqnet_stream(JanetHandle handle, uint32_t flags, const JanetMethod 
     return stream;
 }
 
-/* The flag that makes Janet 1.42 leave a stream registered when it is closed. It is 0 for older versions, which always do. */
+/* The flag that makes Janet 1.42 leave a stream registered when it is closed. It is 0 for older versions,
+   which always leave it registered. */
 const uint32_t kqnet_stays_registered =
 #ifdef JANET_STREAM_NODUPS
     JANET_STREAM_NODUPS;

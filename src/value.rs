@@ -78,7 +78,7 @@ pub fn integer(value: Janet) -> Option<i32> {
         }
         c::janet_unwrap_number(value.into())
     };
-    // A number that is no integer, or too large, differs from what the cast makes of it.
+    // A number that is not an integer, or is too large, differs from what the cast makes of it.
     (f64::from(number as i32) == number).then_some(number as i32)
 }
 
@@ -108,11 +108,11 @@ pub fn array(values: &[Janet]) -> Janet {
 
 /// The bytes of a string, symbol, keyword or buffer.
 ///
-/// Those of a buffer stay as they are only while nothing changes the buffer. The caller does not lend it meanwhile
-/// ([`crate::buffer`]), or looks at it only while it is not changed.
+/// The slice of a buffer is valid until the buffer changes, so the caller must not write to it through a
+/// [`Buffer`](crate::buffer::Buffer) while it holds the slice.
 pub fn bytes(value: &Janet) -> Option<&[u8]> {
     let (mut data, mut length) = (std::ptr::null(), 0);
-    // SAFETY: there are two places for what is found in a live value. No Janet code and no collection runs while the bytes
+    // SAFETY: janet_bytes_view only looks at the live value, and writes to these two variables. No Janet code and no collection runs while the bytes
     // are borrowed, and no Rust code changes a buffer meanwhile.
     unsafe {
         if c::janet_bytes_view((*value).into(), &mut data, &mut length) == 0 {

@@ -14,11 +14,11 @@ use kqnet_accept::{Engine, System};
 use once_cell::unsync::OnceCell;
 
 use crate::abstract_type::{AbstractType, NOTHING};
-use crate::boundary::guard;
+use crate::boundary::catch_panic;
+use crate::common_strings::CommonStrings;
 use crate::deadlines::Deadlines;
 use crate::deliver::Deliver;
 use crate::fork::{self, Process};
-use crate::http::CommonStrings;
 use crate::keys::Keys;
 use crate::listener::ListenerRef;
 use crate::message::say;
@@ -59,7 +59,8 @@ pub struct Vm {
 /// Returns the error of `body`, or the reason why the queue cannot be made.
 pub fn with<T>(body: impl FnOnce(&mut Vm) -> Result<T, String>) -> Result<T, String> {
     VM.with(|cell| {
-        let mut cell = cell.try_borrow_mut().map_err(|_| "kqnet: called from within itself".to_string())?;
+        let mut cell =
+            cell.try_borrow_mut().map_err(|_| "kqnet was called from one of its own callbacks".to_string())?;
         cell.get_or_try_init(Vm::new)?;
         match cell.get_mut() {
             Some(vm) => {
@@ -82,7 +83,7 @@ pub fn with_existing(body: impl FnOnce(&mut Vm)) {
     });
 }
 
-/// Does the same even if the queue belongs to the parent process, in which case `body` must not touch it.
+/// Calls `body` even if the queue belongs to the parent process, in which case `body` must not touch it.
 pub fn with_any<T>(body: impl FnOnce(&mut Vm) -> T) -> Option<T> {
     VM.with(|cell| cell.try_borrow_mut().ok().and_then(|mut cell| cell.get_mut().map(body)))
 }
@@ -172,7 +173,7 @@ unsafe extern "C-unwind" fn on_ready(fiber: *mut c::JanetFiber, event: c::JanetA
         c::JanetAsyncEvent_JANET_ASYNC_EVENT_HUP,
     ];
     if wakes.contains(&event) {
-        guard("accepting", || {
+        catch_panic("accepting", || {
             if with_any(|vm| !vm.process.is_current()) == Some(true) {
                 // This is a forked child whose loop still has the parent's queue. What is ready is the parent's.
                 // SAFETY: Janet calls this for the fiber that waits for the queue's stream.
@@ -185,7 +186,7 @@ unsafe extern "C-unwind" fn on_ready(fiber: *mut c::JanetFiber, event: c::JanetA
                 }
                 let now = vm.engine.now();
                 if let Some(wake) = vm.deadlines.expire(now) {
-                    vm.engine.wake(Some(wake));
+                    vm.engine.set_wake_time(Some(wake));
                 }
             });
         });
@@ -198,7 +199,7 @@ static LIFE: AbstractType =
 
 /// Called when the VM ends: Janet frees its values and closes the queue's stream, and another VM may follow on this thread.
 unsafe extern "C-unwind" fn end(_data: *mut c_void, _size: usize) -> i32 {
-    guard("ending", || {
+    catch_panic("ending", || {
         VM.with(|cell| {
             if let Ok(mut cell) = cell.try_borrow_mut() {
                 cell.take();

@@ -1,11 +1,11 @@
 //! The fiber that waits for a listener's connections: how its wait begins, and how it ends.
 //!
-//! Its callback also hears when the stream is closed, so it takes the place of the sentinel (src/listeners.rs) meanwhile.
+//! Its callback is also told when the stream is closed, so it stands in for the sentinel (src/listeners.rs) while it waits.
 
 use janetrs::Janet;
 use janetrs::lowlevel as c;
 
-use crate::boundary::guard;
+use crate::boundary::catch_panic;
 use crate::listener::ListenerRef;
 use crate::listeners::leave;
 use crate::{stream, vm};
@@ -43,7 +43,7 @@ pub fn wait(
 
 /// Handles Janet's events for a fiber that waits.
 unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetAsyncEvent) {
-    guard("a listener's event", || {
+    catch_panic("a listener's event", || {
         // SAFETY: Janet calls this for a fiber that `wait` suspended, whose state holds a listener.
         let (listener, stream) = unsafe { (*(*fiber).ev_state.cast::<ListenerRef>(), (*fiber).ev_stream) };
         match event {
@@ -67,8 +67,8 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
                 let value = if listener.handler.get().is_null() { Janet::nil() } else { stream::wrap(stream) };
                 listener.finish(value.into(), c::JanetSignal_JANET_SIGNAL_OK);
             }
-            // The fiber was resumed or cancelled by anybody. The kernel may still report once that the listener is ready, and
-            // the engine finds then that nobody waits.
+            // The fiber was resumed or cancelled by something other than `finish`. The kernel may still report once that the
+            // listener is ready, and the engine finds then that nobody waits.
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_DEINIT if listener.fiber.get() == fiber => {
                 listener.fiber.set(std::ptr::null_mut());
                 listener.handler.set(std::ptr::null_mut());

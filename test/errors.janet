@@ -110,7 +110,7 @@
 
 (t/test "the error for a path that is too long names it, with its length and the limit"
   (def path (string "/tmp/" (string/repeat "x" 200)))
-  (refused (string "cannot listen on unix:" path ": the path has 205 bytes, and a unix socket's may have "
+  (refused (string "cannot listen on unix:" path ": the path has 205 bytes; a unix socket's path may have at most "
                    (if t/linux? 107 103))
            |(kqnet/listen :unix path))
   (t/same nil (os/stat path)))
@@ -317,13 +317,13 @@
 (t/test "an option that has no effect at an address is an error that says where it applies"
   (def path (t/scratch "socket"))
   (each [text & args]
-    [["cannot listen on 127.0.0.1:0: :mode is for the file of a unix socket" host 0 :mode 8r600]
-     ["cannot listen on 127.0.0.1:0: :mode is for the file of a unix socket" host 0 :datagram :mode 8r600]
-     ["cannot listen on unix:PATH: :reuse-port is for ports, and a unix socket has none" :unix path :reuse-port true]
-     ["cannot listen on unix:PATH: :nodelay is for TCP" :unix path :nodelay true]
-     ["cannot listen on unix:PATH: :nodelay is for TCP" :unix path :datagram :nodelay true]
-     ["cannot listen on 127.0.0.1:0: :nodelay is for TCP" host 0 :datagram :nodelay true]
-     ["cannot listen on 127.0.0.1:0: :backlog is for connections, and a :datagram socket has none"
+    [["cannot listen on 127.0.0.1:0: :mode applies only to the file of a unix socket" host 0 :mode 8r600]
+     ["cannot listen on 127.0.0.1:0: :mode applies only to the file of a unix socket" host 0 :datagram :mode 8r600]
+     ["cannot listen on unix:PATH: :reuse-port applies only to ports, which a unix socket does not have" :unix path :reuse-port true]
+     ["cannot listen on unix:PATH: :nodelay applies only to TCP" :unix path :nodelay true]
+     ["cannot listen on unix:PATH: :nodelay applies only to TCP" :unix path :datagram :nodelay true]
+     ["cannot listen on 127.0.0.1:0: :nodelay applies only to TCP" host 0 :datagram :nodelay true]
+     ["cannot listen on 127.0.0.1:0: :backlog applies only to connections, which a :datagram socket does not have"
       host 0 :datagram :backlog 5]]
     (refused text |(kqnet/listen ;args) {"PATH" path})
     (refused text |(kqnet/server ;(take 2 args) nil ;(drop 2 args)) {"PATH" path})

@@ -362,9 +362,9 @@
       (t/same 500 ((h/fetch port "GET" path) :status) path))
     (t/same [200 "fine"] (h/brief (h/fetch port "GET" "/")))
     (def text (t/wait-until "its lines" |(if (= 5 (length (string/find-all "\n" (process :err)))) (string (process :err)))))
-    (t/same ["kqnet/http: GET /nil: the handler returned nil, which is no response"
-             "kqnet/http: GET /keys: the handler returned no response: the keys are :boby :stauts, and none of :status, :headers and :body"
-             `kqnet/http: GET /routes: the handler returned no response: the keys are "/", and none of :status, :headers and :body`
+    (t/same ["kqnet/http: GET /nil: the handler returned nil, which is not a response"
+             "kqnet/http: GET /keys: what the handler returned is not a response: it has none of :status, :headers and :body, but :boby :stauts"
+             `kqnet/http: GET /routes: what the handler returned is not a response: it has none of :status, :headers and :body, but "/"`
              "kqnet/http: GET /status: a response's :status must be a number of three digits, got \"200\""
              "kqnet/http: GET /value: value of header \"X-A\" has a control byte"
              ""]

@@ -351,7 +351,7 @@
   (unless t/linux? (t/skip "abstract names are Linux's"))
   (def name (string "@" (last (string/split "/" (t/scratch "name")))))
   (t/same (string "cannot listen on unix:" name
-                  ": :mode is for the file of a unix socket, and an abstract name has none")
+                  ": :mode applies only to the file of a unix socket, which an abstract name does not have")
           (t/raised |(kqnet/listen :unix name :mode 8r600)))
   (with [l (kqnet/server :unix name t/echo)]
     (t/same nil (os/lstat name))

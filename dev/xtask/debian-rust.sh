@@ -28,7 +28,7 @@ if [ ! -e rust/ok ]; then
   touch rust/ok
 fi
 
-# Not every caller needs it, so it is no failure if it is missing.
+# Not every caller needs it, so it is not a failure if it is missing.
 arm64=usr/lib/rustlib/aarch64-unknown-linux-gnu
 if [ ! -d "rust/$arm64" ]; then
   rm -rf arm64

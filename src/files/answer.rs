@@ -44,7 +44,7 @@ fn answer(args: &[Janet]) -> Result<Outcome, String> {
         Precondition::NotModified => (304, 0, 0),
         Precondition::Failed => (412, 0, 0),
         Precondition::Proceed => {
-            // A date that was shown to be inexact cannot be the condition for a part.
+            // If-Range needs an exact date, and this one may have been altered before it was sent.
             let exact = known.modified.filter(|_| known.modified == known.last_modified);
             let is_same = bytes(&range_condition).is_none_or(|value| if_range(value, tag.as_bytes(), exact));
             match bytes(&range).filter(|_| is_same).map_or(Selection::All, |range| select(range, size)) {

@@ -31,13 +31,13 @@ impl OpenFile {
     /// Returns an error if the file is closed, has fewer bytes, or cannot be read.
     fn read(&self, offset: u64, count: usize, into: &mut Buffer) -> Result<(), String> {
         let file = self.remaining()?.file;
-        let room = buffer::room(into, count)?;
+        let space = buffer::space(into, count)?;
         // SAFETY: zeros are written before it is read as bytes.
-        let room = unsafe {
-            room.as_mut_ptr().write_bytes(0, count);
-            std::slice::from_raw_parts_mut(room.as_mut_ptr().cast::<u8>(), count)
+        let space = unsafe {
+            space.as_mut_ptr().write_bytes(0, count);
+            std::slice::from_raw_parts_mut(space.as_mut_ptr().cast::<u8>(), count)
         };
-        file.read_exact_at(room, offset).map_err(|why| match why.kind() {
+        file.read_exact_at(space, offset).map_err(|why| match why.kind() {
             ErrorKind::UnexpectedEof => self.too_short(),
             _ => self.unreadable(&why),
         })?;

@@ -14,7 +14,6 @@ use super::{OpenFile, text};
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Function, Outcome, native};
 use crate::collected::{self, Collected, drop_collected};
-use crate::http;
 use crate::value::{arg, bytes, describe, is_true, string, tuple};
 
 /// The native functions of this file.
@@ -22,7 +21,6 @@ pub const FUNCTIONS: &[Function] = &[
     native!("file-path", "path hidden", path),
     native!("file-codings", "accept-encoding", codings),
     native!("folder", "path symlinks", folder, c::JANET_SANDBOX_FS_READ),
-    native!("folder-open", "folder path &opt stream", open),
 ];
 
 static FOLDER: AbstractType = AbstractType(c::JanetAbstractType {
@@ -41,13 +39,13 @@ unsafe impl Collected for Folder {
 /// The folder in a value.
 ///
 /// # Errors
-/// Says what the value is if it is something else.
+/// Returns an error that says what the value is, if it is not a folder.
 pub fn get(value: &Janet) -> Result<&Folder, String> {
     collected::of(value).ok_or_else(|| format!("expected a folder, got {}", describe(*value)))
 }
 
-/// `(native/file-path path hidden)`: Returns the file path, relative to a folder, that the path of a request stands for,
-/// and whether it is that of a folder, as a tuple. Returns nil if the path would leave the folder, or if one of its names
+/// `(native/file-path path hidden)`: Returns a tuple: the path of a request as a path relative to the folder, and
+/// whether it names a folder. Returns nil if the path would leave the folder, or if one of its names
 /// begins with a dot and `hidden` is not true.
 fn path(args: &[Janet]) -> Result<Outcome, String> {
     let path = arg(args, 0);
@@ -81,11 +79,12 @@ fn folder(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(collected::wrap(collected::make_shared(folder))))
 }
 
-/// `(native/folder-open folder path &opt stream)`: Opens what is at a relative path. Returns a file, :folder, nil if there
-/// is nothing that is served, or the status of the response, 403 or 503. The file is closed when the request that runs on
-/// the HTTP connection of `stream` has ended.
-fn open(args: &[Janet]) -> Result<Outcome, String> {
-    let (folder, value) = (arg(args, 0), arg(args, 1));
+/// Opens what is at a relative path in a folder. Returns a file, :folder, nil if there is nothing that is served, or the status
+/// of the response, 403 or 503. `opened` is called with the file.
+///
+/// # Errors
+/// Returns an error if the arguments are not a folder and a path, or if the file cannot be opened for another reason.
+pub fn open(folder: Janet, value: Janet, opened: impl FnOnce(*const RefCell<OpenFile>)) -> Result<Outcome, String> {
     let folder = get(&folder)?;
     let path = bytes(&value).ok_or_else(|| format!("expected a path, got {}", describe(value)))?;
     let (file, info) = match folder.open(path) {
@@ -98,6 +97,6 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
     };
     let name = String::from_utf8_lossy(path).into_owned();
     let file = collected::make(RefCell::new(OpenFile::new(file, name, info)));
-    http::close_with_request(arg(args, 2), file);
+    opened(file);
     Ok(Outcome::Value(collected::wrap(file)))
 }

@@ -72,7 +72,7 @@ unsafe extern "C-unwind" fn next(data: *mut c_void, key: c::Janet) -> c::Janet {
 /// Borrows the file in the first argument of a native function.
 ///
 /// # Errors
-/// Says what the argument is if it is something else.
+/// Returns an error that says what the argument is, if it is not a file.
 pub fn borrow(args: &[Janet]) -> Result<RefMut<'_, OpenFile>, String> {
     args.first()
         .and_then(collected::of::<RefCell<OpenFile>>)
@@ -86,7 +86,7 @@ impl OpenFile {
         Self { file: Some(file), name, info, first: 0, length: info.size, sent: 0 }
     }
 
-    /// Makes it a part of the file from then on, of which nothing was sent.
+    /// Selects the part of the file to send, from its start.
     pub fn set_part(&mut self, first: u64, length: u64) {
         (self.first, self.length, self.sent) = (first, length, 0);
     }

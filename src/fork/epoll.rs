@@ -9,7 +9,7 @@ use std::ptr;
 
 use janetrs::lowlevel as c;
 
-/// Janet's epoll instance is looked for below this number first: it is usually as old as the thread, so its number is low.
+/// Janet opens its epoll instance when the thread starts, so it usually has a low number: it is looked for below this one first.
 const NEAR: RawFd = 256;
 
 /// A stream that no fiber waits for. It receives the events of sockets that only the parent waits for.
@@ -89,7 +89,7 @@ fn find(queue: &c::JanetStream, is_own: bool) -> Option<RawFd> {
     } else {
         libc::epoll_event { events: libc::EPOLLET as u32, u64: Nobody::data() }
     };
-    // SAFETY: EPOLL_CTL_MOD fails on a descriptor that is no epoll instance, and on an instance that does not have the queue.
+    // SAFETY: EPOLL_CTL_MOD fails on a descriptor that is not an epoll instance, and on an instance that does not have the queue.
     let mut has_it = |fd: &RawFd| unsafe { libc::epoll_ctl(*fd, libc::EPOLL_CTL_MOD, queue.handle, &mut event) } == 0;
     (0..NEAR).find(&mut has_it).or_else(|| others().find(&mut has_it))
 }
@@ -141,7 +141,8 @@ impl Registration {
 
     /// Registers the descriptor with a new instance in the same way.
     fn renew(&self, epoll: RawFd) {
-        // What an earlier fork registered for `NOBODY` stays so. Every other address is that of the descriptor's number.
+        // The data is the address of a struct whose first field is the descriptor, except for `NOBODY`, which an earlier fork
+        // registered and which is kept.
         let is_nobodys = self.data == Nobody::data();
         if !is_nobodys && peek::<RawFd>(self.data) != Some(self.fd) {
             return;

@@ -30,7 +30,7 @@ enum Caller {
 /// The listener of a stream, if no other fiber accepts from it.
 fn free_listener(vm: &mut vm::Vm, stream: *mut c::JanetStream, caller: Caller) -> Result<ListenerRef, String> {
     let listener = vm.listener(stream).map_err(|why| format!("cannot accept: {why}"))?;
-    // Core's functions ignore a claim, and the server that made the claim goes on beside them.
+    // A fiber in core's `net/accept` cannot be refused, and does not stop the server that has claimed the listener.
     let is_taken = match caller {
         Caller::Anybody => listener.is_awaited(stream) || listener.is_claimed.get(),
         Caller::Claimant => !listener.fiber.get().is_null(),
@@ -68,7 +68,7 @@ fn accept(args: &[Janet]) -> Result<Outcome, String> {
         let listener = free_listener(vm, stream, Caller::Anybody)?;
         let token = listener.token;
         let failed = |errno| cannot_accept(stream, errno);
-        vm.engine.limit(token, Limits { counted: false, ..Limits::default() });
+        vm.engine.set_limits(token, Limits { counted: false, ..Limits::default() });
         if let Some(conn) = vm.engine.accept_now(token, &mut Deliver).map_err(failed)? {
             let conn = stream::make(conn, stream::Kind::Connection)?;
             // The fiber gets it from Janet's scheduler, so that a loop over a full backlog lets other fibers run.
@@ -106,7 +106,7 @@ fn accept_loop(args: &[Janet]) -> Result<Outcome, String> {
     vm::with(|vm| {
         let listener = free_listener(vm, stream, caller)?;
         let token = listener.token;
-        vm.engine.limit(token, limits);
+        vm.engine.set_limits(token, limits);
         vm.engine.start(token).map_err(|errno| cannot_accept(stream, errno))?;
         waiter::wait(listener, stream, handler, on_error);
         Ok(Outcome::Await)

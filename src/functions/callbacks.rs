@@ -14,7 +14,7 @@ pub const FUNCTIONS: &[Function] = &[
     native!("check-on-error", "on-error", check_on_error),
 ];
 
-/// The function in a value, if it can be called with so many arguments. The error says `what` it must take.
+/// The function in a value, if it can be called with `arity` arguments. The error says `what` it must take.
 fn function(what: &str, value: Janet, arity: i32) -> Result<*mut c::JanetFunction, String> {
     let name = what.split(' ').next().unwrap_or_default();
     if !matches!(value.unwrap(), TaggedJanet::Function(_)) {
@@ -51,7 +51,7 @@ fn check_handler(args: &[Janet]) -> Result<Outcome, String> {
     vm::with(|_| Ok(Outcome::Value(arg(args, 0))))
 }
 
-/// Checks that a value is a function that can be called with so many arguments. `what` and `takes` are texts for the error.
+/// Checks that a value is a function that can be called with `arity` arguments. `what` and `takes` are texts for the error.
 fn check_function(args: &[Janet]) -> Result<Outcome, String> {
     let text =
         |index| bytes(&arg(args, index)).map(|text| String::from_utf8_lossy(text).into_owned()).unwrap_or_default();

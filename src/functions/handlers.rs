@@ -1,5 +1,6 @@
-//! The handlers of a listener: giving their places back when they return, raise an error or are cancelled, listing the running
-//! ones, and cancelling them.
+//! The handlers of a listener: listing and cancelling the running ones, and giving back the places of those that have ended.
+//!
+//! A handler has a place, which counts against `:max-connections`, until it returns, raises an error or is cancelled.
 
 use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
@@ -18,7 +19,7 @@ pub const FUNCTIONS: &[Function] = &[
     native!("trackers", "", trackers),
 ];
 
-/// Gives back the place of the running task, a handler of the listener that is about to return.
+/// Gives back the place of the running task: a handler of the listener, which is about to return.
 fn release(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
     let mut result = Ok(());
@@ -55,8 +56,8 @@ fn tasks(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(tuple(&tasks)))
 }
 
-/// Cancels a task. Its end is reported to its supervisor, or, if it has none, to the channel `quiet` and not to stderr. Returns
-/// whether it is the channel that will be told.
+/// Cancels a task. A task without a supervisor gets the channel `quiet` as one, so that nothing is printed. Returns whether it
+/// got it.
 fn cancel(args: &[Janet]) -> Result<Outcome, String> {
     let TaggedJanet::Fiber(_) = arg(args, 0).unwrap() else {
         return Err(format!("expected a task, got {}", describe(arg(args, 0))));

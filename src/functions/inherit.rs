@@ -37,15 +37,16 @@ fn from_fd(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(stream::wrap(stream)))
 }
 
-/// Returns the names and descriptors of launchd's sockets of a name, or, without one, of the sockets that systemd passed,
-/// according to the values of its variables.
+/// With a name, returns launchd's sockets of that name; without one, systemd's, according to the values of its variables. Each
+/// is a tuple of a name and a descriptor.
 fn passed(args: &[Janet]) -> Result<Outcome, String> {
     let text = |index| match arg(args, index) {
         nil if nil.is_nil() => Ok(None),
         value => c_string("a variable", value).map(|text| Some(text.to_string_lossy().into_owned())),
     };
     let passed = match arg(args, 0) {
-        nil if nil.is_nil() => activation::systemd(text(1)?.as_deref(), text(2)?.as_deref(), text(3)?.as_deref())?,
+        nil if nil.is_nil() => activation::systemd(text(1)?.as_deref(), text(2)?.as_deref(), text(3)?.as_deref())
+            .map_err(|error| error.to_string())?,
         name => {
             let name = c_string("the name of a socket", name)?;
             activation::launchd(&name).map_err(|errno| {

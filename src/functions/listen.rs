@@ -23,6 +23,7 @@ fn listen(args: &[Janet]) -> Result<Outcome, String> {
     let kind = match options.get("type") {
         kind if kind.is_nil() || is_keyword(kind, "stream") => socket::Kind::Stream,
         kind if is_keyword(kind, "datagram") => socket::Kind::Datagram,
+        // The words are those of core's `net/listen`.
         kind => return Err(format!("expected socket type as :stream or :datagram, got {}", describe(kind))),
     };
     let settings = socket::Options {

@@ -12,7 +12,7 @@ use crate::value::{arg, bytes, describe, tuple};
 pub const FUNCTIONS: &[Function] =
     &[native!("environments", "", environments), native!("say", "text", say), native!("backend", "", backend)];
 
-/// Returns the environments of the running fibers, from the task to the caller.
+/// Returns the environments of the running fibers, outermost first: from the task to the caller.
 fn environments(_args: &[Janet]) -> Result<Outcome, String> {
     let mut found = Vec::new();
     // SAFETY: Janet called this function, so there is a root fiber. Each fiber keeps its child and its environment alive.

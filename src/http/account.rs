@@ -24,16 +24,17 @@ pub const FUNCTIONS: &[Function] = &[
 /// One request and its response, while they last.
 #[derive(Default)]
 pub struct Account {
-    /// When the head was complete. Until it is, when it began.
+    /// When the head began; once it is complete, when that was.
     start: Option<Duration>,
     pub method: Method,
-    /// The head was complete, and the request is in flight.
+    /// The head has arrived, and the response has not ended.
     pub is_in_flight: bool,
     /// The status in the head of the response, or 0 until there is one.
     pub status: u16,
     /// How many bytes of the response's body were sent.
     pub sent: u64,
-    /// What is sent next: `framing` bytes that are not part of the body, then `payload` bytes that are, then others.
+    /// How many of the next bytes are framing (the head, or the size of a chunk), and how many after them are body. Later bytes
+    /// are framing again.
     framing: usize,
     payload: usize,
 }
@@ -117,8 +118,8 @@ fn close_account(args: &[Janet]) -> Result<Outcome, String> {
     })
 }
 
-/// `(native/http-observe http number observers)`: Returns the observers of the request with this number: the ones that it
-/// was given before, or else these. Returns nil if that request is over.
+/// `(native/http-observe http number observers)`: Stores `observers` for a request that has none, and returns the
+/// observers of the request with this number. Returns nil if that request is over.
 fn observe(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
     if integer(arg(args, 1)) != i32::try_from(connection.running_request).ok() {

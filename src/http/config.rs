@@ -68,7 +68,7 @@ impl ConfigRef {
     /// Refers to a configuration.
     ///
     /// # Safety
-    /// The holder of the reference marks it whenever it is marked itself, and does not outlive its own marking.
+    /// The holder is a value of Janet's that marks the configuration in its own mark function.
     pub unsafe fn new(config: &Config) -> Self {
         Self(config)
     }
@@ -96,7 +96,7 @@ impl Deref for ConfigRef {
 /// The configuration in a value.
 ///
 /// # Errors
-/// Says what the value is if it is something else.
+/// Returns an error that says what the value is, if it is not an HTTP configuration.
 pub fn get(value: &Janet) -> Result<&Config, String> {
     collected::of(value).ok_or_else(|| format!("expected an HTTP configuration, got {}", describe(*value)))
 }

@@ -21,7 +21,7 @@ use super::writing::Writing;
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Function, Outcome, native};
 use crate::collected::{self, Collected, drop_collected};
-use crate::deadlines::Place;
+use crate::deadlines::Slot;
 use crate::files::OpenFile;
 use crate::stream;
 use crate::value::{arg, describe};
@@ -44,8 +44,8 @@ pub const FUNCTIONS: &[Function] = &[
 ///   it runs, and passes the reference on to what it calls. None of them runs Janet code, so it is not borrowed twice.
 /// * The VM's table of connections keeps it and its stream alive from `open` to `close`. Janet values in its fields are
 ///   kept alive by the mark function.
-/// * A fiber in `reading`, `writing` or `watching` waits for the stream ([`super::wait`]). It is removed from there when
-///   its wait ends. The mark function keeps it alive.
+/// * A fiber in `reading`, `writing` or `watching` waits for the stream ([`super::wait`]). It is removed from its field
+///   when its wait ends. The mark function keeps it alive.
 pub struct Connection {
     /// The value that holds this connection, for callbacks and marking.
     pub value: *const RefCell<Connection>,
@@ -55,8 +55,8 @@ pub struct Connection {
     pub stream: Janet,
     /// What `janet/kqnet/tracker.janet` knows of the listener's handlers.
     tracker: Janet,
-    /// Where the deadline of the connection's fiber is kept, until the connection is closed.
-    pub place: Option<Place>,
+    /// The slot for the deadline of the connection's fiber, until the connection is closed.
+    pub slot: Option<Slot>,
     /// What its fiber is doing.
     pub phase: Phase,
     /// What was found out about a head that has not arrived completely.
@@ -67,9 +67,9 @@ pub struct Connection {
     pub body: BodyReader,
     /// The client waits for a 100 before it sends its body.
     pub awaits_continue: bool,
-    /// The client may send another request, as far as it knows.
+    /// The last request asks to keep the connection (`Head::keep_alive`).
     pub may_go_on: bool,
-    /// The last response said that another request may follow.
+    /// The last response promised to keep the connection.
     pub keeps_open: bool,
     /// How many requests it has carried.
     pub requests: u32,
@@ -87,7 +87,7 @@ pub struct Connection {
     pub writing: Option<Writing>,
     /// The task that watches whether the client is gone, if there is one.
     pub watching: Option<Watching>,
-    /// How long the client may take the last response.
+    /// How long the client may take to receive the last response.
     pub lingering: Lingering,
     /// The channel that tells the running request of its end, or nil.
     pub ending: Janet,
@@ -153,10 +153,10 @@ impl Drop for Connection {
 
 impl Connection {
     fn give_back_deadlines(&mut self) {
-        let writing = self.writing.as_mut().and_then(|writing| writing.place.take());
-        let watching = self.watching.take().map(|watching| watching.place);
-        for place in [self.place.take(), writing, watching].into_iter().flatten() {
-            vm::with_existing(|vm| vm.deadlines.remove(place));
+        let writing = self.writing.as_mut().and_then(|writing| writing.slot.take());
+        let watching = self.watching.take().map(|watching| watching.slot);
+        for slot in [self.slot.take(), writing, watching].into_iter().flatten() {
+            vm::with_existing(|vm| vm.deadlines.remove(slot));
         }
     }
 
@@ -169,7 +169,7 @@ impl Connection {
 /// Borrows the connection in the first argument of a native function.
 ///
 /// # Errors
-/// Says what the argument is if it is something else.
+/// Returns an error that says what the argument is, if it is not an HTTP connection.
 pub fn borrow(args: &[Janet]) -> Result<RefMut<'_, Connection>, String> {
     args.first()
         .and_then(collected::of::<RefCell<Connection>>)
@@ -211,7 +211,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             config: unsafe { ConfigRef::new(config) },
             stream: arg(args, 0),
             tracker: arg(args, 2),
-            place: Some(vm.deadlines.add(fiber, None)),
+            slot: Some(vm.deadlines.add(fiber, None)),
             phase: Phase::Handler,
             parser: HeadParser::new(config.limits),
             exchange: Exchange::unread(),

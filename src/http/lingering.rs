@@ -27,7 +27,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// How long it may send nothing while the server drains.
 pub const SILENCE_WHILE_DRAINING: Duration = Duration::from_secs(1);
 
-/// How long a client may take its last response.
+/// How long a client may take to receive its last response.
 #[derive(Default)]
 pub struct Lingering {
     /// The time at which lingering ends in any case.

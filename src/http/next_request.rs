@@ -26,7 +26,7 @@ const IDLE_BUFFER: i32 = 2048;
 /// How long a connection that was accepted, but not served yet, may stay silent while the server drains.
 const SILENCE_WHILE_DRAINING: Duration = Duration::from_millis(100);
 
-/// `(native/http-next-request http buffer draining)`: Ends the request before, and returns what the connection does next:
+/// `(native/http-next-request http buffer draining)`: Ends the previous request, and returns what the connection does next:
 ///
 /// * an array ([`super::account::Record::to_array`]) when observers wait to be told how the last request was answered;
 /// * a table, the next request, whose head is removed from the buffer;

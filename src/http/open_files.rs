@@ -2,8 +2,16 @@
 
 use std::cell::RefCell;
 
+use janetrs::Janet;
+
+use super::connection::close_with_request;
+use crate::boundary::{Function, Outcome, native};
 use crate::collected;
-use crate::files::OpenFile;
+use crate::files::{self, OpenFile};
+use crate::value::arg;
+
+/// The native functions of this file.
+pub const FUNCTIONS: &[Function] = &[native!("folder-open", "folder path &opt stream", open)];
 
 /// The files that were opened for a connection's running request.
 ///
@@ -36,4 +44,11 @@ impl OpenFiles {
             unsafe { &*file }.borrow_mut().close();
         }
     }
+}
+
+/// `(native/folder-open folder path &opt stream)`: Opens what is at a relative path. Returns a file, :folder, nil if there
+/// is nothing that is served, or the status of the response, 403 or 503. The file is closed when the request that runs on
+/// the HTTP connection of `stream` has ended.
+fn open(args: &[Janet]) -> Result<Outcome, String> {
+    files::open(arg(args, 0), arg(args, 1), |file| close_with_request(arg(args, 2), file))
 }

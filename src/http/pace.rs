@@ -1,4 +1,4 @@
-//! The pace at which a client takes a response: whether it takes enough in each `:write-timeout`.
+//! The pace at which a client takes a response: whether it takes enough in every period of `:write-timeout`.
 
 use std::ffi::c_void;
 use std::os::fd::RawFd;
@@ -9,13 +9,13 @@ use kqnet_accept::socket;
 use super::connection;
 use crate::stream;
 
-/// How many bytes a client has to take in each `:write-timeout`.
+/// How many bytes a client has to take in every period of `:write-timeout`.
 const REQUIRED: i64 = 64 * 1024;
 
 /// How far a client may fall behind. This is half more than it has to take, since acknowledgements come in lumps.
 const MAX_BEHIND: i64 = REQUIRED + REQUIRED / 2;
 
-/// How much of what a client took ahead of time counts. A proxy takes a megabyte at a time for a slow client.
+/// The most bytes of credit that a fast client keeps. A proxy takes a megabyte at a time for a slow client.
 const MAX_AHEAD: i64 = 24 * REQUIRED;
 
 /// How much of its responses a client has taken.
@@ -40,7 +40,7 @@ impl Pace {
         (self.ahead, self.acknowledged) = (0, self.sent);
     }
 
-    /// Counts what the client has acknowledged in its favour.
+    /// Counts acknowledged bytes in the client's favour.
     pub fn credit(&mut self, fd: RawFd) {
         let acknowledged = self.sent.wrapping_sub(socket::unacknowledged(fd).unwrap_or(0));
         // Wrapping, since the program may have written to the connection too.
@@ -62,8 +62,8 @@ impl Pace {
     }
 }
 
-/// Looks, twice in each `:write-timeout`, whether a client that is waited for takes enough. Returns when to look again,
-/// or `None` to end the wait.
+/// Checks twice in every period of `:write-timeout` whether a client that is waited for takes enough. Returns when to check
+/// again, or `None` to end the wait.
 pub fn look(connection: *mut c_void, now: Duration) -> Option<Duration> {
     // SAFETY: the deadline that this look belongs to is given back before the connection is dropped.
     let connection = &mut *unsafe { connection::from_callback(connection) }.borrow_mut();

@@ -69,10 +69,10 @@ impl Connection {
 
     /// Ends the connection's wait at a time, with `reason` as the error. `None` lets it wait for ever.
     pub fn set_deadline(&self, vm: &mut Vm, at: Option<Duration>, reason: Reason) {
-        let Some(place) = self.place else { return };
-        let wake = vm.deadlines.set(place, at, reason);
+        let Some(slot) = self.slot else { return };
+        let wake = vm.deadlines.set(slot, at, reason);
         if wake.is_some() {
-            vm.engine.wake(wake);
+            vm.engine.set_wake_time(wake);
         }
     }
 }

@@ -13,7 +13,7 @@ use super::MAX_TURN;
 use super::connection::{self, Connection};
 use super::phase::Phase;
 use super::wait::{self, Side, gone, io_error};
-use crate::boundary::{Function, Outcome, guard, native};
+use crate::boundary::{Function, Outcome, catch_panic, native};
 use crate::buffer;
 use crate::collected;
 use crate::stream;
@@ -74,7 +74,7 @@ impl Received {
     }
 }
 
-/// Reads what has arrived, up to the most that is wanted.
+/// Reads what has arrived, up to `most` bytes, or discards it if nobody wants it.
 fn receive(stream: *mut c::JanetStream, reading: Reading) -> Received {
     let Some(fd) = stream::descriptor(stream) else { return Received::Lost };
     let Reading { into, most, .. } = reading;
@@ -83,11 +83,11 @@ fn receive(stream: *mut c::JanetStream, reading: Reading) -> Received {
         Ok(buffer) => buffer,
         Err(why) => return Received::Failed(why),
     };
-    let room = match buffer::room(into, most) {
-        Ok(room) => room,
+    let space = match buffer::space(into, most) {
+        Ok(space) => space,
         Err(why) => return Received::Failed(why),
     };
-    match socket::receive(fd, room) {
+    match socket::receive(fd, space) {
         Ok(None) => Received::Nothing,
         Ok(Some(0)) => Received::End,
         Ok(Some(count)) => {
@@ -116,8 +116,8 @@ fn discard(fd: RawFd) -> Received {
 }
 
 /// `(native/http-read http buffer most &opt number)`: Waits for bytes, and appends at most `most` of them. Returns true,
-/// nil at the end of what the client sends, or :gone. With the number of a request, it is a handler that reads the body of
-/// that request.
+/// nil at the end of what the client sends, or :gone. `number` is given by a handler that reads its request's body; a
+/// request that is over is an error.
 fn read(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
     let into = arg(args, 1);
@@ -184,7 +184,7 @@ impl Connection {
         Ok(Outcome::Await)
     }
 
-    /// Does what follows the end of a wait to read, whatever ended it.
+    /// Cleans up after a wait to read, however it ended.
     pub fn end_reading(&mut self) {
         let is_body = self.reading.take().is_some_and(|reading| reading.is_body);
         if is_body && self.phase == Phase::Body {
@@ -200,7 +200,7 @@ unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::Jan
         // SAFETY: the collector asks for this, for a fiber that has waited since `read`.
         return unsafe { wait::mark(fiber) };
     }
-    guard("reading", || {
+    catch_panic("reading", || {
         // SAFETY: Janet calls this for a fiber that has waited since `read`.
         let (connection, stream) = unsafe { wait::of(fiber) };
         let connection = &mut *connection.borrow_mut();
@@ -236,7 +236,7 @@ unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::Jan
             // The fiber was cancelled. Janet frees the state of its wait.
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_DEINIT => {
                 connection.end_reading();
-                wait::cancelled(stream);
+                wait::root_for_cancel(stream);
             }
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! Requests that the server refuses: how Janet is told of one, and the whole response to it.
+//! Requests that the server refuses: the tuple that Janet code gets, and the response.
 
 use janetrs::Janet;
 use kqnet_http1::Reject;

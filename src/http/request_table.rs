@@ -4,6 +4,7 @@ use janetrs::Janet;
 use janetrs::lowlevel as c;
 use kqnet_http1::{Head, Header, Version, parse_query, push_lower};
 
+use crate::common_strings::new_string;
 use crate::value::bytes;
 use crate::vm::Vm;
 
@@ -41,12 +42,6 @@ pub fn request_table(vm: &Vm, number: u32, stream: Janet, head: &Head<'_>, buffe
         }
         c::janet_wrap_table(table).into()
     }
-}
-
-/// A new string of Janet's.
-pub fn new_string(bytes: &[u8]) -> c::Janet {
-    // SAFETY: janet_string copies that many bytes. A head is smaller than an i32 can count.
-    unsafe { c::janet_wrap_string(c::janet_string(bytes.as_ptr(), bytes.len() as i32)) }
 }
 
 /// The headers by their names in lower case.

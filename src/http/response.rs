@@ -117,7 +117,7 @@ fn write_response(connection: &mut Connection, args: &[Janet]) -> Result<Outcome
                 (None, None) => Body::Streamed,
             };
 
-            // From here on no error of the response is possible, so a 500 will not be needed instead of it.
+            // Nothing below can make the response invalid, so it will not be replaced by a 500.
             let is_last = is_true(arg(args, 4)) && !is_switch;
             if is_last || !connection.body.is_done() && !connection.can_discard_body() {
                 connection.exchange = connection.exchange.closing();
@@ -153,17 +153,17 @@ fn write_response(connection: &mut Connection, args: &[Janet]) -> Result<Outcome
     })
 }
 
-/// What follows a response that ends HTTP on the connection although it has no `:detached`.
+/// The error or the refusal for a 101, or for a 2xx to CONNECT, without `:detached`.
 fn refuse_switch(status: u16) -> Result<Outcome, String> {
     if status < 200 {
         // The client would take what is sent next for the final response to this request.
         return Err(format!("a response's :status must be at least 200 unless it has :detached, got {status}"));
     }
-    // A proxy would forward whatever comes next through its tunnel, and it would be served here.
-    Ok(refused(Reject { status: 501, reason: "there is no tunnel here" }, Janet::nil()))
+    // A proxy would open a tunnel and forward what comes next, and kqnet would serve it as requests.
+    Ok(refused(Reject { status: 501, reason: "CONNECT is not supported" }, Janet::nil()))
 }
 
-/// The keyword for how a body is delivered, as [`respond`] describes it. `is_bytes` is true for a body that is no iterable.
+/// The keyword for how a body is delivered, as [`respond`] describes it. `is_bytes` is true for a body that is not an iterable.
 fn delivery_keyword(keys: &Keys, delivery: Delivery, is_bytes: bool, body: Janet) -> c::Janet {
     match delivery {
         Delivery::None if matches!(body.unwrap(), TaggedJanet::Fiber(_)) => Janet::keyword("unsent".into()).into(),

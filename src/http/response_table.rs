@@ -11,12 +11,12 @@ type EachHeader<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), String> + 'a;
 /// What a response has under a key.
 ///
 /// # Errors
-/// Says what the handler returned if it is neither a table nor a struct.
+/// Returns an error that says what the handler returned, if it is neither a table nor a struct.
 pub fn get(response: Janet, key: c::Janet) -> Result<Janet, String> {
     // SAFETY: the types are checked, and look-ups have no other precondition.
     unsafe {
         match response.unwrap() {
-            TaggedJanet::Nil => Err("the handler returned nil, which is no response".into()),
+            TaggedJanet::Nil => Err("the handler returned nil, which is not a response".into()),
             TaggedJanet::Table(_) => Ok(c::janet_table_get(c::janet_unwrap_table(response.into()), key).into()),
             TaggedJanet::Struct(_) => Ok(c::janet_struct_get(c::janet_unwrap_struct(response.into()), key).into()),
             _ => Err(format!("a response must be a table or a struct, got {}", describe(response))),
@@ -55,7 +55,7 @@ pub fn check_keys(response: Janet) -> Result<(), String> {
     let (more, _) = (keys.len() > 4, keys.truncate(4));
     let keys = keys.join(" ");
     Err(format!(
-        "the handler returned no response: the keys are {keys}{}, and none of :status, :headers and :body",
+        "what the handler returned is not a response: it has none of :status, :headers and :body, but {keys}{}",
         if more { " …" } else { "" }
     ))
 }
@@ -113,7 +113,7 @@ fn each_pair(dictionary: Janet, each: &mut dyn FnMut(Janet, Janet) -> Result<(),
         return Ok(false);
     }
     for index in 0..capacity as usize {
-        // SAFETY: a dictionary has `capacity` places. Those with a nil key are free.
+        // SAFETY: a dictionary has `capacity` slots. Those with a nil key are free.
         let pair = unsafe { &*pairs.add(index) };
         let (key, value) = (Janet::from(pair.key), Janet::from(pair.value));
         if !key.is_nil() {

@@ -12,7 +12,7 @@ use crate::value::string;
 pub const FUNCTIONS: &[Function] = &[native!("http-answering?", "http", is_answering)];
 
 /// The error for a task that still uses a request after its response was sent.
-const OVER: &str = "this request is over: its response was sent, and nothing more can be read or learned of it";
+const OVER: &str = "this request is over: its response was sent, so its body and its client are no longer available";
 
 impl Connection {
     /// Returns an error unless the request with this number is running. A copy that a program has made of some of a

@@ -25,10 +25,10 @@ const UNKNOWN: usize = METHODS.len() + 1;
 /// The classes of status codes, by their first digit. The class `none` is for requests to which nothing was sent.
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// Upper bounds, in seconds, of the buckets of the histogram of the time that requests take.
+/// The upper bounds of the histogram of durations, in seconds.
 const BOUNDS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// How many different reasons are counted at most. Fewer exist, and a handler cannot add any.
+/// The most reasons for refusals that are counted separately. Fewer exist, and a handler cannot add any.
 const MAX_REASONS: usize = 64;
 
 /// The method of a request, as it is counted.
@@ -107,9 +107,9 @@ impl Statistics {
 /// * `:refused`: tuples of status, reason and count;
 /// * `:in-flight`: how many requests are being answered;
 /// * `:sent`, `:received`: bytes of bodies;
-/// * `:bounds`, `:buckets`: the upper bounds of the histogram of times, in seconds, and the count of each bucket, of which
-///   there is one more;
-/// * `:seconds`: the sum of the times.
+/// * `:bounds`, `:buckets`: the upper bounds of the histogram of durations, in seconds, and the counts, with one more for
+///   longer times;
+/// * `:seconds`: the sum of the durations.
 fn statistics(args: &[Janet]) -> Result<Outcome, String> {
     let config = arg(args, 0);
     let statistics = &config::get(&config)?.statistics;

@@ -19,7 +19,7 @@ use crate::collected;
 pub enum Side {
     /// Bytes, or their end.
     Read,
-    /// Room for bytes.
+    /// Space for bytes.
     Write,
 }
 
@@ -28,8 +28,8 @@ pub fn gone() -> Janet {
     Janet::keyword("gone".into())
 }
 
-/// The error for a connection that the system cannot read from or write to. It is not used when the client is gone, which
-/// the number of the error tells (`Errno::is_lost_peer`). The system's text may differ.
+/// The error for a connection that the system cannot read from or write to. The caller has already checked
+/// `Errno::is_lost_peer`, so the client is not gone.
 pub fn io_error(what: &str, errno: Errno) -> String {
     format!("cannot {what} the connection: {errno}")
 }
@@ -93,9 +93,8 @@ pub unsafe fn finish(fiber: *mut c::JanetFiber, value: Janet, signal: c::JanetSi
     }
 }
 
-/// Must be the last thing that a callback does for a fiber that was cancelled: Janet then takes the stream off its list of
-/// waits, on which it is not.
-pub fn cancelled(stream: *mut c::JanetStream) {
+/// Roots the stream, because Janet unroots it after a cancelled wait. Call this last in the callback.
+pub fn root_for_cancel(stream: *mut c::JanetStream) {
     // SAFETY: the stream is live.
     unsafe { c::janet_gcroot(c::janet_wrap_abstract(stream.cast())) };
 }

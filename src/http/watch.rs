@@ -11,9 +11,9 @@ use kqnet_accept::socket::{self, Peer};
 
 use super::connection::{self, Connection};
 use super::wait::{self, Side};
-use crate::boundary::{Function, Outcome, guard, native};
+use crate::boundary::{Function, Outcome, catch_panic, native};
 use crate::collected;
-use crate::deadlines::{Place, Reason};
+use crate::deadlines::{Reason, Slot};
 use crate::value::{arg, is_true};
 use crate::{stream, vm};
 
@@ -31,8 +31,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// A task that watches.
 pub struct Watching {
     pub fiber: *mut c::JanetFiber,
-    /// Where the deadline of its next look is kept.
-    pub place: Place,
+    /// The slot for the deadline of its next look.
+    pub slot: Slot,
 }
 
 fn keyword(name: &str) -> Janet {
@@ -66,11 +66,11 @@ impl Connection {
         if let Some(watching) = self.watching.take() {
             // SAFETY: a fiber in `watching` waits (the invariant of `Connection`).
             unsafe { wait::finish(watching.fiber, keyword(why), c::JanetSignal_JANET_SIGNAL_OK) };
-            vm::with_existing(|vm| vm.deadlines.remove(watching.place));
+            vm::with_existing(|vm| vm.deadlines.remove(watching.slot));
         }
     }
 
-    /// Tells the task that watches if the client is gone.
+    /// Ends the watching task's wait, if the client is gone.
     pub fn tell_watcher(&mut self) {
         if self.watching.is_some() && self.is_client_gone(self.ends_with_input) {
             self.end_watching("gone");
@@ -103,8 +103,8 @@ fn watch(args: &[Janet]) -> Result<Outcome, String> {
     // SAFETY: Janet called this function, so there is a root fiber.
     let fiber = unsafe { c::janet_root_fiber() };
     vm::with(|vm| {
-        let place = vm.deadlines.add(fiber, Some((look_again, connection.value.cast_mut().cast())));
-        connection.watching = Some(Watching { fiber, place });
+        let slot = vm.deadlines.add(fiber, Some((look_again, connection.value.cast_mut().cast())));
+        connection.watching = Some(Watching { fiber, slot });
         Ok(())
     })?;
     // SAFETY: the task waits for nothing else, and the trampoline suspends it. The VM's table of connections keeps the
@@ -133,7 +133,7 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
         // SAFETY: the collector asks for this, for a fiber that has waited since `watch`.
         return unsafe { wait::mark(fiber) };
     }
-    guard("watching", || {
+    catch_panic("watching", || {
         // SAFETY: Janet calls this for a fiber that has waited since `watch`.
         let (connection, stream) = unsafe { wait::of(fiber) };
         let connection = &mut *connection.borrow_mut();
@@ -151,12 +151,12 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
                             (*stream).read_fiber = std::ptr::null_mut();
                         }
                     }
-                    let place = watching.place;
+                    let slot = watching.slot;
                     vm::with_existing(|vm| {
                         let at = vm.engine.now() + LOOK_INTERVAL;
-                        let wake = vm.deadlines.set(place, Some(at), Reason::Keyword("gone"));
+                        let wake = vm.deadlines.set(slot, Some(at), Reason::Keyword("gone"));
                         if wake.is_some() {
-                            vm.engine.wake(wake);
+                            vm.engine.set_wake_time(wake);
                         }
                     });
                 }
@@ -165,9 +165,9 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
             // The task was cancelled. Janet frees the state of its wait.
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_DEINIT => {
                 if let Some(watching) = connection.watching.take() {
-                    vm::with_existing(|vm| vm.deadlines.remove(watching.place));
+                    vm::with_existing(|vm| vm.deadlines.remove(watching.slot));
                 }
-                wait::cancelled(stream);
+                wait::root_for_cancel(stream);
             }
             _ => {}
         }

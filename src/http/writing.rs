@@ -12,9 +12,9 @@ use kqnet_accept::{Errno, socket};
 use super::connection::{self, Connection};
 use super::wait::{self, Side, gone, io_error};
 use super::{MAX_TURN, pace};
-use crate::boundary::{Function, Outcome, guard, native};
+use crate::boundary::{Function, Outcome, catch_panic, native};
 use crate::collected;
-use crate::deadlines::{Place, Reason};
+use crate::deadlines::{Reason, Slot};
 use crate::stream;
 use crate::value::{arg, bytes, describe, integer, string};
 use crate::vm;
@@ -31,9 +31,9 @@ pub struct Writing {
     length: usize,
     /// The index of the first byte that was not sent.
     at: usize,
-    /// Where the deadline of the wait is kept, if the server has a `:write-timeout`.
-    pub place: Option<Place>,
-    /// The time from which the wait has not been charged to the client yet.
+    /// The slot for the deadline of the wait, if the server has a `:write-timeout`.
+    pub slot: Option<Slot>,
+    /// Until when the wait was charged to the client.
     uncharged_since: Duration,
 }
 
@@ -67,7 +67,7 @@ enum Sent {
 }
 
 impl Connection {
-    /// Sends what the system takes at once, and moves `at` behind it.
+    /// Sends what the system takes at once, and advances `at` past it.
     fn send(&mut self, fd: RawFd, all: &[u8], at: &mut usize) -> Sent {
         let end = all.len().min(at.saturating_add(MAX_TURN));
         while *at < end {
@@ -99,12 +99,12 @@ impl Connection {
         }
     }
 
-    /// Does what follows the end of a wait to write, whatever ended it.
+    /// Cleans up after a wait to write, however it ended.
     pub fn end_writing(&mut self) {
-        if let Some(place) = self.writing.as_ref().and_then(|writing| writing.place) {
+        if let Some(slot) = self.writing.as_ref().and_then(|writing| writing.slot) {
             vm::with_existing(|vm| {
                 self.charge_wait(vm.engine.now());
-                vm.deadlines.remove(place);
+                vm.deadlines.remove(slot);
             });
         }
         self.writing = None;
@@ -137,7 +137,7 @@ fn write(args: &[Janet]) -> Result<Outcome, String> {
             // SAFETY: Janet called this function, so there is a root fiber.
             let fiber = unsafe { c::janet_root_fiber() };
             connection.pace.credit(fd);
-            let (mut place, mut now) = (None, Duration::ZERO);
+            let (mut slot, mut now) = (None, Duration::ZERO);
             if let Some(timeout) = connection.config.write_timeout {
                 vm::with(|vm| {
                     let new = vm.deadlines.add(fiber, Some((pace::look, connection.value.cast_mut().cast())));
@@ -145,13 +145,13 @@ fn write(args: &[Janet]) -> Result<Outcome, String> {
                     let reason = Reason::Gone("the client took too little for :write-timeout");
                     let wake = vm.deadlines.set(new, Some(now + timeout / 2), reason);
                     if wake.is_some() {
-                        vm.engine.wake(wake);
+                        vm.engine.set_wake_time(wake);
                     }
-                    place = Some(new);
+                    slot = Some(new);
                     Ok(())
                 })?;
             }
-            connection.writing = Some(Writing { fiber, value, length: all.len(), at, place, uncharged_since: now });
+            connection.writing = Some(Writing { fiber, value, length: all.len(), at, slot, uncharged_since: now });
             // SAFETY: the task waits for nothing else, and the trampoline suspends it. The VM's table of connections keeps
             // the connection and its stream alive.
             unsafe { wait::begin(fiber, stream, connection, Side::Write, on_writable) };
@@ -166,7 +166,7 @@ unsafe extern "C-unwind" fn on_writable(fiber: *mut c::JanetFiber, event: c::Jan
         // SAFETY: the collector asks for this, for a fiber that has waited since `write`.
         return unsafe { wait::mark(fiber) };
     }
-    guard("writing", || {
+    catch_panic("writing", || {
         // SAFETY: Janet calls this for a fiber that has waited since `write`.
         let (connection, stream) = unsafe { wait::of(fiber) };
         let connection = &mut *connection.borrow_mut();
@@ -198,7 +198,7 @@ unsafe extern "C-unwind" fn on_writable(fiber: *mut c::JanetFiber, event: c::Jan
             // The fiber was cancelled. Janet frees the state of its wait.
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_DEINIT => {
                 connection.end_writing();
-                wait::cancelled(stream);
+                wait::root_for_cancel(stream);
                 return;
             }
             _ => return,

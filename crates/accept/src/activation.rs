@@ -1,5 +1,6 @@
 //! Listening sockets that the program was started with, by systemd, launchd or a parent process.
 
+use std::fmt;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use crate::errno::Errno;
@@ -50,22 +51,42 @@ pub struct Passed {
     pub fd: RawFd,
 }
 
+/// One of systemd's variables has a value that makes no sense. The text is that value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadVariable {
+    /// `LISTEN_PID` is not the number of a process.
+    Pid(String),
+    /// `LISTEN_FDS` is not a number of descriptors.
+    Count(String),
+}
+
+impl fmt::Display for BadVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pid(value) => write!(f, "LISTEN_PID is not a number: {value}"),
+            Self::Count(value) => write!(f, "LISTEN_FDS is not a number of descriptors: {value}"),
+        }
+    }
+}
+
+impl std::error::Error for BadVariable {}
+
 /// The descriptors of systemd's socket activation (sd_listen_fds(3)). The arguments are the values of `LISTEN_PID`,
 /// `LISTEN_FDS` and `LISTEN_FDNAMES`. The descriptors start at 3, and are for this process only if `LISTEN_PID` names it.
 ///
 /// # Errors
-/// Returns a text that says what is wrong with the variables.
-pub fn systemd(pid: Option<&str>, count: Option<&str>, names: Option<&str>) -> Result<Vec<Passed>, String> {
+/// Returns the variable that makes no sense.
+pub fn systemd(pid: Option<&str>, count: Option<&str>, names: Option<&str>) -> Result<Vec<Passed>, BadVariable> {
     const FIRST: RawFd = 3;
     let (Some(pid), Some(count)) = (pid, count) else { return Ok(Vec::new()) };
-    let pid: u32 = pid.parse().map_err(|_| format!("LISTEN_PID is not a number: {pid}"))?;
+    let pid: u32 = pid.parse().map_err(|_| BadVariable::Pid(pid.to_owned()))?;
     if pid != std::process::id() {
         // The variables are for a parent of this process.
         return Ok(Vec::new());
     }
     let count: RawFd = match count.parse() {
         Ok(count @ 0..=0xffff) => count,
-        _ => return Err(format!("LISTEN_FDS is not a number of descriptors: {count}")),
+        _ => return Err(BadVariable::Count(count.to_owned())),
     };
     let mut names = names.unwrap_or_default().split(':');
     Ok((FIRST..FIRST + count)

@@ -62,7 +62,7 @@ impl<K: Kernel, D> Engine<K, D> {
     }
 
     /// Changes the limits of a listener for which nobody waits.
-    pub fn limit(&mut self, token: Token, limits: Limits) {
+    pub fn set_limits(&mut self, token: Token, limits: Limits) {
         let now = self.kernel.now();
         if let Some(listener) = self.listeners.get(token) {
             listener.set_limits(limits, now);
@@ -138,7 +138,7 @@ impl<K: Kernel, D> Engine<K, D> {
             let Some(listener) = self.listeners.get(token) else { continue };
             if listener.state == State::Armed {
                 listener.state = State::Idle;
-                self.turn(token, now, sink);
+                self.accept_from(token, now, sink);
             }
         }
         self.ready = ready;
@@ -166,7 +166,8 @@ impl<K: Kernel, D> Engine<K, D> {
             return Ok(());
         }
         listener.resume(now);
-        // Without a waiter, it is left for the next one to arm: the descriptor may be closed, and its number in use again.
+        // If nobody waits, the listener is not armed now; the next `start` does that. The descriptor may be closed, and its
+        // number in use again.
         if sink.wants(&listener.data) { self.start(token) } else { Ok(()) }
     }
 
@@ -194,7 +195,7 @@ impl<K: Kernel, D> Engine<K, D> {
         let Some(listener) = self.listeners.get(token) else { return };
         listener.resume(now);
         let was = std::mem::replace(&mut listener.state, State::Closed);
-        if was != State::Closed && !listener.fresh {
+        if was != State::Closed && !listener.delete_first {
             // Closing the descriptor would do this too, unless it was duplicated.
             self.kernel.disarm(listener.fd);
         }
@@ -211,7 +212,7 @@ impl<K: Kernel, D> Engine<K, D> {
     }
 
     /// The error of accept(2) that showed that the descriptor is not a listening socket, if there was one.
-    pub fn broken(&mut self, token: Token) -> Option<Errno> {
+    pub fn error(&mut self, token: Token) -> Option<Errno> {
         match self.listeners.get(token)?.state {
             State::Broken(errno) => Some(errno),
             _ => None,
@@ -229,9 +230,9 @@ impl<K: Kernel, D> Engine<K, D> {
         self.kernel.now()
     }
 
-    /// Has the queue wake at a time, for a caller with timers of its own. Replaces the time of an earlier call.
-    pub fn wake(&mut self, at: Option<Duration>) {
-        self.timer.wake(at);
+    /// Makes the queue readable at `at`, for timers of the caller. Each call replaces the previous time.
+    pub fn set_wake_time(&mut self, at: Option<Duration>) {
+        self.timer.set_wake_time(at);
         let now = self.kernel.now();
         self.set_timer(now);
     }
@@ -252,7 +253,7 @@ impl<K: Kernel, D> Engine<K, D> {
 /// The steps of a turn.
 impl<K: Kernel, D> Engine<K, D> {
     /// Accepts one batch of an idle listener and decides what comes next.
-    fn turn<S: Sink<K::Conn, D>>(&mut self, token: Token, now: Duration, sink: &mut S) {
+    fn accept_from<S: Sink<K::Conn, D>>(&mut self, token: Token, now: Duration, sink: &mut S) {
         let Some(listener) = self.listeners.get(token) else { return };
         if !sink.wants(&listener.data) {
             return;
@@ -295,7 +296,7 @@ impl<K: Kernel, D> Engine<K, D> {
                 }
             }
             listener.resume(now);
-            self.turn(token, now, sink);
+            self.accept_from(token, now, sink);
         }
     }
 
@@ -331,12 +332,12 @@ impl<K: Kernel, D> Engine<K, D> {
         self.arms = arms;
     }
 
-    /// Notes that the kernel was asked to arm a listener.
+    /// Records a listener as armed, or returns the error for which the kernel did not arm it.
     fn armed(&mut self, arm: &Arm) -> Result<(), Errno> {
         arm.result?;
         if let Some(listener) = self.listeners.get(arm.token) {
             listener.state = State::Armed;
-            listener.fresh = false;
+            listener.delete_first = false;
         }
         Ok(())
     }

@@ -49,7 +49,7 @@ pub struct Arm {
     pub token: Token,
     /// Delete any older registration first. This is set the first time, and after a pause in which nothing was accepted,
     /// since older NetBSD does not evaluate the filter again on a bare enable.
-    pub fresh: bool,
+    pub delete_first: bool,
     /// Set by [`Kernel::arm`]: whether the kernel took the registration.
     pub result: Result<(), Errno>,
 }

@@ -22,7 +22,7 @@
 //! | `socket/transfer`, `socket/peer` | receives and sends on a connection; tells whether its peer is still there |
 //!
 //! `kernel` is what the engine needs of a system, and `system` implements it with `queue`, `room` and [`socket`]. `errno` and
-//! `sys` are for the errors of system calls, and [`signals`] for a signal that would end a server.
+//! `sys` are for the errors of system calls, and [`signals`] for SIGPIPE, which must not end a server.
 //!
 //! # Example
 //!

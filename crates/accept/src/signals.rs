@@ -1,10 +1,10 @@
-//! Signals that would end a server that could go on.
+//! SIGPIPE, which must not end a server.
 
 use std::mem::MaybeUninit;
 
 /// Makes writing to a pipe that nobody reads fail with EPIPE instead of ending the process: a server must outlive the
-/// reader of its log. This installs a handler rather than ignore the signal, since the programs that this one starts would
-/// ignore it too. Does nothing if the program has already chosen what to do with the signal.
+/// reader of its log. It installs an empty handler: if the signal were ignored, child processes would inherit that. Does
+/// nothing if the program has already chosen what to do with the signal.
 pub fn survive_broken_pipes() {
     extern "C" fn nothing(_: libc::c_int) {}
     // SAFETY: sigaction is called with live, initialized structs. The handler does nothing, which is allowed at any time.

@@ -1,6 +1,7 @@
 //! The number by which the kernel's queue names a listener in an event.
 
-/// A listener of an [`Engine`](crate::Engine). It is never reused, so a late event of a closed listener finds nothing.
+/// Names one listener of an [`Engine`](crate::Engine). No later listener gets the same token, so a late event of a closed
+/// listener finds nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Token(pub(crate) usize);
 

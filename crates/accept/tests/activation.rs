@@ -128,11 +128,13 @@ fn variables_that_make_no_sense_are_named() {
     let pid = std::process::id().to_string();
     for text in ["", "me", "-1", "1.5", "99999999999"] {
         let expected = format!("LISTEN_PID is not a number: {text}");
-        assert_eq!(systemd(Some(text), Some("1"), None), Err(expected));
+        let error = systemd(Some(text), Some("1"), None).map_err(|error| error.to_string());
+        assert_eq!(error, Err(expected));
     }
     for text in ["", "many", "-1", "1.5", "65536", "99999999999"] {
         let expected = format!("LISTEN_FDS is not a number of descriptors: {text}");
-        assert_eq!(systemd(Some(&pid), Some(text), None), Err(expected));
+        let error = systemd(Some(&pid), Some(text), None).map_err(|error| error.to_string());
+        assert_eq!(error, Err(expected));
     }
 }
 

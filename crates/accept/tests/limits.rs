@@ -37,7 +37,7 @@ impl Sink<ConnId, ()> for Handlers {
     fn accepted(&mut self, (): &(), conn: ConnId) -> Next {
         if self.lose > 0 {
             self.lose -= 1;
-            return Next::Lost;
+            return Next::Dropped;
         }
         self.taken.push(conn);
         Next::More
@@ -241,7 +241,7 @@ fn a_new_limit_ends_a_pause_at_the_old_one() {
     server.arrive(3);
     server.turns();
     assert_eq!(server.taken(), 1);
-    server.engine.limit(server.token, at_most(3));
+    server.engine.set_limits(server.token, at_most(3));
     server.engine.start(server.token).expect("the listener is open");
     server.turns();
     assert_eq!(server.taken(), 3);
@@ -253,7 +253,7 @@ fn a_new_rate_ends_a_pause_for_the_old_one() {
     server.arrive(5);
     server.turns();
     assert_eq!(server.taken(), 1);
-    server.engine.limit(server.token, at_rate(100.0));
+    server.engine.set_limits(server.token, at_rate(100.0));
     server.engine.start(server.token).expect("the listener is open");
     server.pass(100);
     assert_eq!(server.taken(), 5);
@@ -266,7 +266,7 @@ fn a_pause_for_a_shortage_is_not_ended_by_a_new_limit() {
     server.arrive(1);
     server.turns();
     let before = server.model.0.borrow().accepts;
-    server.engine.limit(server.token, at_most(5));
+    server.engine.set_limits(server.token, at_most(5));
     server.engine.start(server.token).expect("the listener is open");
     server.turns();
     assert_eq!(server.model.0.borrow().accepts, before);

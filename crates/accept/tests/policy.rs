@@ -302,7 +302,7 @@ fn nobody_can_wait_for_a_descriptor_that_is_not_a_listener_any_more() {
                 assert_eq!(vm.engine.accept_now(token, &mut vm.taker), Err(Errno(errno)));
             }
             let arms = vm.model.0.borrow().arms;
-            assert_eq!(vm.engine.broken(token), Some(Errno(errno)));
+            assert_eq!(vm.engine.error(token), Some(Errno(errno)));
             assert_eq!(vm.engine.start(token), Err(Errno(errno)));
             assert_eq!(vm.engine.accept_now(token, &mut vm.taker), Err(Errno(errno)));
             assert!(!vm.engine.is_open(token));

@@ -300,7 +300,7 @@ fn a_file_is_removed_if_it_is_the_same() {
         let listening = listen(&address(&folder.path()), &Options { kind, ..OPTIONS }).expect("a free path");
         remove(&listening);
         assert!(!folder.path().exists());
-        // Removing it twice is no error.
+        // Removing it twice is not an error.
         remove(&listening);
         fs::write(folder.path(), "precious").expect("a file");
         remove(&listening);
@@ -463,20 +463,28 @@ fn an_option_without_effect_at_an_address_is_an_error_that_says_what_it_is_for()
     let datagram = Options { kind: Kind::Datagram, ..OPTIONS };
     let mode = Options { mode: Some(0o600), ..OPTIONS };
     let mut cases = vec![
-        (&inet, mode, ":mode is for the file of a unix socket"),
-        (&inet, Options { mode: Some(0o600), ..datagram }, ":mode is for the file of a unix socket"),
-        (&unix, Options { reuse_port: true, ..OPTIONS }, ":reuse-port is for ports, and a unix socket has none"),
-        (&unix, Options { nodelay: true, ..OPTIONS }, ":nodelay is for TCP"),
-        (&inet, Options { nodelay: true, ..datagram }, ":nodelay is for TCP"),
+        (&inet, mode, ":mode applies only to the file of a unix socket"),
+        (&inet, Options { mode: Some(0o600), ..datagram }, ":mode applies only to the file of a unix socket"),
+        (
+            &unix,
+            Options { reuse_port: true, ..OPTIONS },
+            ":reuse-port applies only to ports, which a unix socket does not have",
+        ),
+        (&unix, Options { nodelay: true, ..OPTIONS }, ":nodelay applies only to TCP"),
+        (&inet, Options { nodelay: true, ..datagram }, ":nodelay applies only to TCP"),
         (
             &inet,
             Options { backlog: Some(1), ..datagram },
-            ":backlog is for connections, and a :datagram socket has none",
+            ":backlog applies only to connections, which a :datagram socket does not have",
         ),
     ];
     let name = Address::Unix(c"@kqnet-no-file".into());
     if cfg!(target_os = "linux") {
-        cases.push((&name, mode, ":mode is for the file of a unix socket, and an abstract name has none"));
+        cases.push((
+            &name,
+            mode,
+            ":mode applies only to the file of a unix socket, which an abstract name does not have",
+        ));
     }
     for (address, options, expected) in cases {
         let error = listen(address, &options).expect_err(expected);

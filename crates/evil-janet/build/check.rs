@@ -82,7 +82,7 @@ pub fn program(bindings: &str, cfgs: &[&str]) -> Result<String, String> {
     Ok(out)
 }
 
-/// Reads the form that src/bindings.rs keeps to.
+/// Parses the subset of Rust that src/bindings.rs uses.
 struct Parser<'a> {
     rest: &'a str,
     cfgs: &'a [&'a str],
@@ -131,7 +131,7 @@ impl<'a> Parser<'a> {
         self.expect(";")?;
         let c = of.declare("");
         if of.is_integer() {
-            // An enum is no integer type, and is represented by one.
+            // An enum is not an integer type, but is represented by one.
             return Ok(format!(
                 "EQUAL(sizeof({name}), sizeof({c}), \"the size of {name}\");\n\
                  EQUAL(({name})-1 < 0, ({c})-1 < 0, \"the sign of {name}\");\n"
@@ -144,7 +144,7 @@ impl<'a> Parser<'a> {
         let name = self.word()?.to_owned();
         self.expect(":")?;
         let of = self.word()?;
-        // Those of an enum have its name in front.
+        // The constants of an enum have the enum's name as a prefix.
         let c = name.strip_prefix(of).and_then(|rest| rest.strip_prefix('_')).unwrap_or(&name).to_owned();
         self.expect("=")?;
         let value = self.until(';')?.trim_end_matches(';').trim();
@@ -161,7 +161,7 @@ impl<'a> Parser<'a> {
                 selected &= self.attribute()?;
             }
             if !self.eat("pub ") {
-                // Nothing but its name is used.
+                // The struct is opaque.
                 self.until('}')?;
                 return Ok(format!("extern {name} *kqnet_{name};\n"));
             }
@@ -274,7 +274,7 @@ impl<'a> Parser<'a> {
         Ok(word)
     }
 
-    /// The text up to a character, with it.
+    /// The text up to and including a character.
     fn until(&mut self, end: char) -> Result<&'a str, String> {
         let end = self.rest.find(end).ok_or_else(|| format!("{end} is expected"))? + end.len_utf8();
         let (text, rest) = self.rest.split_at(end);

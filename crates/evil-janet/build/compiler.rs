@@ -56,7 +56,7 @@ impl Compiler {
     pub fn check(&self, text: &str) -> Result<(), String> {
         let said = self.compile("check.c", text)?;
         let Some(first) = said.as_deref().and_then(|said| errors(said).next()) else { return Ok(()) };
-        // Between these is what the assertion is about.
+        // The text between the two markers says what differs.
         match first.split_once("kqnet: ").and_then(|(_, rest)| rest.split_once('.')) {
             Some((what, _)) => Err(format!("{what} differs")),
             None => Err(first.to_owned()),
@@ -71,7 +71,7 @@ impl Compiler {
         command.args(["-w", "-I"]).arg(&self.include).arg("-c").arg(&path).arg("-o").arg(path.with_extension("o"));
         command.env("LC_ALL", "C");
         if self.tool.is_like_clang() {
-            // It would stop after 20 errors.
+            // clang stops after 20 errors otherwise.
             command.arg("-ferror-limit=0");
         }
         let out = command.output().map_err(|e| self.cannot_run(&e))?;
@@ -95,7 +95,7 @@ impl Compiler {
             "linux" => "apt-get install gcc libc6-dev (Debian, Ubuntu)",
             _ => "your system's package of gcc or clang, or set CC",
         };
-        format!("there is no C compiler, {compiler} was not found; install one with: {what}")
+        format!("no C compiler was found ({compiler}); install one with: {what}")
     }
 }
 

@@ -42,7 +42,7 @@ pub fn find() -> Result<Header, String> {
             }
             (Some(Ok(header)), _) => return Ok(header),
             (Some(Err(why)), _) => {
-                return Err(format!("{why}; JANET_HEADERPATH names another folder with janet.h"));
+                return Err(format!("{why}; to use another janet.h, set JANET_HEADERPATH to its folder"));
             }
         }
     }
@@ -61,7 +61,8 @@ pub fn find() -> Result<Header, String> {
     })
 }
 
-/// A path as it was typed: a relative one starts from the folder of the user's shell, and cargo runs this in another.
+/// Makes a path that was typed absolute: a relative one starts from the folder of the user's shell, and build scripts run in
+/// other folders.
 fn from_shell(path: PathBuf) -> PathBuf {
     if path.is_absolute() {
         return path;
@@ -99,11 +100,11 @@ fn check_version(folder: PathBuf, path: &Path) -> Result<Header, String> {
     let (Some(major), Some(minor), Some(version)) =
         (number("JANET_VERSION_MAJOR"), number("JANET_VERSION_MINOR"), define("JANET_VERSION"))
     else {
-        return Err(format!("{} does not say which version of Janet it is of", path.display()));
+        return Err(format!("{} does not state its version", path.display()));
     };
     if (major, minor) < OLDEST {
         return Err(format!(
-            "{} is of Janet {version}, but Janet {}.{} or later is needed",
+            "{} belongs to Janet {version}, but Janet {}.{} or later is needed",
             path.display(),
             OLDEST.0,
             OLDEST.1

@@ -1,6 +1,6 @@
 //! The types, constants and functions of `janet.h` that janetrs and kqnet use.
 //!
-//! Written by hand, and compared with the installed header by the C compiler at build time: build/check.rs reads this
+//! They are written by hand, and compared with the installed header by the C compiler at build time: build/check.rs reads this
 //! file, which therefore keeps to a plain form: `pub type`, `pub const`, `pub struct`, `pub union`, `pub fn` and
 //! `pub static`, with `#[cfg(NAME)]` for what only some Janets have. The constants of a C enum are named ENUM_CONSTANT.
 //! A name of the form `Type_field` stands for the type of that field, which has no name in C; it comes before the type.

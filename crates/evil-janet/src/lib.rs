@@ -30,9 +30,9 @@ pub use bindings::*;
 pub use numbers::*;
 pub use uncalled::*;
 
-/// The largest integer below which a double is exact. (A comparison of doubles is no constant for every C compiler.)
+/// The largest integer below which a double is exact. (A comparison of doubles is not a constant for every C compiler.)
 pub const JANET_INTMAX_DOUBLE: f64 = 9007199254740992.0;
-/// The same, negative.
+/// The smallest such integer.
 pub const JANET_INTMIN_DOUBLE: f64 = -9007199254740992.0;
 
 impl fmt::Debug for Janet {

@@ -1,5 +1,6 @@
-//! Files below a folder, for a server: opens them with no way out of the folder, tells their versions apart, and sends
-//! them to sockets.
+//! Files below a folder, for a server: opens them safely, tells their versions apart, and sends them to sockets.
+//!
+//! No path leads out of the folder.
 //!
 //! This crate may know system calls (libc) and file descriptors, but no HTTP and no Janet. A file is examined through
 //! the descriptor that it is sent from, so the file that was checked is the one that is sent, whatever is renamed or

@@ -2,7 +2,7 @@
 
 use crate::grammar::elements;
 
-/// What all Connection headers of a message say together (RFC 9110, 7.6.1; RFC 9112, 9.3).
+/// What all Connection headers of a message mean in combination (RFC 9110, 7.6.1; RFC 9112, 9.3).
 #[derive(Default)]
 pub(crate) struct Connection {
     pub(crate) close: bool,

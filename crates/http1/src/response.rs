@@ -1,4 +1,4 @@
-//! Responses: how a body is delivered, and the head before it.
+//! Responses: how a body is framed, and writing the head.
 
 mod failure;
 mod plan;

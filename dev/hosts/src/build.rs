@@ -15,7 +15,7 @@ use crate::{Result, emulation, source};
 
 const MAIN: &str = include_str!("host.c");
 
-/// What a host's folder holds. It is raised when that changes, so that older hosts are built again.
+/// The format of a host's folder. The number is raised when the format changes, so that older hosts are built again.
 const FORMAT: u32 = 3;
 
 /// The file name of the emulation's library, in the folder lib.

@@ -1,5 +1,6 @@
-//! The state machine of kqueue: queues, knotes and what posts them. It makes no system call: what descriptors are and
-//! whether they are ready comes from a [`Sources`].
+//! The state machine of kqueue: queues, knotes and what posts them.
+//!
+//! It makes no system call: what descriptors are and whether they are ready comes from a [`Sources`].
 //!
 //! The words are the kernels': a *knote* is one registration; it is *posted* when its object may have become ready,
 //! *active* when its filter then said yes, and *queued* when a queue will look at it for the next events.

@@ -115,7 +115,7 @@ pub struct Profile {
     /// `accept()` posts the listener's knotes again after it has taken a connection. The kernel of macOS does not,
     /// which is the cause of the lost wake-ups there.
     pub accept_posts: bool,
-    /// It does so before it takes the connection, so taking the last connection leaves a knote queued.
+    /// `accept()` posts them before it takes the connection, so taking the last connection leaves a knote queued.
     pub posts_before_removal: bool,
     /// A listener's `data` includes half-open connections.
     pub data_counts_half_open: bool,

@@ -1,5 +1,6 @@
-//! The queues of this process: a [`Model`](crate::model::Model) whose descriptors are real ones, and Linux's epoll,
-//! which says what has changed.
+//! The queues of this process: a [`Model`](crate::model::Model) of real descriptors, on Linux's epoll.
+//!
+//! Linux says through epoll what has changed:
 //!
 //! - The descriptor that `kqueue()` returns is an epoll. It holds each watched descriptor edge-triggered: a wake-up in
 //!   Linux's kernel is a KNOTE in the emulated one. A second epoll, inside the first, holds the descriptors that are

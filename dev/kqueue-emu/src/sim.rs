@@ -1,5 +1,6 @@
-//! A simulated kernel for property tests: descriptors, listeners, connections and a clock under a [`Model`], without
-//! system calls.
+//! A simulated kernel for property tests, without system calls.
+//!
+//! It has descriptors, listeners, connections and a clock under a [`Model`].
 //!
 //! This file has the descriptors, queues and clock of [`Sim`]. `listening` has its listening sockets, `clients` has what
 //! clients do, and `net` is what the model sees.

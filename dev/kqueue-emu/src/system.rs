@@ -55,7 +55,7 @@ pub(crate) fn epoll_take(epoll: c_int, tokens: &mut [u64; 64]) -> usize {
     count
 }
 
-/// poll(2) itself. Waits for so many nanoseconds, or for ever.
+/// poll(2) itself. Waits for `nanoseconds`, or for ever.
 pub(crate) fn poll_all(entries: &mut [pollfd], nanoseconds: Option<u64>) -> Result<c_int, Errno> {
     let timeout =
         nanoseconds.map(|n| timespec { tv_sec: (n / 1_000_000_000) as i64, tv_nsec: (n % 1_000_000_000) as c_long });
@@ -73,7 +73,7 @@ pub(crate) fn poll_one(fd: c_int, events: i16) -> i16 {
     entry[0].revents
 }
 
-/// Waits until `fd` is readable, for so many nanoseconds or for ever. If it is an epoll, its events stay in it.
+/// Waits until `fd` is readable, for `nanoseconds` or for ever. If it is an epoll, its events stay in it.
 pub(crate) fn wait_readable(fd: c_int, nanoseconds: Option<u64>) -> Result<(), Errno> {
     poll_all(&mut [pollfd { fd, events: libc::POLLIN, revents: 0 }], nanoseconds).map(drop)
 }

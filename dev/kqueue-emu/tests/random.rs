@@ -220,7 +220,7 @@ fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() }
 }
 
-/// The shortest history that loses a connection, if one of so many cases does.
+/// The shortest history that loses a connection, if one of `cases` does.
 fn find_loss(kernel: Kernel, policy: Policy, cases: u32) -> Option<Vec<Step>> {
     let result = TestRunner::new(config(cases)).run(&steps(), |steps| {
         let mut this = Loop::new(kernel.profile(), policy);

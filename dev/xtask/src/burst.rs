@@ -131,7 +131,7 @@ pub fn run(mut args: Parser) -> Result<ExitCode> {
 
 fn server_named(name: &str) -> Result<Server> {
     let found = Server::ALL.into_iter().find(|server| server.name() == name);
-    found.ok_or_else(|| format!("no server {name}: there are core, kqnet"))
+    found.ok_or_else(|| format!("no server {name}; the servers are core and kqnet"))
 }
 
 fn json(host: &Host, server: Server, size: Size, answers: &Answers, took: Duration) -> String {

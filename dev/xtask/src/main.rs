@@ -1,5 +1,6 @@
-//! `cargo xtask`: the development commands. Standard output carries only a command's result; progress goes to standard
-//! error.
+//! `cargo xtask`: the development commands.
+//!
+//! Standard output carries only a command's result; progress goes to standard error.
 //!
 //! Each command has a file: `module`, `serve`, `test`, `burst`, `bench`, `cross`, `arm64`; `host` is in this one. They
 //! are built on
@@ -123,8 +124,8 @@ fn run() -> Result<ExitCode> {
             println!("{}", usage());
             Ok(ExitCode::SUCCESS)
         }
-        other => {
-            Err(format!("no command {other}: there are host, module, serve, test, burst, bench, cross, arm64, help"))
-        }
+        other => Err(format!(
+            "no command {other}; the commands are host, module, serve, test, burst, bench, cross, arm64, help"
+        )),
     }
 }

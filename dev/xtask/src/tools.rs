@@ -1,5 +1,6 @@
-//! The tools that a fresh machine does not have. They are found or installed, or the error names the command that
-//! installs them.
+//! The tools that a fresh machine does not have.
+//!
+//! They are found or installed, or the error names the command that installs them.
 
 use std::env;
 use std::io;

@@ -31,8 +31,8 @@ pub(super) enum End {
     Broken(Errno),
 }
 
-/// Accepts until the backlog is empty, `most` attempts or a limit are used up, or the sink has enough. Never
-/// "as many as the kernel said": XNU counts half-open connections too, and DragonFly caps the number.
+/// Accepts until the backlog is empty, `most` attempts were made, a limit is reached, or the sink has enough. It never relies
+/// on the number that the kernel reports: XNU counts half-open connections too, and DragonFly caps the number.
 pub(super) fn accept_batch<K: Kernel, D, S: Sink<K::Conn, D>>(
     kernel: &mut K,
     listener: &mut Listener<D>,
@@ -54,8 +54,8 @@ pub(super) fn accept_batch<K: Kernel, D, S: Sink<K::Conn, D>>(
                 accepted += 1;
                 match sink.accepted(&listener.data, conn) {
                     Next::More => {}
-                    Next::Lost if listener.limits.counted => listener.count_ended(1),
-                    Next::Lost => {}
+                    Next::Dropped if listener.limits.counted => listener.count_ended(1),
+                    Next::Dropped => {}
                     Next::Enough => {
                         end = End::Enough;
                         break;

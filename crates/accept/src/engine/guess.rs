@@ -1,22 +1,22 @@
 //! The guess of how many connections wait: how many to try to accept in the next batch.
 
-/// How many connections to take in a turn, so that few attempts find none: Linux makes a socket and its file before it
-/// looks for a connection, so such an attempt costs more than arming the listener again. The guess comes from the turns
-/// before. If it is too low, the listener is ready again at once.
+/// How many connections to take in a batch, so that few attempts find none: Linux makes a socket and its file before it
+/// looks for a connection, so such an attempt costs more than arming the listener again. The guess comes from the
+/// previous batches. If it is too low, the listener is ready again at once.
 #[derive(Clone, Copy)]
 pub(super) struct Guess {
     /// The most connections to take.
     pub(super) most: u32,
     /// The guess was doubled, and it is not known yet whether that was right.
     raised: bool,
-    /// Turns since the guess changed in which there were as many connections as guessed, or more.
+    /// How many batches have reached the guess since it changed.
     reached: u32,
-    /// How many such turns are not yet a reason to raise the guess.
+    /// The guess is doubled once `reached` is larger than this.
     patience: u32,
 }
 
 impl Guess {
-    /// The most turns before more connections are looked for. A burst that meets a low guess takes that many turns more.
+    /// The most that `patience` can be. After a low guess, a burst takes up to this many more batches.
     const MOST_PATIENCE: u32 = 15;
 
     /// Nothing is known: as many as a batch may have.

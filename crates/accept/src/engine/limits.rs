@@ -3,7 +3,7 @@
 /// What a listener may do.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    /// The most connections to accept in one turn, so that one busy listener leaves time for others.
+    /// The most connections to accept in one batch, so that one busy listener leaves time for others.
     pub batch: u32,
     /// The most connections that may be active. At the limit, clients wait in the backlog.
     pub max_connections: Option<u32>,

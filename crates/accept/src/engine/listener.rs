@@ -1,4 +1,4 @@
-//! One listener of the engine: its state, and whether a limit keeps it from accepting now.
+//! One listener of the engine: its state, its limits, and how it pauses and resumes.
 
 use std::os::fd::RawFd;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::token::Token;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum State {
-    /// Not armed: nobody waits, or a turn is under way.
+    /// Not armed: nobody waits, or its batch is being accepted.
     Idle,
     /// The kernel will say when it is ready.
     Armed,
@@ -33,7 +33,7 @@ pub(super) struct Listener<D> {
     pub(super) limits: Limits,
     pub(super) state: State,
     /// The next arm must delete the older registration.
-    pub(super) fresh: bool,
+    pub(super) delete_first: bool,
     pub(super) shortage: Shortage,
     rate: Rate,
     pub(super) guess: Guess,
@@ -47,7 +47,7 @@ impl<D> Listener<D> {
             data,
             limits,
             state: State::Idle,
-            fresh: true,
+            delete_first: true,
             shortage: Shortage::default(),
             rate: Rate::default(),
             guess: Guess::UNKNOWN,
@@ -60,7 +60,7 @@ impl<D> Listener<D> {
         if let Some(rate) = limits.max_rate {
             self.rate.change(rate, now);
         }
-        // The pause at an older limit need not last.
+        // A pause for a limit that no longer applies ends.
         match self.state {
             State::Paused { why: why @ (Pause::Full | Pause::Rate), .. } if self.reached_limit(now) != Some(why) => {
                 self.resume(now);
@@ -83,7 +83,7 @@ impl<D> Listener<D> {
     pub(super) fn pause(&mut self, why: Pause, now: Duration) {
         self.stats.pause(why).count += 1;
         self.state = State::Paused { why, since: now, until: why.until(now, &self.rate) };
-        self.fresh = true;
+        self.delete_first = true;
     }
 
     /// Puts off the end of a pause, if the listener is paused.
@@ -116,7 +116,7 @@ impl<D> Listener<D> {
     }
 
     pub(super) fn to_arm(&self, token: Token) -> Arm {
-        Arm { fd: self.fd, token, fresh: self.fresh, result: Ok(()) }
+        Arm { fd: self.fd, token, delete_first: self.delete_first, result: Ok(()) }
     }
 
     /// The statistics so far, with the time of a pause that is not over yet.

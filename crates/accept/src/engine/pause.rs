@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::rate::Rate;
 use crate::errno::Errno;
 
-/// How long a listener pauses when the system has run out of descriptors or memory. Short enough to resume within
-/// 50 ms of one becoming free, long enough to leave the process idle.
+/// How long a listener pauses when the system has run out of descriptors or memory. This is short enough
+/// that accepting resumes within 50 ms after a descriptor is free, and long enough that the process stays idle.
 const BACK_OFF: Duration = Duration::from_millis(30);
 
 /// How often a listener at its limit asks whether connections have ended that nobody released.

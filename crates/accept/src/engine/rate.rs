@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The longest time between two connections: some 30 years, which can still be added to a time.
+/// The longest time between two connections: about 30 years, so that adding it to a time does not overflow.
 const LONGEST_INTERVAL: f64 = 1e9;
 
 /// How far a rate limit may run ahead, so that one timer serves several connections at high rates.

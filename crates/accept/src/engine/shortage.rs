@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// How long there must be no shortage before the next one begins a new episode: a server at the edge has one at each
-/// connection.
+/// How long there must be no shortage before the next one begins a new episode: a server near its limit has a
+/// shortage at every connection.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// The latest shortage of a listener, if there was one.

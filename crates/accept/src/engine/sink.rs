@@ -8,8 +8,8 @@ pub trait Sink<C, D> {
     fn wants(&mut self, data: &D) -> bool;
 
     /// How many connections have ended without a call of [`Engine::release`](crate::Engine::release) since this was last
-    /// called. It is called in every turn. `all` is set only when the listener is at its limit; otherwise the sink may
-    /// wait until there are many.
+    /// called. It is called before each batch of [`Engine::run`](crate::Engine::run), and while a listener pauses at its
+    /// limit of connections. Only then is `all` set; otherwise the sink may wait until there are many.
     fn ended(&mut self, _data: &D, _all: bool) -> u32 {
         0
     }
@@ -31,7 +31,7 @@ pub enum Next {
     /// Go on with the batch.
     More,
     /// Go on, but this connection could not be taken and is closed, so it is not active.
-    Lost,
+    Dropped,
     /// Leave the rest in the backlog.
     Enough,
 }

@@ -14,9 +14,9 @@ pub struct Stats {
     pub active: u32,
     /// The most connections that were ever active.
     pub peak: u32,
-    /// Turns in which at least one connection was accepted.
+    /// Batches in which at least one connection was accepted.
     pub batches: u64,
-    /// The most connections accepted in one turn.
+    /// The most connections accepted in one batch.
     pub largest_batch: u32,
     /// Connections that were gone before they were accepted.
     pub aborted: u64,

@@ -43,7 +43,7 @@ impl<D> Table<D> {
         }
     }
 
-    /// How many places there are, free ones included.
+    /// How many slots there are, free ones included.
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }

@@ -12,7 +12,7 @@ pub(super) struct Timer {
     fires_at: Option<Duration>,
     /// The caller's own time.
     wake_at: Option<Duration>,
-    /// A pause or the caller's time is new since the timer was last set.
+    /// A pause has begun, or the caller's time has changed, since the timer was last set.
     stale: bool,
 }
 
@@ -23,7 +23,7 @@ impl Timer {
     }
 
     /// Replaces the caller's own time.
-    pub(super) fn wake(&mut self, at: Option<Duration>) {
+    pub(super) fn set_wake_time(&mut self, at: Option<Duration>) {
         self.wake_at = at;
         self.stale = true;
     }

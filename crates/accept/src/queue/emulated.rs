@@ -1,4 +1,4 @@
-//! The C interface of kqueue as the host program of a test on Linux provides it (dev/kqueue-emu).
+//! The C interface of kqueue, which dev/kqueue-emu provides in tests on Linux.
 #![allow(non_camel_case_types, missing_docs)]
 
 use std::ffi::{c_int, c_void};

@@ -74,7 +74,7 @@ impl Queue {
                 libc::epoll_event { events: (libc::EPOLLIN | libc::EPOLLONESHOT) as u32, u64: arm.token.0 as u64 };
             // MOD looks at the socket again and wakes an outer queue. The kernel removes a closed descriptor by itself,
             // so its number may be unknown here; and a registration that a duplicate kept alive may still be known.
-            let (first, second, unless) = if arm.fresh {
+            let (first, second, unless) = if arm.delete_first {
                 (libc::EPOLL_CTL_ADD, libc::EPOLL_CTL_MOD, libc::EEXIST)
             } else {
                 (libc::EPOLL_CTL_MOD, libc::EPOLL_CTL_ADD, libc::ENOENT)

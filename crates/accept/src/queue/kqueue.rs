@@ -123,7 +123,7 @@ impl<K: Kevent> Queue<K> {
         for arms in arms.chunks_mut(CAPACITY / 2) {
             let mut changes = Vec::with_capacity(CAPACITY);
             for arm in &*arms {
-                if arm.fresh {
+                if arm.delete_first {
                     changes.push(change(arm.fd, os::EVFILT_READ as _, os::EV_DELETE as _, arm.token.0, 0));
                 }
                 // EV_ADD alone does not enable a knote that is disabled.
@@ -138,7 +138,7 @@ impl<K: Kevent> Queue<K> {
             };
             let mut receipts = receipts.into_iter();
             for arm in arms {
-                if arm.fresh {
+                if arm.delete_first {
                     // The receipt of EV_DELETE, mostly ENOENT.
                     receipts.next();
                 }

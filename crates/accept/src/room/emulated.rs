@@ -1,4 +1,4 @@
-//! What libc has of proc_pidinfo(3) on macOS, as the host program of a test on Linux provides it (dev/kqueue-emu).
+//! macOS's proc_pidinfo(3), which dev/kqueue-emu provides in tests on Linux.
 #![allow(non_camel_case_types, missing_docs)]
 
 use std::ffi::{c_int, c_void};

@@ -16,7 +16,7 @@ pub enum ListenError {
         /// Bytes that fit.
         most: usize,
     },
-    /// An option that has no effect at this address: its name, and what it is for.
+    /// An option that has no effect at this address: its name, and what it applies to.
     Misplaced(&'static str, &'static str),
     /// A system call failed.
     System(Errno),
@@ -27,9 +27,9 @@ impl fmt::Display for ListenError {
         match self {
             Self::Lookup(text) => f.write_str(text),
             Self::PathTooLong { length, most } => {
-                write!(f, "the path has {length} bytes, and a unix socket's may have {most}")
+                write!(f, "the path has {length} bytes; a unix socket's path may have at most {most}")
             }
-            Self::Misplaced(option, purpose) => write!(f, ":{option} is for {purpose}"),
+            Self::Misplaced(option, purpose) => write!(f, ":{option} applies only to {purpose}"),
             Self::System(errno) => errno.fmt(f),
         }
     }

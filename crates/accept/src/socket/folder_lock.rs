@@ -9,10 +9,10 @@ use std::time::Duration;
 use crate::errno::Errno;
 use crate::sys::{new_descriptor, syscall};
 
-/// How often to try for the lock when a socket is bound, a millisecond apart. Servers hold it for much less than a second.
+/// How many times to try for the lock when a socket is bound, a millisecond apart. Servers hold it for much less than a second.
 pub(super) const ATTEMPTS: u32 = 1000;
 
-/// How often to try when a file is removed. This may run in a garbage collection, which holds up the whole program. Even
+/// How many times to try when a file is removed. This may run in a garbage collection, which holds up the whole program. Even
 /// without the lock, the file is looked at again before it is removed.
 pub(super) const ATTEMPTS_IN_REMOVAL: u32 = 10;
 

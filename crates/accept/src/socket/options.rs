@@ -49,12 +49,12 @@ impl Options {
         match address {
             Address::Inet { .. } if self.mode.is_some() => misplaced("mode", "the file of a unix socket"),
             Address::Unix(path) if self.mode.is_some() && is_abstract(path) => {
-                misplaced("mode", "the file of a unix socket, and an abstract name has none")
+                misplaced("mode", "the file of a unix socket, which an abstract name does not have")
             }
-            _ if self.reuse_port && is_unix => misplaced("reuse-port", "ports, and a unix socket has none"),
+            _ if self.reuse_port && is_unix => misplaced("reuse-port", "ports, which a unix socket does not have"),
             _ if self.nodelay && (is_unix || !is_stream) => misplaced("nodelay", "TCP"),
             _ if self.backlog.is_some() && !is_stream => {
-                misplaced("backlog", "connections, and a :datagram socket has none")
+                misplaced("backlog", "connections, which a :datagram socket does not have")
             }
             _ => Ok(()),
         }

@@ -1,5 +1,4 @@
-//! Checks that chunked bodies cause no panic, agree with the reference parser, and do not depend on how their bytes
-//! arrive.
+//! Checks that chunked bodies cause no panic, agree with the reference parser, and may arrive in any pieces.
 #![no_main]
 
 #[path = "../../tests/reference/mod.rs"]

@@ -7,9 +7,8 @@ use crate::reject::Reject;
 /// How many bytes the line with a chunk's size may have, without its CRLF.
 pub const MAX_CHUNK_LINE: u32 = 1024;
 
-/// How many bytes all lines with chunk sizes together may have beyond what the chunks warrant. A chunk warrants 16
-/// bytes and twice the size of its data. Without this limit, a client could make the server read a kibibyte of
-/// extensions for each byte of data.
+/// How many bytes of chunk-size lines a body may have in excess of an allowance of 16 bytes, plus twice the data, for each
+/// chunk. Without this limit, a client could make the server read a kibibyte of extensions for each byte of data.
 pub const MAX_OVERHEAD: u64 = 16 * 1024;
 
 /// How many bytes the trailer section may have, including its line ends.

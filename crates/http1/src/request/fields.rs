@@ -8,11 +8,11 @@ pub use httparse::Header;
 /// Parses `block`, which consists of this many header lines and the empty line.
 pub(crate) fn parse_headers(block: &[u8], lines: usize) -> Result<Vec<Header<'_>>, Reject> {
     let mut headers = vec![httparse::EMPTY_HEADER; lines];
-    // If httparse finds another end than our parser did, the request is refused too.
+    // If httparse finds a different end from our parser, the request is refused too.
     match httparse::parse_headers(block, &mut headers) {
         Ok(httparse::Status::Complete((len, parsed))) if len == block.len() && parsed.len() == lines => Ok(headers),
         Err(httparse::Error::HeaderValue) => Err(Reject::HEADER_VALUE),
-        // Only the beginning of a line can be wrong otherwise.
+        // Any other error concerns the beginning of a line.
         _ => Err(Reject::HEADER_NAME),
     }
 }

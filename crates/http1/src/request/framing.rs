@@ -15,7 +15,7 @@ pub enum Framing {
     Chunked,
 }
 
-/// What the headers that frame the body say together.
+/// What the headers that frame the body mean in combination.
 #[derive(Default)]
 pub(crate) struct FramingHeaders {
     lengths: usize,
@@ -48,7 +48,7 @@ impl FramingHeaders {
     }
 }
 
-/// What all Transfer-Encoding headers say together.
+/// What all Transfer-Encoding headers mean in combination.
 #[derive(Default)]
 struct Codings {
     lines: usize,

@@ -1,4 +1,4 @@
-//! What a complete head says together: the rules for Host, the framing of the body, Expect and Connection.
+//! What the headers of a head mean in combination: the rules for Host, the framing of the body, Expect and Connection.
 
 use crate::connection::Connection;
 use crate::exchange::Exchange;

@@ -9,9 +9,9 @@ use crate::grammar::hex_pair;
 /// - Pairs are separated by `&` or `;`. The first `=` of a pair separates its key from its value.
 /// - `+` is a space, `%` and two hexadecimal digits are a byte, and any other `%` stands for itself.
 /// - A key without `=` has no value, where `spork/http` has `true`.
-/// - Nothing between two separators is no pair. A key may be empty, as in the URL standard and in Go. In both cases the
+/// - Nothing between two separators is not a pair. A key may be empty, as in the URL standard and in Go. In both cases the
 ///   grammar of `spork/http` stops, and what follows is lost.
-/// - No query string is an error, so the request table has a `:query` whenever its target has a `?`.
+/// - Every query string can be parsed, so the request table has a `:query` whenever its target has a `?`.
 pub fn parse_query(query: &[u8]) -> QueryPairs<'_> {
     QueryPairs { rest: query }
 }

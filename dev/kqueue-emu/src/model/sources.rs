@@ -1,5 +1,6 @@
-//! What the model asks about descriptors: what each one is, and whether it is ready. The simulated kernel and the real
-//! descriptors both answer through [`Sources`].
+//! What the model asks about descriptors: what each one is, and whether it is ready.
+//!
+//! The simulated kernel and the real descriptors both answer through [`Sources`].
 
 use super::ids::{KnoteId, QueueId, SourceId};
 use crate::kevent::Errno;

@@ -93,7 +93,7 @@ impl Sim {
         self.post_conn(conn);
     }
 
-    /// `read()` of at most so many bytes. Returns 0 at the end.
+    /// `read()` of at most `bytes` bytes. Returns 0 at the end.
     ///
     /// # Errors
     /// Returns EBADF if `fd` is not a connection, and EWOULDBLOCK if there is nothing to read.

@@ -41,7 +41,7 @@ impl Queue {
         Self(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
-    /// Calls kevent() with room for so many events.
+    /// Calls kevent() with space for `room` events.
     pub fn exchange(&self, changes: &[Kevent], room: usize, timeout: Option<Duration>) -> Result<Vec<Kevent>, Errno> {
         kevent(self.as_raw_fd(), changes, room, timeout)
     }

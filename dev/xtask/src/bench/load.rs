@@ -1,5 +1,7 @@
-//! Clients for what wrk cannot do: a connection for each exchange, bursts, an exact number of requests, and idle
-//! connections. They all run on one thread.
+//! Clients for what wrk cannot do.
+//!
+//! They make a connection for each exchange, bursts, an exact number of requests, and idle connections. They all run on one
+//! thread.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -31,7 +33,7 @@ pub enum Talk {
 pub enum End {
     /// After this time.
     Time(Duration),
-    /// After so many exchanges by all clients together.
+    /// After this many exchanges by all clients together.
     Count(u64),
 }
 

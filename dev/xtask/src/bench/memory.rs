@@ -12,7 +12,7 @@ use crate::tools;
 const IDLE: [usize; 2] = [1000, 10_000];
 /// Descriptors beside those of the held connections: what a process opens for itself, and a few connections.
 const SPARE: u64 = 100;
-/// The memory of a server is measured after so many requests, and after so many more.
+/// The memory of a server is measured after `WARM` requests, and after `MORE` more.
 const WARM: f64 = 100_000.0;
 const MORE: f64 = 1_000_000.0;
 

@@ -52,7 +52,7 @@ impl Program {
         self.start_under(&[], 1)
     }
 
-    /// Starts it with so many ports, as an argument of another program that watches it.
+    /// Starts it with `ports` ports, as an argument of another program that watches it.
     pub fn start_under(&self, wrapper: &[OsString], ports: usize) -> Result<Server> {
         let ports = free_ports(ports)?;
         let mut words = wrapper.iter().cloned().chain([self.program.clone().into_os_string()]);

@@ -8,9 +8,9 @@ use lexopt::{Arg, Parser};
 
 use crate::options;
 
-/// What is measured, and how often.
+/// What is measured, and how many times.
 pub struct Settings {
-    /// How often everything is measured.
+    /// How many times everything is measured.
     pub rounds: usize,
     /// How long one measurement takes.
     pub seconds: u32,
@@ -18,9 +18,9 @@ pub struct Settings {
     pub page: bool,
     /// The folder of spork, if it is to be measured.
     pub spork: Option<PathBuf>,
-    /// The same of halo2.
+    /// The folder of halo2, if it is to be measured.
     pub halo2: Option<PathBuf>,
-    /// The same of circlet.
+    /// The folder of circlet, if it is to be measured.
     pub circlet: Option<PathBuf>,
     /// What is measured; everything if there is no name.
     pub names: Vec<String>,

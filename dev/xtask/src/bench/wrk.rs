@@ -11,11 +11,11 @@ use crate::repo;
 pub enum Requests {
     /// One after the other on kept connections.
     Kept,
-    /// So many at a time on kept connections.
+    /// This many at a time on kept connections.
     Pipelined(u32),
     /// Each on a connection of its own, with `Connection: close`.
     Close,
-    /// One after the other on kept connections, each with a body of so many bytes.
+    /// One after the other on kept connections, each with a body of this many bytes.
     Post(u32),
 }
 

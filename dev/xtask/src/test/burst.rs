@@ -1,5 +1,6 @@
-//! The step that connects bursts of clients to stopped servers. Core's servers show that the experiment can fail;
-//! kqnet's must not.
+//! The step that connects bursts of clients to stopped servers.
+//!
+//! Core's servers show that the experiment can fail; kqnet's must not.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,7 +1,6 @@
-//! Checks that the Rust code calls no function of Janet that can raise an error: a longjmp must not cross a frame of
-//! Rust.
+//! Checks that the Rust code calls no function of Janet that can raise an error.
 //!
-//! This is read in Janet's source. A function can raise if it calls `janet_signalv` or `longjmp`, at any depth.
+//! A longjmp must not cross a frame of Rust. What a function can do is read in Janet's source. A function can raise if it calls `janet_signalv` or `longjmp`, at any depth.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;

@@ -1,6 +1,6 @@
-//! The step that checks what a connection and a request cost, so that it cannot grow unnoticed. Costs are counted, not
-//! timed.
+//! The step that checks what a connection and a request cost, so that it cannot grow unnoticed.
 //!
+//! Costs are counted, not timed.
 //! Instructions depend on the compilers, so they are compared with those of a server on core's functions in the same
 //! run. Clients with kept connections ask in step, so that the server waits before each request. test/syscalls.janet
 //! counts the system calls of a connection on Linux.
@@ -32,7 +32,7 @@ const CALLS_TO_ACCEPT_ON_XNU: f64 = 3.4;
 const INSTRUCTIONS_PER_CONNECTION_TO_CORE: f64 = 1.33;
 const INSTRUCTIONS_PER_REQUEST_TO_BARE_LOOP: f64 = 6.2;
 
-/// How often a cost is counted until it is low enough: chance can only add to it.
+/// How many times to count before a cost is too high: noise only raises it.
 const TRIES: usize = 3;
 
 /// Counts on the newest Janet, with Linux's own loop and with macOS's kqueue.

@@ -1,4 +1,4 @@
-//! Runs many tests at the same time, and repeats on its own what failed among others.
+//! Runs many tests at the same time, and runs a failed test again, alone.
 
 use std::collections::VecDeque;
 use std::fmt::Display;

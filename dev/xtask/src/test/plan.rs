@@ -19,7 +19,7 @@ pub struct Plan {
     pub hosts: Vec<(Host, Files)>,
     /// How many cases run at the same time.
     pub jobs: usize,
-    /// When a test file is killed.
+    /// After how long a test file is killed.
     pub deadline: Duration,
     /// Parts of the names of what is run; everything if there are none.
     pub filters: Vec<String>,

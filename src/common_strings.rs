@@ -4,8 +4,6 @@
 
 use janetrs::lowlevel as c;
 
-use super::request_table::new_string;
-
 const TEXTS: &str = "GET HEAD POST PUT DELETE OPTIONS PATCH \
     host user-agent accept accept-encoding accept-language authorization cache-control connection content-length \
     content-type cookie dnt forwarded if-modified-since if-none-match origin pragma priority range referer sec-ch-ua \
@@ -35,4 +33,10 @@ impl CommonStrings {
         let known = self.0.get(bytes.len()).and_then(|same| same.iter().find(|(text, _)| text.as_bytes() == bytes));
         known.map_or_else(|| new_string(bytes), |&(_, value)| value)
     }
+}
+
+/// A new string of Janet's.
+pub fn new_string(bytes: &[u8]) -> c::Janet {
+    // SAFETY: janet_string copies that many bytes. A head is smaller than an i32 can count.
+    unsafe { c::janet_wrap_string(c::janet_string(bytes.as_ptr(), bytes.len() as i32)) }
 }
