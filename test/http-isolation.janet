@@ -283,4 +283,65 @@
                           (t/same nil (string/find "secret" (last (protect (t/receive conn)))))))))
     (t/same nil (index-of "/admin" seen))))
 
+# Readers that lose their place.
+
+(defn- steal-reader
+  "A handler whose task reads the body, until core's net/read has taken the task's place. `then` makes the response."
+  [reading ended then]
+  (fn [req]
+    (ev/go (fn reader [] (ev/give ended (protect (http/read-body req)))))
+    # The task runs, and waits for the body.
+    (ev/sleep 0)
+    (ev/give reading true)
+    (net/read (req :connection) 1)
+    (then req)))
+
+(defn- post-slowly
+  "Sends a request, and the first byte of its body once a task reads the body. Returns the body of the response."
+  [server reading]
+  (with [c (h/client server)]
+    (:write (c :conn) "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n")
+    (ev/take reading)
+    (:write (c :conn) "1")
+    ((:receive c "POST") :body)))
+
+(t/test "a task that reads a body is kept, and told of the end, when core's net/read takes its place"
+  (def [reading ended] [(ev/chan 1) (ev/chan 1)])
+  (defn then [_] (repeat 2 (gccollect)) {:body "ok"})
+  (with [server (serve (steal-reader reading ended then))]
+    (t/same "ok" (post-slowly server reading))
+    (def [read? why] (ev/take ended))
+    (t/same false read?)
+    (t/check (string/find "this request is over" (string/format "%q" why)) why)))
+
+(t/test "only one task reads a body, even if core's net/read has taken its place"
+  (def [reading ended] [(ev/chan 1) (ev/chan 1)])
+  (defn then [req]
+    (def [read? why] (protect (http/read-body req)))
+    {:body (if read? "read" why)})
+  (with [server (serve (steal-reader reading ended then))]
+    (t/same "another task reads from this connection already" (post-slowly server reading))
+    (t/same false (first (ev/take ended)))))
+
+(t/test "collecting while tasks wait in fibers that catch everything says nothing on stderr"
+  (with [program (t/start-forms
+                   '[(import kqnet/http)
+                     (defn read-some [req] (resume (fiber/new (fn [] (http/read-body req)) :a)) nil)
+                     (defn handler [req]
+                       (http/ending req)
+                       # Its error, when the request is over, goes to the channel.
+                       (ev/go (fn reader [req] (read-some req) (ev/sleep 0.1)) req (ev/chan 1))
+                       (ev/sleep 0)
+                       (ev/sleep 0)
+                       (repeat 3 (gccollect))
+                       {:status 200 :body "ok"})
+                     (def l (http/server handler "127.0.0.1" 0))
+                     (def c (net/connect ;(net/localname l)))
+                     (:write c "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n")
+                     (print (first (string/split "\r\n" (:read c 1000))))
+                     (os/exit 0)])]
+    (t/same 0 (:wait program) (string (program :err)))
+    (t/wait-until "the end of its output" |(and (program :out-ended) (program :err-ended)))
+    (t/same ["HTTP/1.1 200 OK\n" ""] [(string (program :out)) (string (program :err))])))
+
 (t/finish)
