@@ -156,7 +156,7 @@
   (each [status known core ours core-starved ours-starved part next-part]
     [[0 false whole whole whole whole "answers bursts" "Nothing has to be mended"]
      [0 false late late whole whole "answers bursts" "Nothing has to be mended"]
-     [0 false whole whole busy whole "busy" "Nothing has to be mended"]
+     [0 false whole whole busy whole "answers bursts" "Nothing has to be mended"]
      [0 false whole whole stalled whole "unanswered" "Nothing has to be mended"]
      [1 false stalled whole whole whole "stop answering" "janet -l kqnet/install"]
      [1 true whole whole whole whole "did not show here" "kqnet/http"]
@@ -196,5 +196,29 @@
   (def [status out err] (run (dyn *executable*) doctor "--help"))
   (t/same [0 ""] [status err])
   (t/check (string/has-prefix? "usage: kqnet-doctor [--json]" out) "the usage"))
+
+(t/test "a shell with too few descriptors is told how many are needed, and nothing is tried"
+  (def command `ulimit -n "$0" && exec "$@"`)
+  (each limit ["32" "64" "127"]
+    (def [status out err] (run "/bin/sh" "-c" command limit (dyn *executable*) doctor))
+    (t/same [2 ""] [status out] limit)
+    (t/check (string/has-prefix? (string "kqnet-doctor: this shell allows " limit " descriptors") err) err)
+    (t/check (string/has-suffix? "type: ulimit -n 256\n" err) err))
+  (check-findings (run "/bin/sh" "-c" command "128" (dyn *executable*) doctor "--json") "with just enough"))
+
+(t/test "a client that cannot connect is not the server's fault"
+  (def [ok err]
+    (with [listener (kqnet/listen "127.0.0.1" 0)]
+      (def [host port] (net/localname listener))
+      (:close listener)
+      (protect (crowd/answered 3 host port |(ev/sleep 0.001) 50 0))))
+  (t/check (and (not ok) (string/has-prefix? "a client cannot connect: " err)) err))
+
+(t/test "a report that cannot be written is a failure"
+  (unless t/linux? (t/skip "/dev/full is Linux's"))
+  (each args [[] ["--json"]]
+    (def [status out err] (run "/bin/sh" "-c" `exec "$0" "$@" >/dev/full` (dyn *executable*) doctor ;args))
+    (t/same [2 ""] [status out] args)
+    (t/check (string/find "kqnet-doctor: cannot write the report" err) err)))
 
 (t/finish)

@@ -5,9 +5,10 @@
 (def longest "Seconds after which waiting for a crowd ends, whatever happens." 20)
 
 (defn- client
-  "Connects, sends a byte and waits for one. Counts in `seen` what it reached."
+  "Connects, sends a byte and waits for one. Counts in `seen` how far it got, or puts there why it cannot connect."
   [host port seen]
-  (def conn (net/connect host port))
+  (def conn (try (net/connect host port)
+              ([err] (put seen :error err) (error err))))
   (defer (:close conn)
     (++ (seen :connected))
     (:write conn "?")
@@ -23,7 +24,9 @@
 
   Waiting ends when all clients are answered, or when the server has given `beats` signs of life and no client has
   got any further. `beat` returns after one such sign, and `least` is the shortest time of waiting, in seconds. A server
-  that is slow because the machine is busy gives its signs slowly too, so the result does not depend on speed.``
+  that is slow because the machine is busy gives its signs slowly too, so the result does not depend on speed.
+
+  Raises an error when a client cannot connect, such as for lack of descriptors: nothing can be said of the server then.``
   [clients host port beat beats least]
   (def seen @{:connected 0 :answered 0})
   (def tasks (seq [_ :range [0 clients]] (ev/go (fn doctor-client [] (protect (client host port seen))))))
@@ -33,7 +36,8 @@
   (var still 0)
   (forever
     (beat)
-    (def {:connected connected :answered answered} seen)
+    (def {:connected connected :answered answered :error err} seen)
+    (when err (break))
     (def now (os/clock :monotonic))
     (if (= before [connected answered])
       (++ still)
@@ -44,7 +48,9 @@
               # A client that is not connected yet is not the server's fault.
               (and is-still (or (< answered connected) (zero? connected))))
       (break)))
+  (def failure (seen :error))
   (each task tasks (when (fiber/can-resume? task) (protect (ev/cancel task "no answer"))))
+  (when failure (error (string "a client cannot connect: " failure)))
   {:clients clients :connected (seen :connected) :answered (seen :answered)})
 
 (defn unanswered

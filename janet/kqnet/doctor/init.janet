@@ -48,14 +48,20 @@
           :bursts {:core (try-to bursts/answered net/server) :kqnet (try-to bursts/answered kqnet/server)}
           :starved {:core (try-to shortage/answered "core") :kqnet (try-to shortage/answered "kqnet")}}))
 
+(def- needed-descriptors
+  "How many descriptors the clients and servers of an experiment need together, and some for the program."
+  128)
+
+(defn- shortage-here
+  "Says that this process may have too few descriptors for the examination, or returns nil."
+  [{:limits {:descriptors descriptors}}]
+  (when (and (number? descriptors) (< descriptors needed-descriptors))
+    (string/format "kqnet-doctor: this shell allows %d descriptors, and the examination needs %d; type: ulimit -n %d"
+                   descriptors needed-descriptors (* 2 needed-descriptors))))
+
 (defn- stalls?
   [result]
   (pos? (crowd/unanswered result)))
-
-(defn- busy?
-  "Whether core's server used far more processor time than kqnet's. Both had the same clients on the same machine."
-  [{:cpu core} {:cpu ours}]
-  (and (> core 0.1) (> core (* 5 ours))))
 
 (def- use-kqnet
   (string "Import kqnet/http instead of spork/http, or run a program unmodified with `janet -l kqnet/install PROGRAM`. "
@@ -88,9 +94,6 @@
     [0 (string "Bursts are answered. Without free descriptors core's server leaves clients unanswered; kqnet answers "
                "them all.")
      nothing-to-mend]
-    (busy? core-starved ours-starved)
-    [0 "Bursts are answered. Without free descriptors core's server keeps a processor busy; kqnet's waits."
-     nothing-to-mend]
     [0 "This Janet answers bursts of connections." nothing-to-mend]))
 
 (defn- cell
@@ -108,10 +111,22 @@
   (printf "kqnet        %s" ours)
   (printf "event queue  %s" queue)
   (printf "descriptors  %s\n" (string (or (limits :descriptors) "unknown")))
-  (printf "%-24s%-24s%s" "answered" "in bursts" (string/format "with %d descriptors" shortage/descriptors))
+  (printf "%-20s%-30s%s" "answered" "in bursts" (string/format "with %d descriptors" shortage/descriptors))
   (each who [:core :kqnet]
-    (printf "%-24s%-24s%s" (if (= who :core) "core's net/server" "kqnet/server")
+    (printf "%-20s%-30s%s" (if (= who :core) "core's net/server" "kqnet/server")
             (cell (bursts who)) (cell (starved who)))))
+
+(defn- write-whole
+  "Calls a function that prints to stdout. Returns whether all of it was written."
+  [print-all]
+  (try
+    (do
+      (print-all)
+      (file/flush stdout)
+      true)
+    ([err]
+      (protect (eprint "kqnet-doctor: cannot write the report: " err))
+      false)))
 
 (defn run
   "Runs the program with its arguments. Returns the exit status."
@@ -119,10 +134,13 @@
   (cond
     (deep= args ["--help"]) (do (print usage) 0)
     (not (or (empty? args) (deep= args ["--json"]))) (do (eprint usage) 2)
-    (do
-      (def found (examine))
-      (def [status sentence next-step] (verdict found))
-      (if (empty? args)
-        (do (report found) (print "\n" sentence "\nNext: " next-step))
-        (print (json/encode (merge found {:affected (= 1 status) :verdict sentence :next next-step}))))
-      status)))
+    (if-let [shortage (shortage-here (system/describe))]
+      (do (eprint shortage) 2)
+      (do
+        (def found (examine))
+        (def [status sentence next-step] (verdict found))
+        (defn print-all []
+          (if (empty? args)
+            (do (report found) (print "\n" sentence "\nNext: " next-step))
+            (print (json/encode (merge found {:affected (= 1 status) :verdict sentence :next next-step})))))
+        (if (write-whole print-all) status 2)))))
