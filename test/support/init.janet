@@ -103,7 +103,7 @@
 (def- counts @{:passed 0 :failed 0 :skipped 0})
 (def- only
   "A part of the names of the tests to run, or nil for all."
-  (os/getenv "KQNET_TEST_ONLY"))
+  (or (os/getenv "KQNET_TEST_ONLY") (get (dyn *args*) 1)))
 
 (defn- count [outcome] (update counts outcome inc))
 
@@ -127,7 +127,9 @@
   (remove-links)
   (printf "%d passed, %d failed, %d skipped" ;(map counts [:passed :failed :skipped]))
   (flush)
-  (os/exit (if (zero? (counts :failed)) 0 1)))
+  (def none-ran (and only (every? (map zero? counts))))
+  (when none-ran (eprintf "no test has %q in its name" only))
+  (os/exit (if (or none-ran (pos? (counts :failed))) 1 0)))
 
 (defn- give-up
   "Ends the process when a test has caught the error of its deadline, and still waits."
