@@ -15,7 +15,6 @@ use super::phase::Phase;
 use super::wait::{self, Side, gone, io_error};
 use crate::boundary::{Function, Outcome, catch_panic, native};
 use crate::buffer;
-use crate::collected;
 use crate::stream;
 use crate::value::{arg, describe, integer, string};
 use crate::vm;

@@ -12,7 +12,6 @@ use kqnet_accept::socket::{self, Peer};
 use super::connection::{self, Connection};
 use super::wait::{self, Side};
 use crate::boundary::{Function, Outcome, catch_panic, native};
-use crate::collected;
 use crate::deadlines::{Reason, Slot};
 use crate::value::{arg, is_true};
 use crate::{stream, vm};

@@ -13,7 +13,6 @@ use super::connection::{self, Connection};
 use super::wait::{self, Side, gone, io_error};
 use super::{MAX_TURN, pace};
 use crate::boundary::{Function, Outcome, catch_panic, native};
-use crate::collected;
 use crate::deadlines::{Reason, Slot};
 use crate::stream;
 use crate::value::{arg, bytes, describe, integer, string};
