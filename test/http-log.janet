@@ -80,7 +80,7 @@
        ["GET /large 200 300000" (get-bytes "/large")]
        ["POST /read 200 3" (h/request "POST" "/read" ["Connection: close"] "abc")]
        ["GET /101 101 0" (h/request "GET" "/101" ["Connection: Upgrade" "Upgrade: x"])]
-       ["CONNECT h:443 501 24" (h/request "CONNECT" "h:443")]
+       ["CONNECT h:443 501 25" (h/request "CONNECT" "h:443")]
        # Handlers that fail.
        ["GET /raise 500 22" (get-bytes "/raise")]
        ["GET /nil 500 22" (get-bytes "/nil")]
