@@ -433,7 +433,7 @@
      [[:max-accept-rate 0] ":max-accept-rate" "positive number"]
      [[:backlog 0] ":backlog" "positive integer"]
      [[:drain-timeout 5] ":drain-timeout" "unknown option"]
-     [[:max-head] ":max-head" "no value"]
+     [[:max-head] ":max-head" "needs a value"]
      [["more"] "too many arguments" `"more"`]]
     (def err (t/raised |(http/server hello host 0 ;args)))
     (each word ["kqnet/http/server" ;words]
