@@ -165,6 +165,11 @@ pub fn push(buffer: &mut Buffer, bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
+/// Removes all bytes. The memory is kept.
+pub fn clear(buffer: &mut Buffer) {
+    buffer.get_mut().count = 0;
+}
+
 /// Gives back the memory that a large request needed, so that it is not kept for as long as the connection lasts. The empty
 /// buffer has space for `size` bytes afterwards.
 pub fn shrink(buffer: &mut Buffer, size: i32) {

@@ -30,8 +30,13 @@ impl CommonStrings {
 
     /// The common string with these bytes, or a new one.
     pub fn string(&self, bytes: &[u8]) -> c::Janet {
-        let known = self.0.get(bytes.len()).and_then(|same| same.iter().find(|(text, _)| text.as_bytes() == bytes));
-        known.map_or_else(|| new_string(bytes), |&(_, value)| value)
+        self.known(bytes).unwrap_or_else(|| new_string(bytes))
+    }
+
+    /// The common string with these bytes, if there is one.
+    pub fn known(&self, bytes: &[u8]) -> Option<c::Janet> {
+        let same_length = self.0.get(bytes.len())?;
+        same_length.iter().find(|(text, _)| text.as_bytes() == bytes).map(|&(_, value)| value)
     }
 }
 

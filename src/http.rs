@@ -8,8 +8,9 @@
 //! | the limits and timeouts of a server | `config` |
 //! | a connection, from its beginning to its end | `connection` |
 //! | what its fiber is doing, and for how long it may do so | `phase` |
-//! | reading the next request, and what else may follow a request | `next_request` |
-//! | making the request table from a head | `request_table`, with `crate::common_strings` |
+//! | one turn: from a response to the next request | `turn` |
+//! | what may follow a request, such as the next one | `next_request` |
+//! | making the request table from a head | `request_table`, with `crate::request_layouts` and `crate::common_strings` |
 //! | the request that the handler is answering, and its end | `running_request`, `open_files` |
 //! | the body of a request | `request_body` |
 //! | the response of a handler | `response_table` reads it, `response` writes it, `file_body` sends a file |
@@ -37,6 +38,7 @@ mod response;
 mod response_table;
 mod running_request;
 mod statistics;
+mod turn;
 mod wait;
 mod watch;
 mod writing;
@@ -50,7 +52,7 @@ const LISTS: &[&[Function]] = &[
     config::FUNCTIONS,
     connection::FUNCTIONS,
     phase::FUNCTIONS,
-    next_request::FUNCTIONS,
+    turn::FUNCTIONS,
     running_request::FUNCTIONS,
     request_body::FUNCTIONS,
     response::FUNCTIONS,

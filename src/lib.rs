@@ -11,6 +11,7 @@
 //! - [`deliver`] gives an accepted connection to a handler;
 //! - [`listener`] is what is known of one listener;
 //! - [`deadlines`] are the timeouts of waiting fibers;
+//! - [`request_layouts`] and [`table_layout`] are where the keys of request tables are;
 //! - [`common_strings`] and [`keys`] are strings and keywords that are made once;
 //! - [`options`], [`stream`], [`buffer`] and [`collected`] read and make Janet values;
 //! - [`boundary`] is how Janet calls Rust;
@@ -35,7 +36,9 @@ mod listener;
 mod listeners;
 mod message;
 mod options;
+mod request_layouts;
 mod stream;
+mod table_layout;
 mod value;
 mod vm;
 mod waiter;

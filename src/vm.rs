@@ -22,6 +22,7 @@ use crate::fork::{self, Process};
 use crate::keys::Keys;
 use crate::listener::ListenerRef;
 use crate::message::say;
+use crate::request_layouts::RequestLayouts;
 use crate::stream;
 
 thread_local! {
@@ -38,6 +39,8 @@ pub struct Vm {
     pub keys: Keys,
     /// Strings that most requests have.
     pub common: CommonStrings,
+    /// Where the keys of request tables are.
+    pub layouts: RequestLayouts,
     /// The open HTTP connections by their streams. The table keeps their fibers alive while they wait.
     pub connections: *mut c::JanetTable,
     /// The listeners by their streams, which are weak keys (src/listeners.rs).
@@ -105,7 +108,7 @@ pub fn running_env() -> *mut c::JanetTable {
 impl Vm {
     fn new() -> Result<Self, String> {
         let (system, queue) = make_queue()?;
-        let (keys, common);
+        let (keys, common, layouts);
         // SAFETY: called from a function that Janet called. Nothing here starts a collection, so the new values live until
         // they are held.
         let [listeners, trackers, connections, held] = unsafe {
@@ -115,6 +118,9 @@ impl Vm {
             let hold = |value| c::janet_array_push(held, value);
             keys = Keys::new(&hold);
             common = CommonStrings::new(&hold);
+            let values = c::janet_array(0);
+            hold(c::janet_wrap_array(values));
+            layouts = RequestLayouts::new(&keys, values).ok_or("the keys of a request are not distinct")?;
             let tables = [c::janet_table_weakk(4), c::janet_table_weakkv(4), c::janet_table(4), c::janet_table(4)];
             for table in tables {
                 hold(c::janet_wrap_table(table));
@@ -124,7 +130,7 @@ impl Vm {
             tables
         };
         let (engine, deadlines, process) = (Engine::new(system), Deadlines::default(), Process::current());
-        Ok(Self { engine, deadlines, keys, common, connections, listeners, trackers, held, process, queue })
+        Ok(Self { engine, deadlines, keys, common, layouts, connections, listeners, trackers, held, process, queue })
     }
 
     /// Goes on in a forked process, with a new queue. The listeners stay the parent's until something accepts from them here.

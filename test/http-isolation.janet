@@ -283,6 +283,54 @@
                           (t/same nil (string/find "secret" (last (protect (t/receive conn)))))))))
     (t/same nil (index-of "/admin" seen))))
 
+# Tables.
+
+(def- names
+  "Names of headers, common ones and others, that clients send in different orders."
+  ["Accept" "User-Agent" "Cookie" "X-One" "Referer" "Authorization" "x-two" "Origin" "accept-language"])
+
+(defn- varied-headers
+  "The headers of the request with this number, as lines and as a table. Many requests have the same names."
+  [number]
+  (def count (% number (inc (length names))))
+  (def turned (array/concat @[] (slice names (% (div number 7) 9)) names))
+  (def lines @[])
+  (def expected @{"host" "h"})
+  (each name (take count turned)
+    (def value (string name "-" (if (even? number) number "same")))
+    (array/push lines (string name ": " value))
+    (put expected (string/ascii-lower name) value))
+  [lines expected])
+
+(t/test "each request has its own headers, whichever requests came before it"
+  (var seen nil)
+  (defn handler [req]
+    (set seen (table/clone (in req :headers)))
+    # What a handler changes is not in the next request.
+    (put (in req :headers) "accept" "changed")
+    (put (in req :headers) "new" "added")
+    (put req :path "changed")
+    (put req :more 1)
+    {:body (string (length req))})
+  (with [server (serve handler)]
+    (with [c (h/client server)]
+      (for number 0 400
+        (def [lines expected] (varied-headers number))
+        (:ask c "GET" (string "/" number (if (zero? (% number 3)) "?q=1" "")) lines)
+        (t/same expected seen number)))))
+
+(t/test "headers that come twice, and cookies, are combined for each request alone"
+  (defn handler [req] (show (map |(get-in req [:headers $]) ["x-list" "cookie" "accept"])))
+  (with [server (serve handler)]
+    (with [c (h/client server)]
+      (each [lines expected]
+        [[["X-List: 1" "X-List: 2" "Cookie: a=1" "Cookie: b=2"] `@[@["1" "2"] "a=1; b=2" nil]`]
+         [["X-List: 3" "Cookie: c=3"] `@["3" "c=3" nil]`]
+         [["Accept: 1" "Accept: 2"] `@[nil nil @["1" "2"]]`]
+         [["Accept: 3"] `@[nil nil "3"]`]
+         [["X-List: 4" "X-List: 5" "Cookie: d=4" "Cookie: e=5"] `@[@["4" "5"] "d=4; e=5" nil]`]]
+        (repeat 2 (t/same expected ((:ask c "GET" "/" lines) :body) lines))))))
+
 # Readers that lose their place.
 
 (defn- steal-reader

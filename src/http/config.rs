@@ -1,5 +1,6 @@
 //! The configuration of an HTTP server: the limits and timeouts that all its connections share.
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::ops::Deref;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::value::{arg, describe};
 use crate::vm;
 
 /// The native functions of this file.
-pub const FUNCTIONS: &[Function] = &[native!("http-config", "options", config)];
+pub const FUNCTIONS: &[Function] = &[native!("http-config", "options", config), native!("http-drain", "config", drain)];
 
 /// What the connections of a server share. It never changes after it was made, except for the counts in its statistics.
 pub struct Config {
@@ -37,6 +38,10 @@ pub struct Config {
     pub write_timeout: Option<Duration>,
     /// The environment of the fiber that started the server. It is the prototype of each request's environment.
     pub env: *mut c::JanetTable,
+    /// The keyword `:buffer`.
+    pub buffer_key: Janet,
+    /// The server drains: each response is the last one of its connection.
+    pub is_draining: Cell<bool>,
     /// The counts of this server.
     pub statistics: Statistics,
 }
@@ -57,7 +62,11 @@ unsafe impl Collected for Config {
 
 unsafe extern "C-unwind" fn mark(data: *mut c_void, _size: usize) -> i32 {
     // SAFETY: Janet passes a live `Config`, which keeps its environment alive by this marking.
-    unsafe { c::janet_mark(c::janet_wrap_table((*data.cast::<Config>()).env)) };
+    unsafe {
+        let config = &*data.cast::<Config>();
+        c::janet_mark(c::janet_wrap_table(config.env));
+        c::janet_mark(config.buffer_key.into());
+    }
     0
 }
 
@@ -129,9 +138,17 @@ fn config(args: &[Janet]) -> Result<Outcome, String> {
         idle_timeout: seconds("idle-timeout")?,
         write_timeout: seconds("write-timeout")?,
         env: vm::running_env(),
+        buffer_key: Janet::keyword("buffer".into()),
+        is_draining: Cell::new(false),
         statistics: Statistics::default(),
     };
     // The log of this server may be a pipe.
     kqnet_accept::signals::survive_broken_pipes();
     Ok(Outcome::Value(collected::wrap(collected::make(config))))
+}
+
+/// `(native/http-drain config)`: Makes each response of a server the last one of its connection.
+fn drain(args: &[Janet]) -> Result<Outcome, String> {
+    get(&arg(args, 0))?.is_draining.set(true);
+    Ok(Outcome::Value(Janet::nil()))
 }

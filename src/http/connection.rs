@@ -12,6 +12,7 @@ use kqnet_http1::{BodyReader, HeadParser};
 use super::account::{Account, Record};
 use super::config::{self, ConfigRef};
 use super::lingering::Lingering;
+use super::next_request::Next;
 use super::open_files::OpenFiles;
 use super::pace::Pace;
 use super::phase::Phase;
@@ -75,6 +76,14 @@ pub struct Connection {
     pub requests: u32,
     /// The number of the request that runs, or 0 between requests.
     pub running_request: u32,
+    /// The table of the request that the handler is answering, or nil.
+    pub request: Janet,
+    /// What Janet code does next if there is no next request (`native/http-to-do`).
+    pub to_do: Janet,
+    /// What comes in the next turn, if it is known already.
+    pub deferred: Option<Next>,
+    /// A response that Janet code has to send (`native/http-unsent-response`), or nil.
+    pub unsent_response: Janet,
     /// The response to the running request is being sent.
     pub is_answering: bool,
     /// The handler returned something that is not a valid response.
@@ -128,6 +137,12 @@ unsafe extern "C-unwind" fn mark(data: *mut c_void, _size: usize) -> i32 {
         c::janet_mark(connection.stream.into());
         c::janet_mark(connection.tracker.into());
         c::janet_mark(connection.ending.into());
+        c::janet_mark(connection.request.into());
+        c::janet_mark(connection.to_do.into());
+        c::janet_mark(connection.unsent_response.into());
+        if let Some(Next::Request(value) | Next::Other(value)) = &connection.deferred {
+            c::janet_mark((*value).into());
+        }
         // While another task reads, the stream does not refer to the task that watches.
         if let Some(watching) = &connection.watching {
             c::janet_mark(c::janet_wrap_fiber(watching.fiber));
@@ -221,6 +236,10 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             keeps_open: true,
             requests: 0,
             running_request: 0,
+            request: Janet::nil(),
+            to_do: Janet::nil(),
+            deferred: None,
+            unsent_response: Janet::nil(),
             is_answering: false,
             is_response_invalid: false,
             pace: Pace::default(),

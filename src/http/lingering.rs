@@ -57,7 +57,7 @@ fn linger(args: &[Janet]) -> Result<Outcome, String> {
             return Ok(Outcome::Value(Janet::nil()));
         }
         vm::with(|vm| {
-            connection.enter(vm, Phase::Linger);
+            connection.enter(vm, Phase::Linger, vm.engine.now());
             connection.lingering.until = vm.engine.now() + TOTAL;
             Ok(())
         })?;

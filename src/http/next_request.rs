@@ -3,94 +3,105 @@
 use std::time::Duration;
 
 use janetrs::Janet;
+use janetrs::lowlevel as c;
 use kqnet_http1::response::Exchange;
 use kqnet_http1::{BodyReader, Framing, Head, HeadParser, Parse};
 
-use super::connection::{self, Connection};
+use super::connection::Connection;
 use super::phase::Phase;
 use super::refusal::refused;
 use super::request_table::request_table;
-use crate::boundary::{Function, Outcome, native};
 use crate::buffer;
 use crate::deadlines::Reason;
-use crate::value::{arg, is_true};
 use crate::vm::{self, Vm};
 
-/// The native functions of this file.
-pub const FUNCTIONS: &[Function] = &[native!("http-next-request", "http buffer draining", next_request)];
-
-/// The size of the buffer of an idle connection, which is also how much of a head is read at once
-/// (janet/kqnet/http/connection.janet).
-const IDLE_BUFFER: i32 = 2048;
+/// The size of the buffer of an idle connection, which is also how much of a head is read at once.
+pub const IDLE_BUFFER: i32 = 2048;
 
 /// How long a connection that was accepted, but not served yet, may stay silent while the server drains.
 const SILENCE_WHILE_DRAINING: Duration = Duration::from_millis(100);
 
-/// `(native/http-next-request http buffer draining)`: Ends the previous request, and returns what the connection does next:
-///
-/// * an array ([`super::account::Record::to_array`]) when observers wait to be told how the last request was answered;
-/// * a table, the next request, whose head is removed from the buffer;
-/// * a tuple ([`refused`]) when the next request is refused;
-/// * nil when more has to be read;
-/// * `:close` or `:linger` after the last request; `:linger` if the client may still send something.
-fn next_request(args: &[Janet]) -> Result<Outcome, String> {
-    let connection = &mut *connection::borrow(args)?;
-    let buffer = &mut buffer::get(arg(args, 1))?;
-    if connection.running_request != 0 {
-        connection.end_request();
-        connection.restore_env();
-    }
-    vm::with(|vm| {
-        if connection.account.is_answered() {
-            let record = connection.close_account(vm);
-            let observers = std::mem::replace(&mut connection.observers, Janet::nil());
-            if let Some(record) = record.filter(|_| !observers.is_nil()) {
-                return Ok(Outcome::Value(record.to_array(observers)));
-            }
-        }
-        if !connection.keeps_open {
-            let end = if connection.body.is_done() && !connection.may_go_on { "close" } else { "linger" };
-            return Ok(Outcome::Value(Janet::keyword(end.into())));
-        }
-        if let Err(reject) = connection.discard_body(buffer) {
-            return Ok(refused(reject, Janet::nil()));
-        }
-        if !connection.body.is_done() {
-            connection.enter(vm, Phase::Body);
-            return Ok(Outcome::Value(Janet::nil()));
-        }
-        match connection.parser.parse(buffer::contents(buffer)) {
-            Ok(Parse::Complete(head)) => {
-                let length = head.len;
-                let outcome = connection.begin(vm, &head, arg(args, 1));
-                if outcome.is_ok() {
-                    buffer::consume(buffer, length);
-                }
-                Ok(outcome.unwrap_or_else(|refusal| refusal))
-            }
-            Ok(Parse::Partial) => {
-                if connection.parser.has_begun() {
-                    connection.enter(vm, Phase::Head);
-                } else {
-                    buffer::shrink(buffer, IDLE_BUFFER);
-                    connection.enter(vm, Phase::Idle);
-                    if is_true(arg(args, 2)) {
-                        connection.set_timeout(vm, Some(SILENCE_WHILE_DRAINING), Reason::Keyword("idle-timeout"));
-                    }
-                }
-                Ok(Outcome::Value(Janet::nil()))
-            }
-            Err(reject) => {
-                connection.exchange = Exchange::unread();
-                Ok(refused(reject, Janet::boolean(true)))
-            }
-        }
-    })
+/// What a connection does next.
+pub enum Next {
+    /// It answers this request, whose head was removed from the buffer.
+    Request(Janet),
+    /// It reads more.
+    Read,
+    /// Something that Janet code does:
+    ///
+    /// * an array ([`super::account::Record::to_array`]): to tell observers how the last request was answered;
+    /// * a tuple ([`refused`]): to refuse the next request;
+    /// * `:close` or `:linger`: to end after the last request; `:linger` if the client may still send something.
+    Other(Janet),
 }
 
 impl Connection {
-    /// Begins the request with this head. Returns its table, or the refusal of its body as the error.
-    fn begin(&mut self, vm: &mut Vm, head: &Head<'_>, buffer: Janet) -> Result<Outcome, Outcome> {
+    /// Ends the request before, and says what the connection does next. `received` is the buffer with what was read from the
+    /// client, and `fiber` is the connection's fiber, which runs the handler.
+    ///
+    /// # Errors
+    /// Returns an error if the queue of a forked process cannot be made.
+    pub fn next_request(&mut self, received: Janet, fiber: *mut c::JanetFiber) -> Result<Next, String> {
+        if self.running_request != 0 {
+            self.release_buffer();
+            self.end_request();
+            self.restore_env(fiber);
+        }
+        vm::with(|vm| self.take_request(vm, received, fiber))
+    }
+
+    fn take_request(&mut self, vm: &mut Vm, received: Janet, fiber: *mut c::JanetFiber) -> Result<Next, String> {
+        let now = vm.engine.now();
+        if self.account.is_answered() {
+            let record = self.account.close(&self.config.statistics, now);
+            let observers = std::mem::replace(&mut self.observers, Janet::nil());
+            if let Some(record) = record.filter(|_| !observers.is_nil()) {
+                return Ok(Next::Other(record.to_array(observers)));
+            }
+        }
+        if !self.keeps_open {
+            let end = if self.body.is_done() && !self.may_go_on { "close" } else { "linger" };
+            return Ok(Next::Other(Janet::keyword(end.into())));
+        }
+        let buffer = &mut buffer::get(received)?;
+        if let Err(reject) = self.discard_body(buffer) {
+            return Ok(Next::Other(refused(reject, Janet::nil())));
+        }
+        if !self.body.is_done() {
+            self.enter(vm, Phase::Body, now);
+            return Ok(Next::Read);
+        }
+        match self.parser.parse(buffer::contents(buffer)) {
+            Ok(Parse::Complete(head)) => {
+                let length = head.len;
+                let next = self.begin(vm, &head, received, fiber, now);
+                if let Next::Request(_) = next {
+                    buffer::consume(buffer, length);
+                }
+                Ok(next)
+            }
+            Ok(Parse::Partial) => {
+                if self.parser.has_begun() {
+                    self.enter(vm, Phase::Head, now);
+                } else {
+                    buffer::shrink(buffer, IDLE_BUFFER);
+                    self.enter(vm, Phase::Idle, now);
+                    if self.config.is_draining.get() {
+                        let silence = now + SILENCE_WHILE_DRAINING;
+                        self.set_deadline(vm, Some(silence), Reason::Keyword("idle-timeout"));
+                    }
+                }
+                Ok(Next::Read)
+            }
+            Err(reject) => {
+                self.exchange = Exchange::unread();
+                Ok(Next::Other(refused(reject, Janet::boolean(true))))
+            }
+        }
+    }
+
+    /// Begins the request with this head, unless its body is refused.
+    fn begin(&mut self, vm: &mut Vm, head: &Head<'_>, buffer: Janet, fiber: *mut c::JanetFiber, now: Duration) -> Next {
         self.parser = HeadParser::new(self.config.limits);
         self.requests += 1;
         self.exchange = head.exchange();
@@ -100,15 +111,16 @@ impl Connection {
         }
         self.awaits_continue = head.expect_continue && head.framing != Framing::None;
         let request = request_table(vm, self.requests, self.stream, head, buffer);
-        self.begin_request();
-        self.account.begin(&self.config.statistics, head.method, vm.engine.now());
-        self.enter(vm, Phase::Handler);
+        self.begin_request(fiber);
+        self.account.begin(&self.config.statistics, head.method, now);
+        self.enter(vm, Phase::Handler, now);
         match BodyReader::new(head.framing, self.config.max_body) {
             Ok(body) => {
                 self.body = body;
-                Ok(Outcome::Value(request))
+                self.request = request;
+                Next::Request(request)
             }
-            Err(reject) => Err(refused(reject, request)),
+            Err(reject) => Next::Other(refused(reject, request)),
         }
     }
 }

@@ -43,7 +43,7 @@ impl Phase {
 impl Connection {
     /// Changes to a phase. This starts the phase's timeout, unless the connection was in that phase already. The timeout
     /// of a body starts again with each read.
-    pub fn enter(&mut self, vm: &mut Vm, phase: Phase) {
+    pub fn enter(&mut self, vm: &mut Vm, phase: Phase, now: Duration) {
         let is_new = std::mem::replace(&mut self.phase, phase) != phase;
         let config = &self.config;
         let (timeout, reason) = match phase {
@@ -54,10 +54,10 @@ impl Connection {
             Phase::Handler | Phase::Linger => (None, Reason::Keyword("")),
         };
         if phase == Phase::Head {
-            self.account.begin_head(vm.engine.now());
+            self.account.begin_head(now);
         }
         if is_new || phase == Phase::Body {
-            self.set_timeout(vm, timeout, reason);
+            self.set_deadline(vm, timeout.map(|timeout| now + timeout), reason);
         }
     }
 

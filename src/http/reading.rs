@@ -11,6 +11,7 @@ use kqnet_accept::{Errno, socket};
 
 use super::MAX_TURN;
 use super::connection::{self, Connection};
+use super::next_request::Next;
 use super::phase::Phase;
 use super::wait::{self, Side, gone, io_error};
 use crate::boundary::{Function, Outcome, catch_panic, native};
@@ -20,7 +21,7 @@ use crate::value::{arg, describe, integer, string};
 use crate::vm;
 
 /// The native functions of this file.
-pub const FUNCTIONS: &[Function] = &[native!("http-read", "http buffer most &opt number", read)];
+pub const FUNCTIONS: &[Function] = &[native!("http-read-body", "http buffer most number", read_body)];
 
 /// A task that waits for bytes.
 #[derive(Clone, Copy)]
@@ -30,8 +31,24 @@ pub struct Reading {
     into: Option<Janet>,
     /// The most bytes to read.
     most: usize,
-    /// The task is a handler that reads its body.
-    is_body: bool,
+    purpose: Purpose,
+}
+
+/// What bytes are read for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    /// The next request, whose handler this fiber will run. The waiting task keeps the fiber alive.
+    NextRequest(*mut c::JanetFiber),
+    /// A handler that reads the body of its request.
+    Body,
+    /// Nothing: they are discarded.
+    Nothing,
+}
+
+impl Purpose {
+    fn is_body(self) -> bool {
+        matches!(self, Self::Body)
+    }
 }
 
 impl Reading {
@@ -114,31 +131,34 @@ fn discard(fd: RawFd) -> Received {
     Received::Some
 }
 
-/// `(native/http-read http buffer most &opt number)`: Waits for bytes, and appends at most `most` of them. Returns true,
-/// nil at the end of what the client sends, or :gone. `number` is given by a handler that reads its request's body; a
-/// request that is over is an error.
-fn read(args: &[Janet]) -> Result<Outcome, String> {
+/// `(native/http-read-body http buffer most number)`: Waits for bytes of the body of the request with this number, and
+/// appends at most `most` of them. Returns true, nil at the end of what the client sends, or :gone.
+fn read_body(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
     let into = arg(args, 1);
     let most = integer(arg(args, 2)).filter(|most| *most > 0);
     let most = most.ok_or_else(|| format!("expected a number of bytes, got {}", describe(arg(args, 2))))?;
-    let is_body = args.len() > 3;
-    if is_body {
-        connection.check_running(arg(args, 3))?;
-    }
-    connection.read(Some(into), most.unsigned_abs() as usize, is_body)
+    connection.check_running(arg(args, 3))?;
+    connection.read(Some(into), most.unsigned_abs() as usize, Purpose::Body)
 }
 
 impl Connection {
     /// Waits for bytes and discards them.
     pub fn read_and_discard(&mut self) -> Result<Outcome, String> {
-        self.read(None, 0, false)
+        self.read(None, 0, Purpose::Nothing)
     }
 
-    fn read(&mut self, into: Option<Janet>, most: usize, is_body: bool) -> Result<Outcome, String> {
+    /// Waits until the next request has arrived in the buffer `received`, reading at most `most` bytes at once. Its handler
+    /// will run in `fiber`. The call from Janet returns the table of the request, or nil when there is something to do
+    /// first (`native/http-to-do`).
+    pub fn read_request(&mut self, received: Janet, most: usize, fiber: *mut c::JanetFiber) -> Result<Outcome, String> {
+        self.read(Some(received), most, Purpose::NextRequest(fiber))
+    }
+
+    fn read(&mut self, into: Option<Janet>, most: usize, purpose: Purpose) -> Result<Outcome, String> {
         let stream = stream::get(self.stream)?;
         if stream::descriptor(stream).is_none() {
-            return Ok(Outcome::Value(gone()));
+            return Ok(Outcome::Value(self.end_of(purpose, gone())));
         }
         // Janet would forget the first reader, which would then wait for ever.
         if self.reading.is_some() || self.is_read_by_others(stream) {
@@ -146,15 +166,15 @@ impl Connection {
         }
         // SAFETY: Janet called this function, so there is a root fiber.
         let fiber = unsafe { c::janet_root_fiber() };
-        let reading = Reading { fiber, into, most, is_body };
+        let reading = Reading { fiber, into, most, purpose };
         let value = match receive(stream, reading) {
             result @ (Received::Nothing | Received::Discarded) => {
                 if matches!(result, Received::Discarded) {
                     self.extend_lingering();
                 }
-                if is_body {
+                if purpose.is_body() {
                     vm::with(|vm| {
-                        self.enter(vm, Phase::Body);
+                        self.enter(vm, Phase::Body, vm.engine.now());
                         Ok(())
                     })?;
                 }
@@ -178,16 +198,50 @@ impl Connection {
             Received::Failed(why) => return Err(why),
         };
         // The task goes on by way of Janet's schedule, so that a client that always has more to say lets other fibers run.
+        let value = self.end_of(purpose, value);
         // SAFETY: the fiber is live, and the trampoline suspends it.
         unsafe { c::janet_schedule(fiber, value.into()) };
         Ok(Outcome::Await)
     }
 
+    /// What a call from Janet returns when a wait ends with this result. That which waits for a request leaves the result for
+    /// `native/http-to-do`.
+    fn end_of(&mut self, purpose: Purpose, result: Janet) -> Janet {
+        if let Purpose::NextRequest(_) = purpose {
+            self.to_do = result;
+            return Janet::nil();
+        }
+        result
+    }
+
+    /// Some bytes have arrived. Returns what the wait ends with, or `None` if it goes on.
+    fn complete(&mut self, reading: Reading, stream: *mut c::JanetStream) -> Result<Option<Janet>, String> {
+        let (Purpose::NextRequest(fiber), Some(received)) = (reading.purpose, reading.into) else {
+            return Ok(Some(Janet::boolean(true)));
+        };
+        loop {
+            match self.next_request(received, fiber)? {
+                Next::Request(request) => return Ok(Some(request)),
+                Next::Other(to_do) => return Ok(Some(self.end_of(reading.purpose, to_do))),
+                Next::Read => {}
+            }
+            // The kernel reports only what is new, so what has come meanwhile must be read now.
+            match receive(stream, reading) {
+                Received::Some => {}
+                Received::Nothing | Received::Discarded => return Ok(None),
+                // The next attempt, in the next turn, has the same result.
+                Received::End | Received::Lost | Received::Failed(_) => {
+                    return Ok(Some(self.end_of(reading.purpose, Janet::boolean(true))));
+                }
+            }
+        }
+    }
+
     /// Cleans up after a wait to read, however it ended.
     pub fn end_reading(&mut self) {
-        let is_body = self.reading.take().is_some_and(|reading| reading.is_body);
+        let is_body = self.reading.take().is_some_and(|reading| reading.purpose.is_body());
         if is_body && self.phase == Phase::Body {
-            vm::with_existing(|vm| self.enter(vm, Phase::Handler));
+            vm::with_existing(|vm| self.enter(vm, Phase::Handler, vm.engine.now()));
         }
         self.resume_watching();
     }
@@ -219,9 +273,13 @@ unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::Jan
                         connection.extend_lingering();
                         return;
                     }
-                    Received::Some => (Janet::boolean(true), ok),
-                    Received::End => (Janet::nil(), ok),
-                    Received::Lost => (gone(), ok),
+                    Received::Some => match connection.complete(reading, stream) {
+                        Ok(Some(value)) => (value, ok),
+                        Ok(None) => return,
+                        Err(why) => (string(&why), error),
+                    },
+                    Received::End => (connection.end_of(reading.purpose, Janet::nil()), ok),
+                    Received::Lost => (connection.end_of(reading.purpose, gone()), ok),
                     Received::Failed(why) => (string(&why), error),
                 };
                 finish(value, signal);
@@ -229,7 +287,7 @@ unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::Jan
                 connection.tell_watcher();
             }
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_CLOSE => {
-                finish(gone(), ok);
+                finish(connection.end_of(reading.purpose, gone()), ok);
                 connection.end_reading();
             }
             // The fiber was cancelled. Janet frees the state of its wait.

@@ -15,8 +15,8 @@ pub const FUNCTIONS: &[Function] = &[native!("http-refuse", "http status reason 
 
 /// What a native function returns for a refused request: a tuple of the status, the reason, and what is known of the
 /// request. That is the request table, true if the buffer begins with a head that cannot be read, or nil.
-pub fn refused(reject: Reject, request: Janet) -> Outcome {
-    Outcome::Value(tuple(&[Janet::number(reject.status.into()), Janet::from(reject.reason), request]))
+pub fn refused(reject: Reject, request: Janet) -> Janet {
+    tuple(&[Janet::number(reject.status.into()), Janet::from(reject.reason), request])
 }
 
 /// `(native/http-refuse http status reason out)`: Writes the whole response to a refused request to a buffer. It is also

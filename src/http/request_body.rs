@@ -61,7 +61,7 @@ fn take_body(args: &[Janet]) -> Result<Outcome, String> {
             Err(reject) => {
                 // Where the next request begins cannot be known.
                 connection.exchange = connection.exchange.closing();
-                return Ok(refused(reject, Janet::nil()));
+                return Ok(Outcome::Value(refused(reject, Janet::nil())));
             }
         };
         connection.config.statistics.count_received(step.data.len());

@@ -9,8 +9,7 @@ use crate::value::bytes;
 use crate::vm::Vm;
 
 /// Makes the request table. `number` counts the connection's requests from 1, and `buffer` is what the head was read from.
-pub fn request_table(vm: &Vm, number: u32, stream: Janet, head: &Head<'_>, buffer: Janet) -> Janet {
-    let keys = &vm.keys;
+pub fn request_table(vm: &mut Vm, number: u32, stream: Janet, head: &Head<'_>, buffer: Janet) -> Janet {
     // SAFETY: all values are new or live, and nothing starts a collection before the table is returned.
     unsafe {
         let headers = headers_table(vm, &head.headers);
@@ -18,27 +17,27 @@ pub fn request_table(vm: &Vm, number: u32, stream: Janet, head: &Head<'_>, buffe
         if let Some(host) = head.target.authority() {
             c::janet_table_put(headers, vm.common.string(b"host"), new_string(host));
         }
-        let table = c::janet_table(if head.target.query().is_some() { 16 } else { 11 });
-        c::janet_table_put(table, keys.request_number, c::janet_wrap_number(number.into()));
-        c::janet_table_put(table, keys.headers, c::janet_wrap_table(headers));
-        c::janet_table_put(table, keys.connection, stream.into());
-        c::janet_table_put(table, keys.buffer, buffer.into());
-        c::janet_table_put(table, keys.head_size, c::janet_wrap_number(head.len as f64));
-        c::janet_table_put(table, keys.method, vm.common.string(head.method));
         let (route, query) = (head.target.path(), head.target.query());
         let path = new_string(head.raw_target);
-        c::janet_table_put(table, keys.path, path);
-        c::janet_table_put(
-            table,
-            keys.route,
+        let always = [
+            c::janet_wrap_number(number.into()),
+            c::janet_wrap_table(headers),
+            stream.into(),
+            buffer.into(),
+            c::janet_wrap_number(head.len as f64),
+            vm.common.string(head.method),
+            path,
             if route.len() == head.raw_target.len() { path } else { new_string(route) },
-        );
+        ];
+        let table = match query {
+            None => vm.layouts.without_query.table(always.into_iter()),
+            Some(query) => {
+                let query = [new_string(query), c::janet_wrap_table(query_table(query))];
+                vm.layouts.with_query.table(always.into_iter().chain(query))
+            }
+        };
         if head.version == Version::Http10 {
-            c::janet_table_put(table, keys.http_version, new_string(b"1.0"));
-        }
-        if let Some(query) = query {
-            c::janet_table_put(table, keys.query_string, new_string(query));
-            c::janet_table_put(table, keys.query, c::janet_wrap_table(query_table(query)));
+            c::janet_table_put(table, vm.keys.http_version, new_string(b"1.0"));
         }
         c::janet_wrap_table(table).into()
     }
@@ -48,10 +47,14 @@ pub fn request_table(vm: &Vm, number: u32, stream: Janet, head: &Head<'_>, buffe
 ///
 /// # Safety
 /// The caller runs in a native function, so that nothing collects the new table before it is returned.
-unsafe fn headers_table(vm: &Vm, headers: &[Header<'_>]) -> *mut c::JanetTable {
-    let mut name = Vec::with_capacity(32);
+unsafe fn headers_table(vm: &mut Vm, headers: &[Header<'_>]) -> *mut c::JanetTable {
     // SAFETY: all values are new or live.
     unsafe {
+        if let Some(layout) = vm.layouts.of_headers(headers) {
+            return layout.table(headers);
+        }
+        vm.layouts.remember(headers, &vm.common);
+        let mut name = Vec::with_capacity(32);
         // Janet's tables are at most half full.
         let table = c::janet_table(2 * headers.len() as i32);
         for header in headers {

@@ -10,6 +10,7 @@ use kqnet_http1::response::{Body, Delivery, HeadWriter, plan};
 
 use super::connection::{self, Connection};
 use super::refusal::refused;
+use super::response_table::Fields;
 use super::{file_body, response_table};
 use crate::boundary::{Function, Outcome, native};
 use crate::buffer;
@@ -24,7 +25,7 @@ pub const FUNCTIONS: &[Function] = &[
 ];
 
 /// Bodies up to this size are written together with their head.
-const SMALL_BODY: usize = 32 * 1024;
+pub const SMALL_BODY: usize = 32 * 1024;
 
 thread_local! {
     /// Where heads are written before they are copied to a Janet buffer.
@@ -59,102 +60,134 @@ pub fn unix_time() -> Option<i64> {
 /// Returns a tuple ([`refused`]) instead if the request cannot be answered with this response.
 fn respond(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
-    let result = write_response(connection, args);
-    if result.is_err() {
-        connection.is_response_invalid = true;
-    }
-    result
+    let buffers = Buffers { out: arg(args, 2), received: arg(args, 3) };
+    let response = arg(args, 1);
+    vm::with(|vm| {
+        let fields = connection.fields(&vm.keys, response)?;
+        connection.respond(&vm.keys, response, &fields, buffers, is_true(arg(args, 4)))
+    })
+    .map(Outcome::Value)
 }
 
-fn write_response(connection: &mut Connection, args: &[Janet]) -> Result<Outcome, String> {
-    let response = arg(args, 1);
-    let out = &mut buffer::get(arg(args, 2))?;
-    if arg(args, 2) == arg(args, 3) {
+/// The buffers of a connection.
+#[derive(Clone, Copy)]
+pub struct Buffers {
+    /// What is to be sent.
+    pub out: Janet,
+    /// What was read from the client.
+    pub received: Janet,
+}
+
+impl Connection {
+    /// The fields of a response, which is not valid if it has none.
+    pub fn fields(&mut self, keys: &Keys, response: Janet) -> Result<Fields, String> {
+        let fields = Fields::of(response, keys);
+        self.is_response_invalid |= fields.is_err();
+        fields
+    }
+
+    /// Does what `native/http-respond` is for.
+    pub fn respond(
+        &mut self,
+        keys: &Keys,
+        response: Janet,
+        fields: &Fields,
+        buffers: Buffers,
+        is_last: bool,
+    ) -> Result<Janet, String> {
+        let result = write_response(self, keys, response, fields, buffers, is_last);
+        self.is_response_invalid |= result.is_err();
+        result
+    }
+}
+
+fn write_response(
+    connection: &mut Connection,
+    keys: &Keys,
+    response: Janet,
+    fields: &Fields,
+    buffers: Buffers,
+    is_last: bool,
+) -> Result<Janet, String> {
+    let out = &mut buffer::get(buffers.out)?;
+    if buffers.out == buffers.received {
         return Err("a response cannot be written to the buffer that its request comes from".into());
     }
-    let from = &mut buffer::get(arg(args, 3))?;
-    vm::with(|vm| {
-        let keys = &vm.keys;
-        let status_value = response_table::get(response, keys.status)?;
-        let status = response_table::status(status_value)?;
-        let is_switch = status < 200 || connection.exchange.opens_tunnel(status);
-        if is_switch && !is_true(response_table::detached(response)?) {
-            return refuse_switch(status);
-        }
-        let body = response_table::get(response, keys.body)?;
-        let headers = response_table::get(response, keys.headers)?;
-        if body.is_nil() && headers.is_nil() && status_value.is_nil() {
-            response_table::check_keys(response)?;
-        }
-        // The body may be the buffer from which the remaining body of the request is discarded below.
-        let copy = (body == arg(args, 3)).then(|| buffer::contents(from).to_vec());
-        let known = match &copy {
-            Some(copy) => Some(&copy[..]),
-            None if body.is_nil() => Some(&[][..]),
-            None => bytes(&body),
+    let from = &mut buffer::get(buffers.received)?;
+    let status = response_table::status(fields.status)?;
+    let is_switch = status < 200 || connection.exchange.opens_tunnel(status);
+    if is_switch && !is_true(fields.detached) {
+        return refuse_switch(status);
+    }
+    let (body, headers) = (fields.body, fields.headers);
+    response_table::check_keys(response, fields)?;
+    // The body may be the buffer from which the remaining body of the request is discarded below.
+    let copy = (body == buffers.received).then(|| buffer::contents(from).to_vec());
+    let known = match &copy {
+        Some(copy) => Some(&copy[..]),
+        None if body.is_nil() => Some(&[][..]),
+        None => bytes(&body),
+    };
+    let file = file_body::length(&body)?;
+    // An iterable body may read the request while it is sent, so then nothing is discarded yet.
+    if (known.is_some() || file.is_some()) && connection.discard_body(from).is_err() {
+        connection.exchange = connection.exchange.closing();
+    }
+    if known.is_none() && !response_table::is_iterable(body) {
+        return Err(format!("a response's :body must be bytes or iterable, got {}", describe(body)));
+    }
+
+    with_scratch(|scratch| {
+        let mut declared: Option<u64> = None;
+        let mut head = HeadWriter::new(scratch, status).map_err(|error| error.to_string())?;
+        response_table::each_header(headers, &mut |name, value| {
+            if known.is_none() && name.eq_ignore_ascii_case(b"content-length") {
+                declared = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+            }
+            head.header(name, value).map_err(|error| error.to_string())
+        })?;
+        let size = match (known, declared.or(file)) {
+            (Some(bytes), _) => Body::Known(bytes.len() as u64),
+            (None, Some(length)) => Body::Known(length),
+            (None, None) => Body::Streamed,
         };
-        let file = file_body::length(&body)?;
-        // An iterable body may read the request while it is sent, so then nothing is discarded yet.
-        if (known.is_some() || file.is_some()) && connection.discard_body(from).is_err() {
+
+        // Nothing below can make the response invalid, so it will not be replaced by a 500.
+        if is_last && !is_switch || !connection.body.is_done() && !connection.can_discard_body() {
             connection.exchange = connection.exchange.closing();
         }
-        if known.is_none() && !response_table::is_iterable(body) {
-            return Err(format!("a response's :body must be bytes or iterable, got {}", describe(body)));
+        // A 100 would come too late.
+        connection.awaits_continue = false;
+        let plan = plan(&connection.exchange, status, size);
+        connection.keeps_open = head.finish(&connection.exchange, &plan, unix_time());
+        let head_length = scratch.len();
+        let is_plain = plan.delivery == Delivery::Plain;
+        let mut delivery = delivery_keyword(keys, plan.delivery, known.is_some(), body);
+        let small = known.filter(|bytes| is_plain && (bytes.len() <= SMALL_BODY || copy.is_some()));
+        if let Some(bytes) = small {
+            scratch.extend_from_slice(bytes);
+            delivery = keys.none;
         }
-
-        with_scratch(|scratch| {
-            let mut declared: Option<u64> = None;
-            let mut head = HeadWriter::new(scratch, status).map_err(|error| error.to_string())?;
-            response_table::each_header(headers, &mut |name, value| {
-                if known.is_none() && name.eq_ignore_ascii_case(b"content-length") {
-                    declared = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-                }
-                head.header(name, value).map_err(|error| error.to_string())
-            })?;
-            let size = match (known, declared.or(file)) {
-                (Some(bytes), _) => Body::Known(bytes.len() as u64),
-                (None, Some(length)) => Body::Known(length),
-                (None, None) => Body::Streamed,
-            };
-
-            // Nothing below can make the response invalid, so it will not be replaced by a 500.
-            let is_last = is_true(arg(args, 4)) && !is_switch;
-            if is_last || !connection.body.is_done() && !connection.can_discard_body() {
-                connection.exchange = connection.exchange.closing();
-            }
-            // A 100 would come too late.
-            connection.awaits_continue = false;
-            let plan = plan(&connection.exchange, status, size);
-            connection.keeps_open = head.finish(&connection.exchange, &plan, unix_time());
-            let head_length = scratch.len();
-            let is_plain = plan.delivery == Delivery::Plain;
-            let mut delivery = delivery_keyword(keys, plan.delivery, known.is_some(), body);
-            let small = known.filter(|bytes| is_plain && (bytes.len() <= SMALL_BODY || copy.is_some()));
-            if let Some(bytes) = small {
-                scratch.extend_from_slice(bytes);
-                delivery = keys.none;
-            }
-            buffer::push(out, scratch)?;
-            // A file follows its head without any framing.
-            let file = file.filter(|&length| is_plain && size == Body::Known(length));
-            let payload = file.map_or(scratch.len() - head_length, |length| length as usize);
-            connection.account.answer(status, head_length, payload);
-            if scratch.capacity() > 4 * SMALL_BODY {
-                *scratch = Vec::new();
-            }
-            connection.is_answering = true;
-            connection.pace.begin_response();
-            Ok(Outcome::Value(match declared {
-                _ if file.is_some() => Janet::keyword("file".into()),
-                Some(length) if is_plain && known.is_none() => Janet::number(length as f64),
-                _ => delivery.into(),
-            }))
+        buffer::push(out, scratch)?;
+        // A file follows its head without any framing.
+        let file = file.filter(|&length| is_plain && size == Body::Known(length));
+        let payload = file.map_or(scratch.len() - head_length, |length| length as usize);
+        connection.account.answer(status, head_length, payload);
+        if scratch.capacity() > 4 * SMALL_BODY {
+            *scratch = Vec::new();
+        }
+        connection.is_answering = true;
+        connection.pace.begin_response();
+        Ok(match declared {
+            _ if file.is_some() => Janet::keyword("file".into()),
+            Some(length) if is_plain && known.is_none() => Janet::number(length as f64),
+            _ => delivery.into(),
         })
     })
 }
 
 /// The error or the refusal for a 101, or for a 2xx to CONNECT, without `:detached`.
-fn refuse_switch(status: u16) -> Result<Outcome, String> {
+fn refuse_switch(status: u16) -> Result<Janet, String> {
     if status < 200 {
         // The client would take what is sent next for the final response to this request.
         return Err(format!("a response's :status must be at least 200 unless it has :detached, got {status}"));

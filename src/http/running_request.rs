@@ -9,7 +9,8 @@ use crate::boundary::{Function, Outcome, native};
 use crate::value::string;
 
 /// The native functions of this file.
-pub const FUNCTIONS: &[Function] = &[native!("http-answering?", "http", is_answering)];
+pub const FUNCTIONS: &[Function] =
+    &[native!("http-answering?", "http", is_answering), native!("http-running-request", "http", running_request)];
 
 /// The error for a task that still uses a request after its response was sent.
 const OVER: &str = "this request is over: its response was sent, so its body and its client are no longer available";
@@ -27,21 +28,30 @@ impl Connection {
         if is_running { Ok(()) } else { Err(OVER.into()) }
     }
 
-    /// Begins the request that was read last, in an environment of its own.
-    pub fn begin_request(&mut self) {
+    /// Begins the request that was read last, in an environment of its own. `fiber` runs the handler.
+    pub fn begin_request(&mut self, fiber: *mut c::JanetFiber) {
         self.running_request = self.requests;
         self.observers = Janet::nil();
-        // SAFETY: both tables are live: one is new, and the configuration keeps the other. This runs in a native function.
+        // SAFETY: all are live: one table is new, the configuration keeps the other, and the fiber is the connection's.
         unsafe {
             let env = c::janet_table(0);
             (*env).proto = self.config.env;
-            set_env(env);
+            (*fiber).env = env;
+        }
+    }
+
+    /// Takes the connection's buffer from the request, which is over. What comes next is not for a task that still has it.
+    pub fn release_buffer(&self) {
+        if let TaggedJanet::Table(_) = self.request.unwrap() {
+            // SAFETY: the type is checked, and the connection keeps the table alive.
+            unsafe { c::janet_table_remove(c::janet_unwrap_table(self.request.into()), self.config.buffer_key.into()) };
         }
     }
 
     /// Ends the running request: tasks that still wait for something of it get an error, and its files are closed.
     pub fn end_request(&mut self) {
         (self.running_request, self.is_answering) = (0, false);
+        self.request = Janet::nil();
         (self.ending, self.ends_with_input) = (Janet::nil(), false);
         self.files.close();
         self.end_transfers(OVER);
@@ -66,22 +76,18 @@ impl Connection {
     }
 
     /// Gives the connection's fiber the environment of the server again.
-    pub fn restore_env(&self) {
-        // SAFETY: the configuration keeps the table alive. This runs in a native function.
-        unsafe { set_env(self.config.env) };
+    pub fn restore_env(&self, fiber: *mut c::JanetFiber) {
+        // SAFETY: the configuration keeps the table alive, and the fiber is the connection's, which is live.
+        unsafe { (*fiber).env = self.config.env };
     }
-}
-
-/// Gives the running fiber an environment.
-///
-/// # Safety
-/// The table is live, and the caller runs in a native function, so that a fiber is running.
-unsafe fn set_env(env: *mut c::JanetTable) {
-    // SAFETY: the caller promises both.
-    unsafe { (*c::janet_current_fiber()).env = env };
 }
 
 /// `(native/http-answering? http)`: Returns whether the response to the running request is being sent.
 fn is_answering(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(Janet::boolean(connection::borrow(args)?.is_answering)))
+}
+
+/// `(native/http-running-request http)`: Returns the table of the request that the handler is answering, or nil.
+fn running_request(args: &[Janet]) -> Result<Outcome, String> {
+    Ok(Outcome::Value(connection::borrow(args)?.request))
 }

@@ -52,7 +52,7 @@ impl Writing {
 }
 
 /// The result of an attempt to send.
-enum Sent {
+pub enum Sent {
     /// All was sent.
     All,
     /// Enough was sent for one turn.
@@ -67,7 +67,7 @@ enum Sent {
 
 impl Connection {
     /// Sends what the system takes at once, and advances `at` past it.
-    fn send(&mut self, fd: RawFd, all: &[u8], at: &mut usize) -> Sent {
+    pub fn send(&mut self, fd: RawFd, all: &[u8], at: &mut usize) -> Sent {
         let end = all.len().min(at.saturating_add(MAX_TURN));
         while *at < end {
             match socket::send(fd, &all[*at..end]) {

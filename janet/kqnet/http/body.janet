@@ -37,7 +37,7 @@
   [{:buffer buf :request-number number} http]
   (when (native/http-awaits-continue? http number)
     (socket/write http "HTTP/1.1 100 Continue\r\n\r\n"))
-  (unless (= true (native/http-read http buf read-size number))
+  (unless (= true (native/http-read-body http buf read-size number))
     (error (errors/gone "the client closed the connection within the body"))))
 
 (defn body-chunks

@@ -8,9 +8,10 @@
 (import ./failure)
 (import ./log)
 (import ./response)
+(import ./socket)
 
-(def- read-size
-  "How many bytes of a head are read at once. Each idle connection has a buffer of this size."
+(def- buffer-size
+  "The size of the buffer of an idle connection, in bytes."
   2048)
 
 # A connection is a tuple of its stream, its native half, the buffers for input and output, and the tracker of its
@@ -19,7 +20,6 @@
 #
 # The state of a connection is a table of:
 #
-# * :request - the request that its handler answers, or false.
 # * :body - the body of the response while it is sent in pieces, or nil.
 # * :refused - the refused request, or true if its head could not be read.
 # * :detached - true if the program has taken the connection over.
@@ -31,52 +31,75 @@
              (or (= version "1.0") (nil? (in headers "upgrade"))))
     (error "a response of status 101 is only for a request with an Upgrade header")))
 
-(defn- serve-request
-  "Calls the handler and sends its response. Returns true when the connection no longer belongs to the server."
-  [connection state handler req]
-  (def [conn http in-buf] connection)
-  (put state :request req)
-  (def response (handler req))
-  (def detached (if (dictionary? response) (in response :detached)))
+(defn- respond
+  ``Sends a response that `native/http-answer` does not send: one with :detached, or with a body that is large or comes in
+  pieces. Returns true when the connection no longer belongs to the server.``
+  [connection state response]
+  (def [conn http received] connection)
+  (def detached (in response :detached))
   (when detached
-    (check-switch req response)
+    (check-switch (native/http-running-request http) response)
     (native/http-detach http))
   (unless (= true detached)
     # What the program writes after a complete response must not be taken for another response.
     (response/send connection state response detached)
     (when detached
       (log/report-answer connection state)
-      (detached conn in-buf)))
-  # A task that still has this request must not read what comes next.
-  (unless detached (put req :buffer nil))
-  # False rather than nil, because nil would remove the key, and the next request would add it again.
-  (put state :request false)
+      (detached conn received)))
   (when detached
     (put state :detached (= true detached))
     true))
 
+(defn- do-next
+  ``Does what the connection has to do, according to `native/http-to-do`, before its next request. Returns true at the
+  end of the connection.``
+  [connection state to-do]
+  (def [_ http received out] connection)
+  (case (type to-do)
+    # More has arrived.
+    :boolean false
+    # The client sends no more.
+    :nil true
+    # The system did not take all of the response at once.
+    :number (do
+              (socket/write http out to-do)
+              # An idle connection does not keep the memory.
+              (buffer/clear out)
+              (buffer/trim out)
+              false)
+    # How the request before was answered.
+    :array (do
+             (log/tell-observers to-do)
+             false)
+    # A refusal.
+    :tuple (let [[status reason what] to-do]
+             (put state :refused what)
+             (response/refuse connection state status reason)
+             true)
+    (case to-do
+      :respond (respond connection state (native/http-unsent-response http))
+      :gone true
+      # :close or :linger. The client may have sent more than was answered.
+      (do
+        (unless (and (= to-do :close) (empty? received)) (response/linger connection))
+        true))))
+
+(defn- answer
+  ``Calls the handler, and sends its response. Returns the next request if it has arrived already. This is a function of
+  its own, so that its frame, which refers to request and response, is gone while the connection waits.``
+  [http received out handler request]
+  (native/http-answer http received out (handler request)))
+
 (defn- serve-requests
   "Serves the requests of one connection until it ends. `failure/settle` does what follows an error."
   [connection state handler]
-  (def [_ http buf _ tracker] connection)
-  (forever
-    (def next-step (native/http-next-request http buf (in tracker :draining)))
-    (case (type next-step)
-      # A request.
-      :table (when (serve-request connection state handler next-step) (break))
-      # More has to be read.
-      :nil (unless (= true (native/http-read http buf read-size)) (break))
-      # How the previous request was answered.
-      :array (log/tell-observers next-step)
-      # A refusal.
-      :tuple (let [[status reason what] next-step]
-               (put state :refused what)
-               (response/refuse connection state status reason)
-               (break))
-      # :close or :linger. The client may have sent more than was answered.
-      (do
-        (unless (and (= next-step :close) (empty? buf)) (response/linger connection))
-        (break)))))
+  (def [_ http received out] connection)
+  (var ended false)
+  (while (not ended)
+    (var request (native/http-turn http received out))
+    (if request
+      (while request (set request (answer http received out handler request)))
+      (set ended (do-next connection state (native/http-to-do http))))))
 
 (defn- unfinished
   "How many of these connections have a request that is not answered yet."
@@ -98,13 +121,15 @@
   (def pace-collections (collection/pacer))
   (put tracker :loggers (log/loggers handler))
   (put tracker :config config)
-  (put tracker :on-drain (fn [] (end-soon open)))
+  (put tracker :on-drain (fn []
+                           (native/http-drain config)
+                           (end-soon open)))
   (put tracker :running (fn [] (unfinished open)))
   (fn http-connection [conn]
     (def http (native/http-open conn config tracker))
     (put open http true)
     (pace-collections (length open))
-    (def connection [conn http (buffer/new read-size) @"" tracker])
+    (def connection [conn http (buffer/new buffer-size) @"" tracker])
     (def state @{})
     (def serving (fiber/new (fn [] (serve-requests connection state handler)) :ti))
     (def result (resume serving))

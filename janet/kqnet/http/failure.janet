@@ -22,7 +22,7 @@
   is no such function, or with 503 if the handler was cancelled by a drain. If the response has begun, nothing more is
   sent, and closing the connection cuts it off.``
   [connection state on-error err fib]
-  (def req (state :request))
+  (def req (native/http-running-request (in connection 1)))
   (defn answering? [] (native/http-answering? (in connection 1)))
   (defn refuse [status reason]
     (unless (answering?) (response/refuse connection state status reason)))
@@ -62,11 +62,12 @@
 (defn- while-answering
   "Handles an error of the handler, or one while its response was being sent."
   [connection state on-error err fib]
+  (def request (native/http-running-request (in connection 1)))
   (cond
     (errors/reject? err)
-    (when (and (state :request) (not (native/http-answering? (in connection 1))))
+    (when (and request (not (native/http-answering? (in connection 1))))
       (response/refuse connection state (in err 1) (in err 2)))
-    (state :request)
+    request
     (do
       # What the handler has set with setdyn is visible to :on-error.
       (fiber/setenv (fiber/current) (fiber/getenv fib))

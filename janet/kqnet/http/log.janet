@@ -72,7 +72,7 @@
     (cond
       observers (tell-observers answer)
       # The handler had the request, and its loggers did not see it.
-      (state :request) nil
+      (native/http-running-request http) nil
       (let [req (state :refused)]
         (each write (in tracker :loggers)
           (write

@@ -1,0 +1,137 @@
+//! One turn of a connection: sending the response to a request, and waiting for the next request.
+//!
+//! What is rare is left to Janet code (janet/kqnet/http/connection.janet): responses that are not small, clients that do not
+//! take a response at once, logs, refusals, and the end of the connection.
+
+use janetrs::Janet;
+use janetrs::lowlevel as c;
+
+use super::connection::{self, Connection};
+use super::next_request::{IDLE_BUFFER, Next};
+use super::response::{Buffers, SMALL_BODY};
+use super::response_table::Fields;
+use super::wait::{gone, io_error};
+use super::writing::Sent;
+use crate::boundary::{Function, Outcome, native};
+use crate::buffer;
+use crate::stream;
+use crate::value::{arg, bytes, is_true};
+use crate::vm;
+
+/// The native functions of this file.
+pub const FUNCTIONS: &[Function] = &[
+    native!("http-answer", "http received out response", answer),
+    native!("http-turn", "http received out", turn),
+    native!("http-to-do", "http", to_do),
+    native!("http-unsent-response", "http", unsent_response),
+];
+
+/// How many bytes the output buffer of an idle connection may have.
+const MAX_IDLE_OUTPUT: i32 = 2048;
+
+/// `(native/http-answer http received out response)`: Sends the response to the running request, or as much of it as is possible
+/// without waiting. `received` has what was read from the client, and `out` is for what is to be sent. Returns the table of
+/// the next request if it has arrived already, or nil.
+///
+/// It does not wait for the next request, since an idle connection must not keep the last response in the arguments of a
+/// call. `native/http-turn` does that, and must be called next if this returns nil.
+fn answer(args: &[Janet]) -> Result<Outcome, String> {
+    let connection = &mut *connection::borrow(args)?;
+    let (buffers, response) = (Buffers { received: arg(args, 1), out: arg(args, 2) }, arg(args, 3));
+    let next = if connection.write_small(response, buffers)? {
+        // SAFETY: Janet called this function, so a fiber runs.
+        connection.send_small(buffers, unsafe { c::janet_current_fiber() })?
+    } else {
+        connection.unsent_response = response;
+        Next::Other(Janet::keyword("respond".into()))
+    };
+    Ok(Outcome::Value(match next {
+        Next::Request(request) => request,
+        other => {
+            connection.deferred = Some(other);
+            Janet::nil()
+        }
+    }))
+}
+
+/// `(native/http-turn http received out)`: Waits for the next request, and returns its table. Returns nil when there is something
+/// else to do first, which `native/http-to-do` returns.
+fn turn(args: &[Janet]) -> Result<Outcome, String> {
+    let connection = &mut *connection::borrow(args)?;
+    let received = arg(args, 1);
+    // SAFETY: Janet called this function, so a fiber runs.
+    let fiber = unsafe { c::janet_current_fiber() };
+    let next = match connection.deferred.take() {
+        Some(next) => next,
+        None => connection.next_request(received, fiber)?,
+    };
+    match next {
+        Next::Request(request) => Ok(Outcome::Value(request)),
+        Next::Other(to_do) => {
+            connection.to_do = to_do;
+            Ok(Outcome::Value(Janet::nil()))
+        }
+        Next::Read => connection.read_request(received, IDLE_BUFFER as usize, fiber),
+    }
+}
+
+/// `(native/http-to-do http)`: Returns what the connection does if there is no next request:
+///
+/// * `:respond`: send the response that `native/http-unsent-response` returns, of which nothing was sent;
+/// * a number: send what is in the output buffer from that index on;
+/// * true: take the next turn;
+/// * `:gone`: end, since the client is gone;
+/// * nil: end, since the client sends no more;
+/// * anything else: see [`Next::Other`].
+fn to_do(args: &[Janet]) -> Result<Outcome, String> {
+    Ok(Outcome::Value(std::mem::replace(&mut connection::borrow(args)?.to_do, Janet::nil())))
+}
+
+/// `(native/http-unsent-response http)`: Returns the response that is to be sent, once.
+fn unsent_response(args: &[Janet]) -> Result<Outcome, String> {
+    Ok(Outcome::Value(std::mem::replace(&mut connection::borrow(args)?.unsent_response, Janet::nil())))
+}
+
+impl Connection {
+    /// Writes a response to the output buffer. Returns false, and writes nothing, if the response is not small.
+    fn write_small(&mut self, response: Janet, buffers: Buffers) -> Result<bool, String> {
+        buffer::clear(&mut buffer::get(buffers.out)?);
+        vm::with(|vm| {
+            let fields = self.fields(&vm.keys, response)?;
+            if !is_small(&fields) {
+                return Ok(false);
+            }
+            let is_last = self.config.is_draining.get();
+            let delivery = self.respond(&vm.keys, response, &fields, buffers, is_last)?;
+            Ok(delivery == Janet::from(vm.keys.none))
+        })
+    }
+
+    /// Sends the response in the output buffer. Returns what comes next.
+    fn send_small(&mut self, buffers: Buffers, fiber: *mut c::JanetFiber) -> Result<Next, String> {
+        let stream = stream::get(self.stream)?;
+        let Some(fd) = stream::descriptor(stream) else { return Ok(Next::Other(gone())) };
+        if self.writing.is_some() || stream::is_written(stream) {
+            return Err("another task writes to this connection already".into());
+        }
+        let out = &mut buffer::get(buffers.out)?;
+        let mut at = 0;
+        match self.send(fd, buffer::contents(out), &mut at) {
+            Sent::All => {
+                buffer::clear(out);
+                buffer::shrink(out, MAX_IDLE_OUTPUT);
+                self.next_request(buffers.received, fiber)
+            }
+            Sent::Lost => Ok(Next::Other(gone())),
+            Sent::Failed(errno) => Err(io_error("write to", errno)),
+            Sent::Enough | Sent::Full => Ok(Next::Other(Janet::number(at as f64))),
+        }
+    }
+}
+
+/// Whether a response is written in one piece with its head: if its body is small, and the connection stays the server's.
+fn is_small(fields: &Fields) -> bool {
+    let body = &fields.body;
+    let is_small = body.is_nil() || bytes(body).is_some_and(|body| body.len() <= SMALL_BODY);
+    is_small && !is_true(fields.detached)
+}
