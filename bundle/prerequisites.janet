@@ -77,6 +77,14 @@
     (error (string "cargo " version " is too old: Rust " needed " or later is needed, "
                    (if (= 0 rustup) "type: rustup update" (how-to-get-rust :old))))))
 
+(defn host
+  "Returns Rust's name of this system, such as x86_64-unknown-linux-gnu."
+  []
+  (def [status out err] (run (os/getenv "RUSTC" "rustc") "--version" "--verbose"))
+  (or (first (peg/match '(thru (* "\nhost: " '(some (range "az" "AZ" "09" "__" "--" "..")))) out))
+      (error (string "rustc --version --verbose names no host: " (first-line (if (= 0 status) out err) "error")
+                     "; " (how-to-get-rust)))))
+
 (defn check-compiler
   ``Raises an error that says what to do when there is no C compiler, or one that cannot compile and link. Rust always
   links with cc. If CC is set, the check is skipped: the user has chosen a compiler.``

@@ -4,7 +4,9 @@
 
 (import ./support :as t)
 (import ../bundle/archive)
+(import ../bundle/build)
 (import ../bundle/files)
+(import ../bundle/prerequisites)
 
 (defn- make
   "Makes a folder with files, given as pairs of path and text; a folder comes before its files."
@@ -62,6 +64,29 @@
     (t/same ["_native.a" "_native.meta.janet"] (tuple ;(paths out)))
     (t/same "library" (string (slurp (string out "/_native.a"))))
     (t/same ["-lm"] (in (eval-string (slurp (string out "/_native.meta.janet"))) :lflags))))
+
+(t/test "a library that cargo did not make is an error, and one of another target is not taken"
+  (def cargo (t/scratch "cargo"))
+  (make cargo "release/libkqnet.so" "old")
+  (defer (t/remove cargo)
+    (def folder (string cargo "/x86_64-unknown-linux-gnu/release"))
+    (t/same (string "cargo succeeded but made no " folder "/libkqnet.dylib or " folder
+                    "/libkqnet.so; type: rm -rf build, and build again")
+            (t/raised |(build/artifact folder "dylib" "so")))
+    (t/same (string cargo "/release/libkqnet.so") (build/artifact (string cargo "/release") "dylib" "so"))))
+
+(t/test "a build is for this system, whatever target the user's configuration of cargo names"
+  (def folder (t/scratch "programs"))
+  (os/mkdir folder)
+  (def cargo (string folder "/cargo"))
+  (spit cargo "#!/bin/sh\necho \"$@\" >>\"$0.said\"; exit 7\n")
+  (os/chmod cargo 8r755)
+  (def path (os/getenv "PATH"))
+  (os/setenv "PATH" (string folder ":" path))
+  (defer (do (os/setenv "PATH" path) (t/remove folder))
+    (t/check (t/raised |(build/compile "/nonexistent" "libraries")) "cargo fails")
+    (def said (string (slurp (string cargo ".said"))))
+    (t/check (string/find (string " --target " (prerequisites/host) " ") said) said)))
 
 (t/test "libgcc_s is left to the compiler, and the rest is what rustc says"
   (t/same ["-liconv" "-framework" "Security"] (archive/libraries "-lgcc_s -liconv  -framework Security\n")))

@@ -75,6 +75,12 @@
     |(t/same "cargo does not run: error: rustup could not choose a version of cargo to run"
              (complaint prerequisites/check))))
 
+(t/test "a build names the system that rustc runs on"
+  (on-path {"rustc" "printf 'rustc 1.85.0\nbinary: rustc\nhost: x86_64-unknown-linux-gnu\nrelease: 1.85.0\n'"}
+    |(t/same "x86_64-unknown-linux-gnu" (prerequisites/host)))
+  (on-path {"rustc" "echo 'error: no toolchain' >&2; exit 1"}
+    |(begins "rustc --version --verbose names no host: error: no toolchain; " (complaint prerequisites/host))))
+
 (t/test "without a C compiler, one is asked for"
   (on-path {"cargo" "echo cargo 1.85.0"}
     |(begins "no C compiler was found (cc); " (complaint prerequisites/check))))
