@@ -51,6 +51,22 @@
       # A program that uses the old one still has it.
       (t/same "old" (string (file/read reader :all))))))
 
+(t/test "a file that cannot be written is named with the reason, and nothing of it stays"
+  (def [from out] (map t/scratch ["from" "out"]))
+  (spit from "new")
+  (make out)
+  # A folder cannot be replaced by a file.
+  (os/mkdir (string out "/taken"))
+  (defer (do (os/rm from) (t/remove out))
+    (each to [(string out "/taken") (string out "/missing/file")]
+      (def said (t/raised |(files/place from to)))
+      (t/check (string/has-prefix? (string "cannot write " to ": ") said) said)
+      (t/check (string/find "; is the disk full" said) said)
+      (t/same nil (string/find "\n" said)))
+    (t/same ["taken"] (tuple ;(paths out)))
+    (when (os/stat "/dev/full")
+      (t/check (t/raised |(files/write "/dev/full" "new")) "a full disk is noticed"))))
+
 (t/test "without the tools that hide its names, the static library itself is what executables are linked with"
   (def [library out] (map t/scratch ["library" "out"]))
   (spit library "library")
