@@ -28,7 +28,11 @@
   (when (os/stat (rooted (string modules "/bundle/kqnet")))
     (error "kqnet was installed by Janet's own bundles; type: janet --uninstall kqnet"))
   (own/stage-modules (rooted installed))
-  (own/stage-script "bin/kqnet-doctor" (rooted doctor) modules))
+  (try
+    (own/stage-script "bin/kqnet-doctor" (rooted doctor) modules)
+    ([err]
+      (own/discard (rooted installed))
+      (error err))))
 
 # jpm removes the installed module before it builds. It has to build and copy everything first, so that a module that works is
 # not lost when the build fails or the disk is full. `jpm uninstall` must not build.

@@ -22,6 +22,11 @@
                    (files/remove (fresh to))
                    (files/copy-tree build/folder (fresh to)))))
 
+(defn discard
+  "Removes what was staged."
+  [to]
+  (files/remove (fresh to)))
+
 (defn install
   "Moves what was staged to where it is installed."
   [to]

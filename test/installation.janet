@@ -131,6 +131,7 @@
       (t/check (not= 0 status) "the installation fails")
       (t/check (string/find (string "cannot write " target "/bin/kqnet-doctor: ") said) said)
       (t/same before (slurp (string target "/bin/kqnet-doctor")))
+      (t/same nil (os/stat (string target "/kqnet.new")))
       (works run)
       (succeeds run ;jpm "install")
       (works run))))
