@@ -1,6 +1,7 @@
 ###
-### Looks for what a build needs before anything is compiled: a cargo that is new enough, a C compiler, ar, and a folder
-### that can be written.
+### Looks for what a build needs before anything is compiled.
+###
+### That is a cargo that is new enough, a C compiler, ar, and a folder `build` that can be written.
 ###
 
 (defn- run
