@@ -16,19 +16,31 @@
 
 (task "build" [] (module/build))
 
-# jpm removes the installed module before it builds. It has to build first, so that a module that works is not lost when the
-# build fails. `jpm uninstall` must not build.
-(when (index-of "install" (dyn :args []))
-  (add-dep "uninstall" "build"))
-
 (def modules (dyn :modpath))
 (def scripts (dyn :binpath))
 (def installed (string modules "/kqnet"))
 (def doctor (string scripts "/kqnet-doctor"))
 (array/push (dyn :installed-files) installed doctor)
 
+(defn- rooted [path] (string (dyn :dest-dir "") path))
+
+(task "stage" ["build"]
+  (when (os/stat (rooted (string modules "/bundle/kqnet")))
+    (error "kqnet was installed by Janet's own bundles; type: janet --uninstall kqnet"))
+  (own/stage-modules (rooted installed))
+  (try
+    (own/stage-script "bin/kqnet-doctor" (rooted doctor) modules)
+    ([err]
+      (own/discard (rooted installed))
+      (error err))))
+
+# jpm removes the installed module before it builds. It has to build and copy everything first, so that a module that works is
+# not lost when the build fails or the disk is full. `jpm uninstall` must not build.
+(add-dep "install" "stage")
+(when (index-of "install" (dyn :args []))
+  (add-dep "uninstall" "stage"))
+
 (task "install" []
-  (def root (dyn :dest-dir ""))
   (print "installing " installed " and " doctor)
-  (own/install-modules (string root installed))
-  (own/install-script "bin/kqnet-doctor" (string root doctor) modules))
+  (own/install (rooted installed))
+  (own/install (rooted doctor)))

@@ -22,13 +22,45 @@
     (set so-far (string so-far part "/"))
     (os/mkdir so-far)))
 
+(defn remove
+  "Removes a file, or a folder with everything below it, if it is there."
+  [path]
+  (case (os/lstat path :mode)
+    nil nil
+    :directory (do
+                 (each name (os/dir path) (remove (string path "/" name)))
+                 (os/rmdir path))
+    (os/rm path)))
+
+(defn writing
+  ``Calls a function that writes `fresh`, which is to become `to`. If it fails, `fresh` is removed, and the error names
+  `to`.``
+  [fresh to f]
+  (try
+    (f)
+    ([err]
+      (protect (remove fresh))
+      (def text (string err))
+      (error (if (string/has-prefix? "cannot write " text)
+               text
+               (string "cannot write " to ": " text "; is the disk full, or does the folder belong to another user?"))))))
+
+(defn write
+  "Writes a text to a file. Raises an error if it is not all there afterwards, as on a full disk."
+  [path text &opt mode]
+  (spit path text)
+  (unless (= (length text) (os/stat path :size)) (error "the file is not complete"))
+  (when mode (os/chmod path mode)))
+
 (defn place
   "Copies a file in one step. A library that a program has loaded must not be written over."
   [from to &opt mode]
   (def fresh (string to ".new"))
-  (spit fresh (slurp from))
-  (when mode (os/chmod fresh mode))
-  (os/rename fresh to))
+  (def text (slurp from))
+  (writing fresh to
+           (fn []
+             (write fresh text mode)
+             (os/rename fresh to))))
 
 (defn copy-tree
   "Copies the files below a folder into another one, each in one step."

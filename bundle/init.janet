@@ -13,6 +13,11 @@
 (defn install
   "Installs what `build` has built."
   [manifest &]
+  (def modules (dyn *syspath*))
+  (when (os/stat (string modules "/.manifests/kqnet.jdn"))
+    (error "kqnet was installed by jpm; type: jpm uninstall kqnet"))
+  # An installation that was interrupted leaves files that Janet does not know of, and would refuse to write over.
+  (each left ["kqnet" "bin/kqnet-doctor"] (files/remove (string modules "/" left)))
   (bundle/add-directory manifest "kqnet")
   (each [path directory?] (files/tree module/folder)
     (def target (string "kqnet/" path))

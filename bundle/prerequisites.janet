@@ -1,5 +1,7 @@
 ###
-### Looks for what a build needs before anything is compiled: a cargo that is new enough, and a C compiler.
+### Looks for what a build needs before anything is compiled.
+###
+### That is a cargo that is new enough, a C compiler, ar, and a folder `build` that can be written.
 ###
 
 (defn- run
@@ -57,6 +59,21 @@
     :openbsd "it is in OpenBSD's set comp"
     "it is a part of the base system"))
 
+(defn- folder-of
+  "The folder of the PATH that has a program, or nil."
+  [name]
+  (find |(= :file (os/stat (string $ "/" name) :mode)) (string/split ":" (os/getenv "PATH" ""))))
+
+(defn- how-to-update-rust
+  "What to type for a new Rust when there is an old one."
+  []
+  (def rustup (if (= 0 (first (run "rustup" "--version"))) (folder-of "rustup")))
+  (cond
+    (nil? rustup) (how-to-get-rust :old)
+    (= rustup (folder-of "cargo")) "type: rustup update"
+    (string "and " (folder-of "cargo") ", which has this one, comes before rustup's folder on the PATH, type: export PATH="
+            rustup ":$PATH; rustup update")))
+
 (defn check-rust
   "Raises an error that says what to do when there is no cargo, or one that is too old."
   []
@@ -73,30 +90,59 @@
   (unless version
     (error (string "cargo --version says no version: " (first-line out))))
   (when (< (numbers version) (numbers needed))
-    (def rustup (first (run "rustup" "--version")))
-    (error (string "cargo " version " is too old: Rust " needed " or later is needed, "
-                   (if (= 0 rustup) "type: rustup update" (how-to-get-rust :old))))))
+    (error (string "cargo " version " is too old: Rust " needed " or later is needed, " (how-to-update-rust)))))
+
+(defn host
+  "Returns Rust's name of this system, such as x86_64-unknown-linux-gnu."
+  []
+  (def [status out err] (run (os/getenv "RUSTC" "rustc") "--version" "--verbose"))
+  (or (first (peg/match '(thru (* "\nhost: " '(some (range "az" "AZ" "09" "__" "--" "..")))) out))
+      (error (string "rustc --version --verbose names no host: " (first-line (if (= 0 status) out err) "error")
+                     "; " (how-to-get-rust)))))
+
+(defn- named
+  "The program that a variable of the environment names, without its arguments, or nil."
+  [variable]
+  (find |(not (empty? $)) (string/split " " (os/getenv variable ""))))
 
 (defn check-compiler
   ``Raises an error that says what to do when there is no C compiler, or one that cannot compile and link. Rust always
-  links with cc. If CC is set, the check is skipped: the user has chosen a compiler.``
+  links with cc, also when CC names another compiler for C.``
   []
-  (unless (os/getenv "CC")
-    (os/mkdir "build")
-    (def [source program] ["build/hello.c" "build/hello"])
-    (spit source "#include <stdio.h>\nint main(void) { return puts(\"hello\") < 0; }\n")
-    (def [status _ err] (run "cc" source "-o" program))
-    (each file [source program] (protect (os/rm file)))
-    (case status
-      0 nil
-      nil (error (string "no C compiler was found (cc); " (how-to-get-a-compiler)))
-      (error (string "the C compiler cc does not work: " (first-line err "error") "; " (how-to-get-a-compiler))))))
+  (def [source program] ["build/hello.c" "build/hello"])
+  (def [written why]
+    (protect
+      (os/mkdir "build")
+      (spit source "#include <stdio.h>\nint main(void) { return puts(\"hello\") < 0; }\n")))
+  (unless written
+    (error (string "cannot write to " (os/cwd) "/build: " why "; if it belongs to root, type: sudo rm -rf build")))
+  (def [status _ err] (run "cc" source "-o" program))
+  (each file [source program] (protect (os/rm file)))
+  (case status
+    0 nil
+    nil (error (string "no C compiler was found (cc); " (how-to-get-a-compiler)))
+    (error (string "the C compiler cc does not work: " (first-line err "error") "; " (how-to-get-a-compiler))))
+  (when-let [compiler (named "CC")]
+    (unless (first (run compiler "--version"))
+      (error (string "the C compiler that CC names was not found (" compiler "); type: unset CC")))))
+
+(defn check-archiver
+  "Raises an error that says what to do when there is no ar."
+  []
+  (def archiver (or (named "AR") "ar"))
+  (unless (first (run archiver "--version"))
+    (error (string "no archiver was found (" archiver "); "
+                   (cond
+                     (named "AR") "type: unset AR"
+                     (= :linux (os/which)) "type: apt-get install binutils (Debian, Ubuntu), or your system's command for binutils"
+                     (how-to-get-a-compiler))))))
 
 (defn check
   "Raises an error of one line that says what is missing and what to type, if anything is."
   []
   (check-rust)
-  (check-compiler))
+  (check-compiler)
+  (check-archiver))
 
 (defn failure
   "Returns a line that says why a cargo command may have failed. cargo has printed the details."
@@ -106,12 +152,15 @@
   (if (= 0 packages)
     (string command " failed with status " status)
     (string command " could not download the packages that Cargo.lock names, see above; they come from crates.io, or "
-            "from a mirror that ~/.cargo/config.toml names")))
+            "from a mirror that ~/.cargo/config.toml names; type, with a network: cargo fetch --locked "
+            "(behind a proxy, set HTTPS_PROXY first)")))
 
 (defn typed-path
-  ``Returns a path that a person typed as an absolute one. A relative one starts from the folder of their shell: jpm may
-  have changed to another since.``
+  ``Returns a path that a person typed as an absolute one. A relative one starts from the folder of their shell, since jpm
+  may have changed to another, or else from the current one: a program that starts this one may leave PWD as it was.``
   [path]
-  (if (string/has-prefix? "/" path)
-    path
-    (string (os/getenv "PWD" (os/cwd)) "/" path)))
+  (def shell (string (os/getenv "PWD" (os/cwd)) "/" path))
+  (cond
+    (string/has-prefix? "/" path) path
+    (os/stat shell) shell
+    (string (os/cwd) "/" path)))

@@ -118,6 +118,36 @@
       (succeeds run ;jpm "uninstall")
       (is-gone run))))
 
+(t/test "an installation by jpm that cannot copy everything leaves the one that works"
+  (with-checkout
+    (fn [checkout target run]
+      (def jpm (p/jpm target))
+      (succeeds run ;jpm "install")
+      (def before (slurp (string target "/bin/kqnet-doctor")))
+      # Nothing can be written there, not even by root.
+      (os/mkdir (string target "/bin/kqnet-doctor.new"))
+      (os/mkdir (string target "/bin/kqnet-doctor.new/in-the-way"))
+      (def [status said] (run ;jpm "install"))
+      (t/check (not= 0 status) "the installation fails")
+      (t/check (string/find (string "cannot write " target "/bin/kqnet-doctor: ") said) said)
+      (t/same before (slurp (string target "/bin/kqnet-doctor")))
+      (t/same nil (os/stat (string target "/kqnet.new")))
+      (works run)
+      (succeeds run ;jpm "install")
+      (works run))))
+
+(t/test "jpm installs over what an interrupted installation has left"
+  (with-checkout
+    (fn [checkout target run]
+      (os/mkdir (string target "/kqnet"))
+      (spit (string target "/kqnet/left.janet") "")
+      (os/mkdir (string target "/kqnet.new"))
+      (spit (string target "/kqnet.new/left.janet") "")
+      (succeeds run ;(p/jpm target) "install")
+      (works run)
+      (t/same nil (os/stat (string target "/kqnet/left.janet")))
+      (t/same nil (os/stat (string target "/kqnet.new"))))))
+
 (t/test "the script in jpm's local tree runs"
   (with-checkout
     (fn [checkout target run]
@@ -143,6 +173,40 @@
       (works run)
       (succeeds run p/janet "--uninstall" "kqnet")
       (is-gone run))))
+
+(t/test "a bundle is installed over what an interrupted installation has left"
+  (need-bundles)
+  (with-checkout
+    (fn [checkout target run]
+      (each folder ["/kqnet" "/bin"] (os/mkdir (string target folder)))
+      (each file ["/kqnet/init.janet" "/bin/kqnet-doctor"] (spit (string target file) "half"))
+      (succeeds run p/janet "--install" ".")
+      (works run)
+      # An interruption leaves a bundle of which Janet knows no files.
+      (def manifest (string target "/bundle/kqnet/manifest.jdn"))
+      (spit manifest (string/format "%j" (merge (parse (slurp manifest)) {:files @[]})))
+      (succeeds run p/janet "--reinstall" "kqnet")
+      (works run)
+      (succeeds run p/janet "--uninstall" "kqnet")
+      (is-gone run))))
+
+(t/test "what jpm has installed is not installed by Janet, nor the other way round"
+  (need-bundles)
+  (with-checkout
+    (fn [checkout target run]
+      (def jpm (p/jpm target))
+      (succeeds run ;jpm "install")
+      (def [status said] (run p/janet "--install" "."))
+      (t/check (not= 0 status) "Janet refuses")
+      (t/check (string/find "kqnet was installed by jpm; type: jpm uninstall kqnet" said) said)
+      (works run)
+      (succeeds run ;jpm "uninstall")
+      (run p/janet "--uninstall" "kqnet")
+      (succeeds run p/janet "--install" ".")
+      (def [status said] (run ;jpm "install"))
+      (t/check (not= 0 status) "jpm refuses")
+      (t/check (string/find "type: janet --uninstall kqnet" said) said)
+      (works run))))
 
 (t/test "a bundle that cannot be built says what to type, and leaves the one that works"
   (need-bundles)

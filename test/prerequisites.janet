@@ -55,6 +55,19 @@
   (on-path {"cargo" "echo cargo 1.80.0" "rustup" "exit 0"}
     |(t/same "cargo 1.80.0 is too old: Rust 1.85 or later is needed, type: rustup update" (complaint prerequisites/check))))
 
+(t/test "who has an old cargo before rustup's on the PATH is told to put rustup's first"
+  (def own (t/scratch "rustup"))
+  (os/mkdir own)
+  (spit (string own "/rustup") "#!/bin/sh\n")
+  (os/chmod (string own "/rustup") 8r755)
+  (defer (remove-folder own)
+    (on-path {"cargo" "echo cargo 1.80.0"}
+      (fn []
+        (with-variables {"PATH" (string (os/getenv "PATH") ":" own)}
+          (fn []
+            (def text (complaint prerequisites/check))
+            (t/check (string/has-suffix? (string "type: export PATH=" own ":$PATH; rustup update") text) text)))))))
+
 (t/test "a cargo that is new enough passes"
   (each version ["1.85.0" "1.85.0-nightly" "1.100.0" "2.0.0"]
     (on-path {"cargo" (string "echo cargo " version)}
@@ -75,6 +88,12 @@
     |(t/same "cargo does not run: error: rustup could not choose a version of cargo to run"
              (complaint prerequisites/check))))
 
+(t/test "a build names the system that rustc runs on"
+  (on-path {"rustc" "printf 'rustc 1.85.0\nbinary: rustc\nhost: x86_64-unknown-linux-gnu\nrelease: 1.85.0\n'"}
+    |(t/same "x86_64-unknown-linux-gnu" (prerequisites/host)))
+  (on-path {"rustc" "echo 'error: no toolchain' >&2; exit 1"}
+    |(begins "rustc --version --verbose names no host: error: no toolchain; " (complaint prerequisites/host))))
+
 (t/test "without a C compiler, one is asked for"
   (on-path {"cargo" "echo cargo 1.85.0"}
     |(begins "no C compiler was found (cc); " (complaint prerequisites/check))))
@@ -85,10 +104,41 @@
     |(begins "the C compiler cc does not work: build/hello.c:1:10: fatal error: stdio.h: No such file or directory; "
              (complaint prerequisites/check))))
 
+(t/test "cc is needed even if CC names another compiler, and that one is needed too"
+  (on-path {"cargo" "echo cargo 1.85.0" "gcc" "exit 0"}
+    (fn []
+      (with-variables {"CC" "gcc"} |(begins "no C compiler was found (cc); " (complaint prerequisites/check)))))
+  (on-path {"cargo" "echo cargo 1.85.0" "cc" "exit 0" "ar" "exit 0" "gcc" "exit 0"}
+    (fn []
+      (with-variables {"CC" "nope -O2"}
+        |(t/same "the C compiler that CC names was not found (nope); type: unset CC" (complaint prerequisites/check)))
+      (each good ["gcc -O2" "" nil]
+        (with-variables {"CC" good} |(t/same nil (prerequisites/check)))))))
+
+(t/test "without ar, one is asked for"
+  (on-path {"cargo" "echo cargo 1.85.0" "cc" "exit 0"}
+    (fn []
+      (with-variables {"AR" nil} |(begins "no archiver was found (ar); " (complaint prerequisites/check)))
+      (with-variables {"AR" "nope"}
+        |(t/same "no archiver was found (nope); type: unset AR" (complaint prerequisites/check))))))
+
+(t/test "a folder build that cannot be written is named, with how to remove it"
+  (def [here folder] [(os/cwd) (t/scratch "checkout")])
+  (os/mkdir folder)
+  (defer (do (os/cd here) (remove-folder folder))
+    (os/cd folder)
+    # Nobody can write into a file as if it were a folder, not even root.
+    (spit "build" "")
+    (def text (complaint prerequisites/check-compiler))
+    (begins (string "cannot write to " (os/cwd) "/build: ") text)
+    (t/check (string/has-suffix? "; if it belongs to root, type: sudo rm -rf build" text) text)))
+
 (t/test "when packages could not be downloaded, the error says where they come from"
   (on-path {"cargo" "exit 101"}
-    |(begins "cargo build could not download the packages that Cargo.lock names"
-             (prerequisites/failure "cargo build" 101)))
+    (fn []
+      (def text (prerequisites/failure "cargo build" 101))
+      (begins "cargo build could not download the packages that Cargo.lock names" text)
+      (t/check (string/find "type, with a network: cargo fetch --locked" text) text)))
   (on-path {"cargo" "exit 0"}
     |(t/same "cargo build failed with status 101" (prerequisites/failure "cargo build" 101))))
 
@@ -103,6 +153,12 @@
       |(t/same folder (header/path)))
     (with-variables {"JANET_HEADERPATH" (string "./" name) "PWD" parent}
       |(t/same (os/realpath folder) (os/realpath (header/path))))
+    # The shell's folder may have been left behind by a program in between.
+    (def here (os/cwd))
+    (defer (os/cd here)
+      (os/cd parent)
+      (with-variables {"JANET_HEADERPATH" name "PWD" "/nonexistent"}
+        |(t/same (os/realpath folder) (os/realpath (header/path)))))
     (setdyn :headerpath folder)
     (defer (setdyn :headerpath nil)
       (with-variables {"JANET_HEADERPATH" ""} |(t/same folder (header/path))))))

@@ -70,10 +70,10 @@ impl Compiler {
         let mut command = self.tool.to_command();
         command.args(["-w", "-I"]).arg(&self.include).arg("-c").arg(&path).arg("-o").arg(path.with_extension("o"));
         command.env("LC_ALL", "C");
-        if self.tool.is_like_clang() {
-            // clang stops after 20 errors otherwise.
-            command.arg("-ferror-limit=0");
-        }
+        // These come after the user's CFLAGS, which may stop at the first error or choose a C without assertions.
+        command.args(["-std=gnu11", "-Wno-fatal-errors"]);
+        // clang stops after 20 errors otherwise.
+        command.arg(if self.tool.is_like_clang() { "-ferror-limit=0" } else { "-fmax-errors=0" });
         let out = command.output().map_err(|e| self.cannot_run(&e))?;
         if out.status.success() {
             return Ok(None);

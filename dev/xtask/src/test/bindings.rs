@@ -124,6 +124,9 @@ const CHANGES: [Change; 16] = [
     },
 ];
 
+/// What users have in CFLAGS: a compiler that stops at the first error, and a C without assertions.
+const FLAGS: [&str; 2] = ["-Wfatal-errors", "-std=c89"];
+
 /// The check.
 pub fn tests(plan: &Plan) -> Result<Tally> {
     let mut total = Tally::default();
@@ -134,16 +137,19 @@ pub fn tests(plan: &Plan) -> Result<Tally> {
     for version in VERSIONS {
         let header = header(version)?;
         for (what, settings) in SETTINGS {
-            total += verdict(&format!("{version} {what}"), build(&folder, &header, settings)?, None);
+            total += verdict(&format!("{version} {what}"), build(&folder, &header, settings, "")?, None);
         }
     }
     let newest = header(VERSIONS.last().ok_or("there is no version")?)?;
+    for flags in FLAGS {
+        total += verdict(&format!("CFLAGS={flags}"), build(&folder, &newest, "", flags)?, None);
+    }
     for change in CHANGES {
         let changed = newest.replacen(change.from, change.to, 1);
         if changed == newest {
             return Err(format!("the newest janet.h has no text {:?}", change.from));
         }
-        total += verdict(change.what, build(&folder, &changed, "")?, change.error);
+        total += verdict(change.what, build(&folder, &changed, "", "")?, change.error);
     }
     Ok(total)
 }
@@ -154,7 +160,7 @@ fn header(version: &str) -> Result<String> {
 }
 
 /// Builds the bindings with a header. Returns the errors, as cargo has them.
-fn build(folder: &Path, header: &str, settings: &str) -> Result<Vec<String>> {
+fn build(folder: &Path, header: &str, settings: &str, flags: &str) -> Result<Vec<String>> {
     let include = folder.join("include");
     fs::create_dir_all(&include).map_err(|e| format!("cannot make {}: {e}", include.display()))?;
     for (name, text) in [("janet.h", header), ("janetconf.h", settings)] {
@@ -165,6 +171,7 @@ fn build(folder: &Path, header: &str, settings: &str) -> Result<Vec<String>> {
         .args(["check", "--quiet", "--package", "evil-janet"])
         .env("CARGO_TARGET_DIR", folder)
         .env("JANET_HEADERPATH", &include)
+        .env("CFLAGS", flags)
         .output()
         .map_err(|e| format!("cannot run cargo: {e}"))?;
     let said = String::from_utf8_lossy(&out.stderr);
