@@ -29,7 +29,8 @@ impl Files {
     pub fn include(self, stem: &str) -> bool {
         match self {
             Files::Long | Files::All => true,
-            Files::Quick => stem != "browser",
+            // These take the longest.
+            Files::Quick => !["browser", "http-leaving", "proxies", "soak"].contains(&stem),
             Files::Main => ["behaviours", "bursts", "doctor", "exhaustion", "forks", "handlers", "limits", "shared"]
                 .contains(&stem),
             Files::Bursts => false,
