@@ -151,7 +151,7 @@
   (def [packages] (run "cargo" "tree" "--offline" "--locked" "--edges" "normal,build"))
   (if (= 0 packages)
     (string command " failed with status " status)
-    (string command " could not download the packages that Cargo.lock names, see above; they come from crates.io, or "
+    (string command " could not download the packages that Cargo.lock names, see above; they come from the registry of Rust packages, or "
             "from a mirror that ~/.cargo/config.toml names; type, with a network: cargo fetch --locked "
             "(behind a proxy, set HTTPS_PROXY first)")))
 
