@@ -8,6 +8,8 @@
 ### linked into one object file, in which every other name is made local.
 ###
 
+(import ./process)
+
 (def entry
   "The name of the function that puts the native functions into a table (src/lib.rs)."
   "janet_module_entry_kqnet_native")
@@ -20,25 +22,21 @@
   (def given (words (os/getenv variable "")))
   (if (empty? given) [usual] given))
 
-(defn- run
+(defn- failure-of
   "Runs a command. Returns nil, or what it wrote on standard error when it failed or could not be run."
   [args &opt env]
-  (try
-    (with [proc (os/spawn args :pe (merge (os/environ) (or env {}) {:err :pipe}))]
-      (def said (string/trim (or (ev/read (proc :err) :all) "")))
-      (def status (os/proc-wait proc))
-      (unless (zero? status) (string (first args) ": " (if (empty? said) (string "status " status) said))))
-    ([_] (string "cannot run " (first args)))))
+  (def [status _ err] (process/run args env))
+  (def said (string/trim err))
+  (cond
+    (nil? status) (string "cannot run " (first args))
+    (zero? status) nil
+    (string (first args) ": " (if (empty? said) (string "status " status) said))))
 
 (defn- output
   "What a command prints, or nil when it cannot be run."
   [& args]
-  (def [_ said]
-    (protect
-      (with [proc (os/spawn args :p {:out :pipe})]
-        (def text (string/trim (or (ev/read (proc :out) :all) "")))
-        (if (zero? (os/proc-wait proc)) text))))
-  said)
+  (def [status out] (process/run args))
+  (if (= 0 status) (string/trim out)))
 
 (defn- rust-objcopy
   "The objcopy that comes with Rust, and the environment that it needs; nil if there is none."
@@ -61,13 +59,13 @@
   (def failures @[])
   (unless
     (some (fn [[command env]]
-            (if-let [failure (run [;command ;options] env)]
+            (if-let [failure (failure-of [;command ;options] env)]
               (do (array/push failures failure) nil)
               true))
           # rustc is asked only after the other tools have failed.
           [[(tool "OBJCOPY" "objcopy") {}] [["llvm-objcopy"] {}]])
     (def [command env] (or (rust-objcopy) (error (string/join failures "; "))))
-    (when-let [failure (run [;command ;options] env)]
+    (when-let [failure (failure-of [;command ;options] env)]
       (error (string/join [;failures failure] "; ")))))
 
 (defn- link
@@ -76,7 +74,7 @@
   (def apple? (= :macos system))
   (def symbol (string (if apple? "_" "") entry))
   (def failure
-    (run [;(tool "CC" "cc") "-r" "-nostdlib" (string "-Wl,-u," symbol) "-Wl,-S"
+    (failure-of [;(tool "CC" "cc") "-r" "-nostdlib" (string "-Wl,-u," symbol) "-Wl,-S"
           ;(if apple? [(string "-Wl,-exported_symbol," symbol) "-Wl,-x"] [])
           "-o" object library]))
   (when failure (error failure))
@@ -102,7 +100,7 @@
   (try
     (do
       (link library object system)
-      (when-let [failure (run [;(tool "AR" "ar") "rcs" archive object])] (error failure))
+      (when-let [failure (failure-of [;(tool "AR" "ar") "rcs" archive object])] (error failure))
       (os/rm object))
     ([err]
       (eprint "kqnet cannot share an executable with another module written in Rust, since its names cannot be hidden: " err)

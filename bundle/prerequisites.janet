@@ -4,17 +4,7 @@
 ### That is a cargo that is new enough, a C compiler, ar, and a folder `build` that can be written.
 ###
 
-(defn- run
-  "Runs a program. Returns its status, nil when it cannot be run, and what it printed and wrote to standard error."
-  [& args]
-  (def [started process] (protect (os/spawn args :p {:out :pipe :err :pipe})))
-  (if-not started
-    [nil "" ""]
-    # Both pipes are read at once, so that neither fills up.
-    (let [texts (ev/gather (ev/read (process :out) :all) (ev/read (process :err) :all) (os/proc-wait process))
-          [out err status] texts]
-      (:close process)
-      [status (string (or out "")) (string (or err ""))])))
+(import ./process)
 
 (defn- first-line
   "The first line of a text with `word` in it, or else the first."
@@ -67,7 +57,7 @@
 (defn- how-to-update-rust
   "What to type for a new Rust when there is an old one."
   []
-  (def rustup (if (= 0 (first (run "rustup" "--version"))) (folder-of "rustup")))
+  (def rustup (if (= 0 (first (process/run ["rustup" "--version"]))) (folder-of "rustup")))
   (cond
     (nil? rustup) (how-to-get-rust :old)
     (= rustup (folder-of "cargo")) "type: rustup update"
@@ -78,7 +68,7 @@
   "Raises an error that says what to do when there is no cargo, or one that is too old."
   []
   (def needed (rust-version))
-  (def [status out err] (run "cargo" "--version"))
+  (def [status out err] (process/run ["cargo" "--version"]))
   (when (nil? status)
     (def user (os/getenv "SUDO_USER"))
     (error (if user
@@ -95,7 +85,7 @@
 (defn host
   "Returns Rust's name of this system, such as x86_64-unknown-linux-gnu."
   []
-  (def [status out err] (run (os/getenv "RUSTC" "rustc") "--version" "--verbose"))
+  (def [status out err] (process/run [(os/getenv "RUSTC" "rustc") "--version" "--verbose"]))
   (or (first (peg/match '(thru (* "\nhost: " '(some (range "az" "AZ" "09" "__" "--" "..")))) out))
       (error (string "rustc --version --verbose names no host: " (first-line (if (= 0 status) out err) "error")
                      "; " (how-to-get-rust)))))
@@ -116,21 +106,21 @@
       (spit source "#include <stdio.h>\nint main(void) { return puts(\"hello\") < 0; }\n")))
   (unless written
     (error (string "cannot write to " (os/cwd) "/build: " why "; if it belongs to root, type: sudo rm -rf build")))
-  (def [status _ err] (run "cc" source "-o" program))
+  (def [status _ err] (process/run ["cc" source "-o" program]))
   (each file [source program] (protect (os/rm file)))
   (case status
     0 nil
     nil (error (string "no C compiler was found (cc); " (how-to-get-a-compiler)))
     (error (string "the C compiler cc does not work: " (first-line err "error") "; " (how-to-get-a-compiler))))
   (when-let [compiler (named "CC")]
-    (unless (first (run compiler "--version"))
+    (unless (first (process/run [compiler "--version"]))
       (error (string "the C compiler that CC names was not found (" compiler "); type: unset CC")))))
 
 (defn check-archiver
   "Raises an error that says what to do when there is no ar."
   []
   (def archiver (or (named "AR") "ar"))
-  (unless (first (run archiver "--version"))
+  (unless (first (process/run [archiver "--version"]))
     (error (string "no archiver was found (" archiver "); "
                    (cond
                      (named "AR") "type: unset AR"
@@ -148,7 +138,7 @@
   "Returns a line that says why a cargo command may have failed. cargo has printed the details."
   [command status]
   # Without the network, this fails if a package has not been downloaded.
-  (def [packages] (run "cargo" "tree" "--offline" "--locked" "--edges" "normal,build"))
+  (def [packages] (process/run ["cargo" "tree" "--offline" "--locked" "--edges" "normal,build"]))
   (if (= 0 packages)
     (string command " failed with status " status)
     (string command " could not download the packages that Cargo.lock names, see above; they come from the registry of Rust packages, or "
