@@ -37,13 +37,13 @@
   (try (crowd/twice ;experiment) ([err] {:error (string err)})))
 
 (defn examine
-  ``Makes the experiments. Returns a struct of what `system/describe` returns, and:
+  ``Makes the experiments. Returns a struct of `here`, which `system/describe` returned, and:
 
   * :known - whether this version of Janet has janet#1560 on this queue.
   * :bursts and :starved - the results with many connections at once and with too few descriptors. Each has :core and
     :kqnet, structs of :clients, :connected, :answered and for :starved :cpu (seconds), or of :error.``
-  []
-  (merge (system/describe)
+  [here]
+  (merge here
          {:known (and (= :kqueue (kqnet/backend)) (version-affected? janet/version))
           :bursts {:core (try-to bursts/answered net/server) :kqnet (try-to bursts/answered kqnet/server)}
           :starved {:core (try-to shortage/answered "core") :kqnet (try-to shortage/answered "kqnet")}}))
@@ -134,13 +134,14 @@
   (cond
     (deep= args ["--help"]) (do (print usage) 0)
     (not (or (empty? args) (deep= args ["--json"]))) (do (eprint usage) 2)
-    (if-let [shortage (shortage-here (system/describe))]
-      (do (eprint shortage) 2)
-      (do
-        (def found (examine))
-        (def [status sentence next-step] (verdict found))
-        (defn print-all []
-          (if (empty? args)
-            (do (report found) (print "\n" sentence "\nNext: " next-step))
-            (print (json/encode (merge found {:affected (= 1 status) :verdict sentence :next next-step})))))
-        (if (write-whole print-all) status 2)))))
+    (let [here (system/describe)]
+      (if-let [shortage (shortage-here here)]
+        (do (eprint shortage) 2)
+        (do
+          (def found (examine here))
+          (def [status sentence next-step] (verdict found))
+          (defn print-all []
+            (if (empty? args)
+              (do (report found) (print "\n" sentence "\nNext: " next-step))
+              (print (json/encode (merge found {:affected (= 1 status) :verdict sentence :next next-step})))))
+          (if (write-whole print-all) status 2))))))
