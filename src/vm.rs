@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::ffi::c_void;
 use std::ptr;
+use std::time::Duration;
 
 use janetrs::Janet;
 use janetrs::lowlevel as c;
@@ -16,7 +17,7 @@ use once_cell::unsync::OnceCell;
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::catch_panic;
 use crate::common_strings::CommonStrings;
-use crate::deadlines::Deadlines;
+use crate::deadlines::{Deadlines, Reason, Slot};
 use crate::deliver::Deliver;
 use crate::fork::{self, Process};
 use crate::keys::Keys;
@@ -142,6 +143,14 @@ impl Vm {
         stream::close(std::mem::replace(&mut self.queue, queue));
         self.process = Process::current();
         Ok(())
+    }
+
+    /// Sets or clears a deadline, and has the queue wake in time for it.
+    pub fn set_deadline(&mut self, slot: Slot, at: Option<Duration>, reason: Reason) {
+        let wake = self.deadlines.set(slot, at, reason);
+        if wake.is_some() {
+            self.engine.set_wake_time(wake);
+        }
     }
 
     /// The table of trackers as a value.

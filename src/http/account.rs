@@ -112,7 +112,7 @@ impl Record {
 fn close_account(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
     vm::with(|vm| {
-        let record = connection.close_account(vm);
+        let record = connection.close_account(vm.engine.now());
         let observers = std::mem::replace(&mut connection.observers, Janet::nil());
         Ok(Outcome::Value(record.map_or_else(Janet::nil, |record| record.to_array(observers))))
     })

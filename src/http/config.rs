@@ -20,7 +20,7 @@ use crate::vm;
 /// The native functions of this file.
 pub const FUNCTIONS: &[Function] = &[native!("http-config", "options", config), native!("http-drain", "config", drain)];
 
-/// What the connections of a server share. It never changes after it was made, except for the counts in its statistics.
+/// What the connections of a server share. Only its statistics, and whether the server drains, change after it was made.
 pub struct Config {
     /// The largest head of a request.
     pub limits: HeadLimits,

@@ -2,6 +2,7 @@
 
 use std::cell::{RefCell, RefMut};
 use std::ffi::c_void;
+use std::time::Duration;
 
 use janetrs::Janet;
 use janetrs::lowlevel as c;
@@ -26,7 +27,7 @@ use crate::deadlines::Slot;
 use crate::files::OpenFile;
 use crate::stream;
 use crate::value::{arg, describe};
-use crate::vm::{self, Vm};
+use crate::vm;
 
 /// The native functions of this file.
 pub const FUNCTIONS: &[Function] = &[
@@ -176,8 +177,8 @@ impl Connection {
     }
 
     /// Ends the account of the request that was answered last, and counts it.
-    pub fn close_account(&mut self, vm: &Vm) -> Option<Record> {
-        self.account.close(&self.config.statistics, vm.engine.now())
+    pub fn close_account(&mut self, now: Duration) -> Option<Record> {
+        self.account.close(&self.config.statistics, now)
     }
 }
 
@@ -270,7 +271,7 @@ fn close(args: &[Janet]) -> Result<Outcome, String> {
     connection.end_request();
     connection.give_back_deadlines();
     vm::with_existing(|vm| {
-        connection.close_account(vm);
+        connection.close_account(vm.engine.now());
         // SAFETY: the table is rooted.
         unsafe { c::janet_table_remove(vm.connections, connection.stream.into()) };
     });

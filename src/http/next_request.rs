@@ -53,7 +53,7 @@ impl Connection {
     fn take_request(&mut self, vm: &mut Vm, received: Janet, fiber: *mut c::JanetFiber) -> Result<Next, String> {
         let now = vm.engine.now();
         if self.account.is_answered() {
-            let record = self.account.close(&self.config.statistics, now);
+            let record = self.close_account(now);
             let observers = std::mem::replace(&mut self.observers, Janet::nil());
             if let Some(record) = record.filter(|_| !observers.is_nil()) {
                 return Ok(Next::Other(record.to_array(observers)));

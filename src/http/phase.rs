@@ -70,10 +70,7 @@ impl Connection {
     /// Ends the connection's wait at a time, with `reason` as the error. `None` lets it wait for ever.
     pub fn set_deadline(&self, vm: &mut Vm, at: Option<Duration>, reason: Reason) {
         let Some(slot) = self.slot else { return };
-        let wake = vm.deadlines.set(slot, at, reason);
-        if wake.is_some() {
-            vm.engine.set_wake_time(wake);
-        }
+        vm.set_deadline(slot, at, reason);
     }
 }
 

@@ -11,7 +11,7 @@ use kqnet_accept::{Errno, socket};
 
 use super::MAX_TURN;
 use super::connection::{self, Connection};
-use super::next_request::Next;
+use super::next_request::{IDLE_BUFFER, Next};
 use super::phase::Phase;
 use super::wait::{self, Side, gone, io_error};
 use crate::boundary::{Function, Outcome, catch_panic, native};
@@ -148,11 +148,10 @@ impl Connection {
         self.read(None, 0, Purpose::Nothing)
     }
 
-    /// Waits until the next request has arrived in the buffer `received`, reading at most `most` bytes at once. Its handler
-    /// will run in `fiber`. The call from Janet returns the table of the request, or nil when there is something to do
-    /// first (`native/http-to-do`).
-    pub fn read_request(&mut self, received: Janet, most: usize, fiber: *mut c::JanetFiber) -> Result<Outcome, String> {
-        self.read(Some(received), most, Purpose::NextRequest(fiber))
+    /// Waits until the next request has arrived in the buffer `received`. Its handler will run in `fiber`. The call from
+    /// Janet returns the table of the request, or nil when there is something to do first (`native/http-to-do`).
+    pub fn read_request(&mut self, received: Janet, fiber: *mut c::JanetFiber) -> Result<Outcome, String> {
+        self.read(Some(received), IDLE_BUFFER as usize, Purpose::NextRequest(fiber))
     }
 
     fn read(&mut self, into: Option<Janet>, most: usize, purpose: Purpose) -> Result<Outcome, String> {
@@ -204,8 +203,8 @@ impl Connection {
         Ok(Outcome::Await)
     }
 
-    /// What a call from Janet returns when a wait ends with this result. That which waits for a request leaves the result for
-    /// `native/http-to-do`.
+    /// What a call from Janet returns when a wait ends with this result. A wait for the next request returns nil, and leaves
+    /// the result to `native/http-to-do`.
     fn end_of(&mut self, purpose: Purpose, result: Janet) -> Janet {
         if let Purpose::NextRequest(_) = purpose {
             self.to_do = result;

@@ -62,11 +62,12 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
     let buffers = Buffers { out: arg(args, 2), received: arg(args, 3) };
     let response = arg(args, 1);
-    vm::with(|vm| {
-        let fields = connection.fields(&vm.keys, response)?;
-        connection.respond(&vm.keys, response, &fields, buffers, is_true(arg(args, 4)))
-    })
-    .map(Outcome::Value)
+    let result = vm::with(|vm| {
+        let fields = Fields::of(response, &vm.keys)?;
+        connection.write_response(&vm.keys, response, &fields, buffers, is_true(arg(args, 4)))
+    });
+    connection.is_response_invalid |= result.is_err();
+    result.map(Outcome::Value)
 }
 
 /// The buffers of a connection.
@@ -79,15 +80,11 @@ pub struct Buffers {
 }
 
 impl Connection {
-    /// The fields of a response, which is not valid if it has none.
-    pub fn fields(&mut self, keys: &Keys, response: Janet) -> Result<Fields, String> {
-        let fields = Fields::of(response, keys);
-        self.is_response_invalid |= fields.is_err();
-        fields
-    }
-
-    /// Does what `native/http-respond` is for.
-    pub fn respond(
+    /// Writes a response, and returns what `native/http-respond` returns. `is_last` is true if no other request may follow.
+    ///
+    /// # Errors
+    /// Returns an error that says what is wrong with the response.
+    pub fn write_response(
         &mut self,
         keys: &Keys,
         response: Janet,
@@ -95,95 +92,82 @@ impl Connection {
         buffers: Buffers,
         is_last: bool,
     ) -> Result<Janet, String> {
-        let result = write_response(self, keys, response, fields, buffers, is_last);
-        self.is_response_invalid |= result.is_err();
-        result
-    }
-}
-
-fn write_response(
-    connection: &mut Connection,
-    keys: &Keys,
-    response: Janet,
-    fields: &Fields,
-    buffers: Buffers,
-    is_last: bool,
-) -> Result<Janet, String> {
-    let out = &mut buffer::get(buffers.out)?;
-    if buffers.out == buffers.received {
-        return Err("a response cannot be written to the buffer that its request comes from".into());
-    }
-    let from = &mut buffer::get(buffers.received)?;
-    let status = response_table::status(fields.status)?;
-    let is_switch = status < 200 || connection.exchange.opens_tunnel(status);
-    if is_switch && !is_true(fields.detached) {
-        return refuse_switch(status);
-    }
-    let (body, headers) = (fields.body, fields.headers);
-    response_table::check_keys(response, fields)?;
-    // The body may be the buffer from which the remaining body of the request is discarded below.
-    let copy = (body == buffers.received).then(|| buffer::contents(from).to_vec());
-    let known = match &copy {
-        Some(copy) => Some(&copy[..]),
-        None if body.is_nil() => Some(&[][..]),
-        None => bytes(&body),
-    };
-    let file = file_body::length(&body)?;
-    // An iterable body may read the request while it is sent, so then nothing is discarded yet.
-    if (known.is_some() || file.is_some()) && connection.discard_body(from).is_err() {
-        connection.exchange = connection.exchange.closing();
-    }
-    if known.is_none() && !response_table::is_iterable(body) {
-        return Err(format!("a response's :body must be bytes or iterable, got {}", describe(body)));
-    }
-
-    with_scratch(|scratch| {
-        let mut declared: Option<u64> = None;
-        let mut head = HeadWriter::new(scratch, status).map_err(|error| error.to_string())?;
-        response_table::each_header(headers, &mut |name, value| {
-            if known.is_none() && name.eq_ignore_ascii_case(b"content-length") {
-                declared = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-            }
-            head.header(name, value).map_err(|error| error.to_string())
-        })?;
-        let size = match (known, declared.or(file)) {
-            (Some(bytes), _) => Body::Known(bytes.len() as u64),
-            (None, Some(length)) => Body::Known(length),
-            (None, None) => Body::Streamed,
+        let out = &mut buffer::get(buffers.out)?;
+        if buffers.out == buffers.received {
+            return Err("a response cannot be written to the buffer that its request comes from".into());
+        }
+        let from = &mut buffer::get(buffers.received)?;
+        let status = response_table::status(fields.status)?;
+        let is_switch = status < 200 || self.exchange.opens_tunnel(status);
+        if is_switch && !is_true(fields.detached) {
+            return refuse_switch(status);
+        }
+        let (body, headers) = (fields.body, fields.headers);
+        response_table::check_keys(response, fields)?;
+        // The body may be the buffer from which the remaining body of the request is discarded below.
+        let copy = (body == buffers.received).then(|| buffer::contents(from).to_vec());
+        let known = match &copy {
+            Some(copy) => Some(&copy[..]),
+            None if body.is_nil() => Some(&[][..]),
+            None => bytes(&body),
         };
+        let file = file_body::length(&body)?;
+        // An iterable body may read the request while it is sent, so then nothing is discarded yet.
+        if (known.is_some() || file.is_some()) && self.discard_body(from).is_err() {
+            self.exchange = self.exchange.closing();
+        }
+        if known.is_none() && !response_table::is_iterable(body) {
+            return Err(format!("a response's :body must be bytes or iterable, got {}", describe(body)));
+        }
 
-        // Nothing below can make the response invalid, so it will not be replaced by a 500.
-        if is_last && !is_switch || !connection.body.is_done() && !connection.can_discard_body() {
-            connection.exchange = connection.exchange.closing();
-        }
-        // A 100 would come too late.
-        connection.awaits_continue = false;
-        let plan = plan(&connection.exchange, status, size);
-        connection.keeps_open = head.finish(&connection.exchange, &plan, unix_time());
-        let head_length = scratch.len();
-        let is_plain = plan.delivery == Delivery::Plain;
-        let mut delivery = delivery_keyword(keys, plan.delivery, known.is_some(), body);
-        let small = known.filter(|bytes| is_plain && (bytes.len() <= SMALL_BODY || copy.is_some()));
-        if let Some(bytes) = small {
-            scratch.extend_from_slice(bytes);
-            delivery = keys.none;
-        }
-        buffer::push(out, scratch)?;
-        // A file follows its head without any framing.
-        let file = file.filter(|&length| is_plain && size == Body::Known(length));
-        let payload = file.map_or(scratch.len() - head_length, |length| length as usize);
-        connection.account.answer(status, head_length, payload);
-        if scratch.capacity() > 4 * SMALL_BODY {
-            *scratch = Vec::new();
-        }
-        connection.is_answering = true;
-        connection.pace.begin_response();
-        Ok(match declared {
-            _ if file.is_some() => Janet::keyword("file".into()),
-            Some(length) if is_plain && known.is_none() => Janet::number(length as f64),
-            _ => delivery.into(),
+        with_scratch(|scratch| {
+            let mut declared: Option<u64> = None;
+            let mut head = HeadWriter::new(scratch, status).map_err(|error| error.to_string())?;
+            response_table::each_header(headers, &mut |name, value| {
+                if known.is_none() && name.eq_ignore_ascii_case(b"content-length") {
+                    declared = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+                }
+                head.header(name, value).map_err(|error| error.to_string())
+            })?;
+            let size = match (known, declared.or(file)) {
+                (Some(bytes), _) => Body::Known(bytes.len() as u64),
+                (None, Some(length)) => Body::Known(length),
+                (None, None) => Body::Streamed,
+            };
+
+            // Nothing below can make the response invalid, so it will not be replaced by a 500.
+            if is_last && !is_switch || !self.body.is_done() && !self.can_discard_body() {
+                self.exchange = self.exchange.closing();
+            }
+            // A 100 would come too late.
+            self.awaits_continue = false;
+            let plan = plan(&self.exchange, status, size);
+            self.keeps_open = head.finish(&self.exchange, &plan, unix_time());
+            let head_length = scratch.len();
+            let is_plain = plan.delivery == Delivery::Plain;
+            let mut delivery = delivery_keyword(keys, plan.delivery, known.is_some(), body);
+            let small = known.filter(|bytes| is_plain && (bytes.len() <= SMALL_BODY || copy.is_some()));
+            if let Some(bytes) = small {
+                scratch.extend_from_slice(bytes);
+                delivery = keys.none;
+            }
+            buffer::push(out, scratch)?;
+            // A file follows its head without any framing.
+            let file = file.filter(|&length| is_plain && size == Body::Known(length));
+            let payload = file.map_or(scratch.len() - head_length, |length| length as usize);
+            self.account.answer(status, head_length, payload);
+            if scratch.capacity() > 4 * SMALL_BODY {
+                *scratch = Vec::new();
+            }
+            self.is_answering = true;
+            self.pace.begin_response();
+            Ok(match declared {
+                _ if file.is_some() => Janet::keyword("file".into()),
+                Some(length) if is_plain && known.is_none() => Janet::number(length as f64),
+                _ => delivery.into(),
+            })
         })
-    })
+    }
 }
 
 /// The error or the refusal for a 101, or for a 2xx to CONNECT, without `:detached`.

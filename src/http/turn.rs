@@ -7,14 +7,13 @@ use janetrs::Janet;
 use janetrs::lowlevel as c;
 
 use super::connection::{self, Connection};
-use super::next_request::{IDLE_BUFFER, Next};
+use super::next_request::Next;
 use super::response::{Buffers, SMALL_BODY};
 use super::response_table::Fields;
 use super::wait::{gone, io_error};
 use super::writing::Sent;
 use crate::boundary::{Function, Outcome, native};
 use crate::buffer;
-use crate::stream;
 use crate::value::{arg, bytes, is_true};
 use crate::vm;
 
@@ -71,7 +70,7 @@ fn turn(args: &[Janet]) -> Result<Outcome, String> {
             connection.to_do = to_do;
             Ok(Outcome::Value(Janet::nil()))
         }
-        Next::Read => connection.read_request(received, IDLE_BUFFER as usize, fiber),
+        Next::Read => connection.read_request(received, fiber),
     }
 }
 
@@ -96,24 +95,22 @@ impl Connection {
     /// Writes a response to the output buffer. Returns false, and writes nothing, if the response is not small.
     fn write_small(&mut self, response: Janet, buffers: Buffers) -> Result<bool, String> {
         buffer::clear(&mut buffer::get(buffers.out)?);
-        vm::with(|vm| {
-            let fields = self.fields(&vm.keys, response)?;
+        let result = vm::with(|vm| {
+            let fields = Fields::of(response, &vm.keys)?;
             if !is_small(&fields) {
                 return Ok(false);
             }
             let is_last = self.config.is_draining.get();
-            let delivery = self.respond(&vm.keys, response, &fields, buffers, is_last)?;
+            let delivery = self.write_response(&vm.keys, response, &fields, buffers, is_last)?;
             Ok(delivery == Janet::from(vm.keys.none))
-        })
+        });
+        self.is_response_invalid |= result.is_err();
+        result
     }
 
     /// Sends the response in the output buffer. Returns what comes next.
     fn send_small(&mut self, buffers: Buffers, fiber: *mut c::JanetFiber) -> Result<Next, String> {
-        let stream = stream::get(self.stream)?;
-        let Some(fd) = stream::descriptor(stream) else { return Ok(Next::Other(gone())) };
-        if self.writing.is_some() || stream::is_written(stream) {
-            return Err("another task writes to this connection already".into());
-        }
+        let Some((_, fd)) = self.writable()? else { return Ok(Next::Other(gone())) };
         let out = &mut buffer::get(buffers.out)?;
         let mut at = 0;
         match self.send(fd, buffer::contents(out), &mut at) {

@@ -153,10 +153,7 @@ unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetA
                     let slot = watching.slot;
                     vm::with_existing(|vm| {
                         let at = vm.engine.now() + LOOK_INTERVAL;
-                        let wake = vm.deadlines.set(slot, Some(at), Reason::Keyword("gone"));
-                        if wake.is_some() {
-                            vm.engine.set_wake_time(wake);
-                        }
+                        vm.set_deadline(slot, Some(at), Reason::Keyword("gone"));
                     });
                 }
             }

@@ -66,6 +66,19 @@ pub enum Sent {
 }
 
 impl Connection {
+    /// The stream to write to and its descriptor, or `None` if the stream is closed.
+    ///
+    /// # Errors
+    /// Returns an error if another task writes already.
+    pub fn writable(&self) -> Result<Option<(*mut c::JanetStream, RawFd)>, String> {
+        let stream = stream::get(self.stream)?;
+        let Some(fd) = stream::descriptor(stream) else { return Ok(None) };
+        if self.writing.is_some() || stream::is_written(stream) {
+            return Err("another task writes to this connection already".into());
+        }
+        Ok(Some((stream, fd)))
+    }
+
     /// Sends what the system takes at once, and advances `at` past it.
     pub fn send(&mut self, fd: RawFd, all: &[u8], at: &mut usize) -> Sent {
         let end = all.len().min(at.saturating_add(MAX_TURN));
@@ -118,11 +131,7 @@ fn write(args: &[Janet]) -> Result<Outcome, String> {
     let all = bytes(&value).ok_or_else(|| format!("expected bytes, got {}", describe(value)))?;
     let from = integer(arg(args, 2)).and_then(|from| usize::try_from(from).ok()).filter(|from| *from <= all.len());
     let mut at = from.ok_or_else(|| format!("expected an index, got {}", describe(arg(args, 2))))?;
-    let stream = stream::get(connection.stream)?;
-    let Some(fd) = stream::descriptor(stream) else { return Ok(Outcome::Value(gone())) };
-    if connection.writing.is_some() || stream::is_written(stream) {
-        return Err("another task writes to this connection already".into());
-    }
+    let Some((stream, fd)) = connection.writable()? else { return Ok(Outcome::Value(gone())) };
     match connection.send(fd, all, &mut at) {
         Sent::All => Ok(Outcome::Value(Janet::nil())),
         Sent::Lost => Ok(Outcome::Value(gone())),
@@ -142,10 +151,7 @@ fn write(args: &[Janet]) -> Result<Outcome, String> {
                     let new = vm.deadlines.add(fiber, Some((pace::look, connection.value.cast_mut().cast())));
                     now = vm.engine.now();
                     let reason = Reason::Gone("the client took too little for :write-timeout");
-                    let wake = vm.deadlines.set(new, Some(now + timeout / 2), reason);
-                    if wake.is_some() {
-                        vm.engine.set_wake_time(wake);
-                    }
+                    vm.set_deadline(new, Some(now + timeout / 2), reason);
                     slot = Some(new);
                     Ok(())
                 })?;
