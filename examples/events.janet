@@ -19,26 +19,18 @@
 
 (var- watching 0)
 
-(defn- event
-  []
-  (string/format "data: %.0f seconds since 1970, %d watching\n\n" (os/time) watching))
-
-(defn- events
-  [req]
-  {:status 200
-   :headers {"Content-Type" "text/event-stream" "Cache-Control" "no-store"}
-   # Each piece that the fiber yields is sent at once. When the client is gone, the fiber is cancelled,
-   # which runs the `defer`. When the server drains, the fiber ends by itself.
-   :body (coro
-           (++ watching)
-           (defer (-- watching)
-             (while (not (http/draining? req))
-               (yield (event))
-               (ev/sleep 1))))})
+(defn- tell-time
+  "Sends the time once a second. When the client is gone, or the server drains, this is cancelled, which runs the `defer`."
+  [send]
+  (++ watching)
+  (defer (-- watching)
+    (forever
+      (send (string/format "%.0f seconds since 1970, %d watching" (os/time) watching))
+      (ev/sleep 1))))
 
 (def- routes
   {"/" (fn [_] {:status 200 :headers {"Content-Type" "text/html; charset=utf-8"} :body page})
-   "/events" events})
+   "/events" (fn [req] (http/events req tell-time))})
 
 (defn main
   [_ &opt port]

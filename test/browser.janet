@@ -32,15 +32,18 @@
 
 (defn- path [& parts] (string t/project "/" ;parts))
 
-(def- pictures (path "target/browser"))
+(defn- pictures-folder
+  "Returns the folder for the pictures, which exists then."
+  []
+  (each folder [(path "target") (path "target/browser")] (os/mkdir folder))
+  (path "target/browser"))
 
 (defn- reload
   "Reloads a page in a browser this many times. Returns what the browser's script printed."
   [url times patience name]
-  (each folder [(path "target") pictures] (os/mkdir folder))
   (def [status output]
     (programs/run "python3" (path "test/browser/reload.py") url (string times) (string patience)
-                  (string pictures "/" name ".png")))
+                  (string (pictures-folder) "/" name ".png")))
   (t/same 0 status output)
   (string/trim output))
 
@@ -73,6 +76,21 @@
 (browser-test "each reload completes with a connection for each request"
   (with [server (t/start-janet (path "test/browser/server.janet") "closing")]
     (t/same "loaded 31" (reload (url (:port server)) 30 patience (string host "-closing")))))
+
+(browser-test "a page with an event stream goes on from the last event when the server was restarted"
+  (def port (string (t/free-port)))
+  (defn start []
+    (def server (t/start-janet (path "test/browser/events.janet") port))
+    (:line server)
+    server)
+  (def server (start))
+  (with [page (t/start "python3" (path "test/browser/events.py") (string "http://127.0.0.1:" port "/") (string patience)
+                       (string (pictures-folder) "/" host "-events.png"))]
+    (t/same "restart" (:line page))
+    (:signal server :term)
+    (t/same 0 (:wait server) (server :err))
+    (with [_ (start)]
+      (t/same "went on" (:line page)))))
 
 (if affected?
   (browser-test "reloads stall on core's net/server of a Janet that has janet#1560, with connections left waiting"

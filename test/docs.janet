@@ -108,6 +108,7 @@
    "kqnet/server" (options-of kqnet/server "127.0.0.1" 0)
    "kqnet/drain" (options-of kqnet/drain nil nil)
    "http/ending" (options-of http/ending nil)
+   "http/events" (options-of http/events nil nil)
    "http/gone?" (options-of http/gone? nil)
    "http/server" (options-of http/server nil)
    "http/serve-forever" (options-of http/serve-forever nil)
@@ -152,7 +153,7 @@
   (def functions
     {"listen" "kqnet/listen" "accept-loop" "kqnet/accept-loop" "server" "kqnet/server" "drain" "kqnet/drain"
      "http" "http/server" "serve-forever" "http/serve-forever" "static" "http/static"
-     "ending" "http/ending" "gone?" "http/gone?"})
+     "ending" "http/ending" "events" "http/events" "gone?" "http/gone?"})
   (def told
     (seq [[options owners] :in table-rows owner :in (string/split ", " owners) option :in options]
       [(functions owner) option]))

@@ -49,6 +49,7 @@
    :drain-timeout seconds
    :format [":common, :combined, :timed or a function" |(or (function? $) (index-of $ [:common :combined :timed]))]
    :head-timeout seconds
+   :heartbeat ["a number of seconds, more than 0, or math/inf" |(and (number? $) (pos? $) (or (<= $ 1e9) (= $ math/inf)))]
    :hidden ["true or false" boolean?]
    :idle-timeout seconds
    :index ["a file's name, or false" |(or (string? $) (false? $))]
@@ -66,10 +67,13 @@
    :out ["a file, a buffer or a function" |(or (= :core/file (type $)) (buffer? $) (function? $))]
    :precompressed ["true or false" boolean?]
    :prefix ["a path such as \"/assets\"" path?]
+   :queue ["a positive integer" positive-integer?]
+   :retry ["a number of seconds from 0 to 1e9" |(and (number? $) (<= 0 $ 1e9))]
    :reuse-port ["true or false" boolean?]
    :seconds seconds
    :symlinks ["true or false" boolean?]
    :types ["content types by file extension, in lower case and without a dot, such as {\"gltf\" \"model/gltf+json\"}" types?]
+   :when-full [":wait or :end" |(or (= :wait $) (= :end $))]
    :write-timeout seconds})
 
 (defn- fail

@@ -7,7 +7,7 @@
 (import ../show)
 (import ./errors)
 
-(defn- check-request
+(defn check-request
   "Raises an error in the name of `who` unless `x` is a dictionary, as a request is."
   [who x]
   (unless (dictionary? x)

@@ -5,6 +5,7 @@
 (import spork/http :prefix "" :export true)
 (import ./body :prefix "" :export true :only [read-body body-chunks])
 (import ./ending :prefix "" :export true :only [ending draining? gone?])
+(import ./events :prefix "" :export true :only [events last-event-id])
 (import ./handler :prefix "" :export true :only [middleware router])
 (import ./server :prefix "" :export true :only [server serve-forever])
 (import ./log :prefix "" :export true :only [logger])
