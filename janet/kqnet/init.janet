@@ -8,6 +8,12 @@
 (import ./_native :as native)
 (import ./tracker)
 (import ./options)
+(import ./signature)
+
+(setdyn :doc
+        ``Listening sockets and accept loops on an event queue of their own. `listen`, `accept`, `accept-loop` and `server`
+        have the arguments and results of the functions with the same names in net/, and take more options by name.
+        `drain` stops a server gracefully, and `stats` says what it does. HTTP servers are in `kqnet/http`.``)
 
 (def version
   "The version of kqnet, such as \"0.1.0\"."
@@ -44,6 +50,7 @@
   unix socket, :nodelay on a unix socket or with :datagram, and :backlog with :datagram.``
   [host port & args]
   (native/listen host port (options/split "kqnet/listen" [:type :no-reuse] listen-options args)))
+(signature/show listen [:type :no-reuse] listen-options)
 
 (defn accept
   ``Waits for the next connection on `listener`, and returns its stream (core/stream), or nil once the listener is closed.
@@ -74,6 +81,7 @@
   (def opts (options/split "kqnet/accept-loop" [] loop-options args))
   (native/check-handler handler)
   (run-loop listener handler opts))
+(signature/show accept-loop [] loop-options)
 
 (defn server
   ``Listens on an address, `host` and `port` as for `listen`. With a handler, it also runs `accept-loop` in a new fiber.
@@ -100,6 +108,7 @@
              (when (native/open? listener)
                (run-loop listener handler opts true)))))
   listener)
+(signature/show server [:handler :type :no-reuse] [;listen-options ;loop-options])
 
 (defn drain
   ``Stops accepting at once, closes `listener`, and waits until its handlers have ended, for at most `seconds` (default:
@@ -125,6 +134,7 @@
   (options/check "kqnet/drain" :seconds seconds)
   (def {:cancel cancel} (options/split "kqnet/drain" [] [:cancel] args))
   (tracker/drain listener seconds cancel))
+(signature/show drain [] [:cancel])
 
 ###
 ### Statistics

@@ -4,6 +4,7 @@
 
 (import ../_native :as native)
 (import ../options)
+(import ../signature)
 (import ../show)
 (import ./errors)
 
@@ -52,6 +53,7 @@
                    (unless (= why :detached) (ev/chan-close channel)))
                  nil (ev/chan 1)))
         channel)))
+(signature/show ending [] [:or-ended])
 
 (defn draining?
   ``Returns whether the server of the request `req` is draining, so that a response without an end of its own should end.
@@ -72,3 +74,4 @@
   (if-let [http (native/http-of (in req :connection))]
     (native/http-gone? http (in req :request-number) or-ended)
     true))
+(signature/show gone? [] [:or-ended])

@@ -6,6 +6,7 @@
 
 (import ../_native :as native)
 (import ../options)
+(import ../signature)
 (import ../show)
 (import ./ending)
 (import ./errors)
@@ -171,6 +172,8 @@
    # nginx would collect the events.
    "X-Accel-Buffering" "no"})
 
+(def- option-names [:heartbeat :retry :queue :when-full])
+
 (defn events
   ``Returns the response to the request `req` that is a stream of server-sent events, which `EventSource` reads in a
   browser. `f` is a function of one argument, `send`, and runs in a task of its own, in the environment of the caller.
@@ -201,7 +204,7 @@
 
   A browser connects again whenever a stream ends. A response of status 204 makes it stop.``
   [req f & args]
-  (def opts (options/split "kqnet/http/events" [] [:heartbeat :retry :queue :when-full] args))
+  (def opts (options/split "kqnet/http/events" [] option-names args))
   (unless (or (function? f) (cfunction? f))
     (fail "expected a function of `send`, got %s" (show/value f)))
   (when (function? f)
@@ -210,3 +213,4 @@
   {:status 200
    :headers headers
    :body (stream req f (merge {:heartbeat default-heartbeat :queue default-queue :when-full :wait} opts))})
+(signature/show events [] option-names)

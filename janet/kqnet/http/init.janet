@@ -2,6 +2,10 @@
 ### spork/http on kqnet: all of its public names, and a server with kept connections, limits, timeouts and a drain.
 ###
 
+(setdyn :doc
+        ``spork/http on kqnet: all of its public names, and a server of its own, `server` or `serve-forever`, with kept
+        connections, limits, timeouts and a drain. The page docs/http.md explains requests and responses, and has examples.``)
+
 (import spork/http :prefix "" :export true)
 (import ./body :prefix "" :export true :only [read-body body-chunks])
 (import ./ending :prefix "" :export true :only [ending draining? gone?])

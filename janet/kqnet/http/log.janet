@@ -8,6 +8,7 @@
 
 (import ../_native :as native)
 (import ../options)
+(import ../signature)
 (import ./handler)
 (import ./log-format)
 
@@ -145,3 +146,4 @@
                             (- (os/clock :monotonic) start)))
         response)))
   (wrap logger-mw nextmw write))
+(signature/show logger [] [:format :out])

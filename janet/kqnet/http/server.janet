@@ -6,6 +6,7 @@
 (import ../init :as kqnet)
 (import ../tracker)
 (import ../options)
+(import ../signature)
 (import ./connection)
 (import ./handler)
 
@@ -108,6 +109,7 @@
   Raises an error for wrong options, and when it cannot listen.``
   [handler & args]
   (start "kqnet/http/server" handler (parse-options "kqnet/http/server" [] args)))
+(signature/show server [:host :port] server-options)
 
 (defn- address
   "Returns the address of a listener as a text for people, a URL where there is one."
@@ -151,3 +153,4 @@
   (def [_ from left] (ev/select signals drained))
   (each signal [:int :term] (os/sigaction signal))
   (if (= from drained) left (kqnet/drain listener 0 :cancel true)))
+(signature/show serve-forever [:host :port] [;server-options :drain-timeout])

@@ -4,6 +4,7 @@
 
 (import ../_native :as native)
 (import ../options)
+(import ../signature)
 (import ./handler)
 (import ./log)
 (import ./types)
@@ -85,6 +86,8 @@
           :folder :redirect
           (if (file? found) [path found] found))))))
 
+(def- option-names [:prefix :index :symlinks :hidden :types :cache-control :precompressed])
+
 (defn static
   ``Creates a middleware that serves the files of `folder`, the path of a folder, for GET and HEAD: content types, index
   files, ETag and Last-Modified with 304 and 412, and single ranges with 206 and 416. After the folder it takes `nextmw`, a
@@ -119,8 +122,7 @@
   (def {:nextmw nextmw :prefix prefix :index index :symlinks symlinks :hidden hidden
         :types types :cache-control cache-control :precompressed precompressed}
     (merge {:prefix "" :index "index.html"}
-           (options/split "kqnet/http/static" [:nextmw]
-                          [:prefix :index :symlinks :hidden :types :cache-control :precompressed] args)))
+           (options/split "kqnet/http/static" [:nextmw] option-names args)))
   (def served
     {:folder (try (native/folder folder symlinks) ([err] (error (string "kqnet/http/static: " err))))
      :prefix (string/trimr prefix "/")
@@ -149,3 +151,4 @@
        :headers {"Location" (string "/" (string/trim route "/") "/" (if query "?") query)}}
       (serve-file served req (in found 0) (in found 1))))
   (if nextmw (log/wrap static-mw nextmw) static-mw))
+(signature/show static [:nextmw] option-names)
