@@ -2,7 +2,7 @@
 ### The servers of cargo xtask bench for HTTP.
 ###
 ### All but the bare loops give the same answers. They end when their input does.
-### Usage: janet http.janet kqnet|spork|halo2|circlet|bare|bare-close PORT
+### Usage: janet http.janet kqnet|spork|halo2|circlet|bare|bare-close|websocket PORT, or janet http.janet files FOLDER PORT
 ###
 
 (def- small "hello, world")
@@ -45,6 +45,18 @@
     (when (:read conn 2048)
       (:write conn fixed))))
 
+(defn- echo
+  "Sends each message back."
+  [socket]
+  (loop [message :iterate (:read socket)]
+    (:write socket message)))
+
+(defn- websockets
+  "A handler that makes every connection a websocket."
+  []
+  (def upgrade (value "kqnet/websocket" 'upgrade))
+  (fn [req] (upgrade req echo)))
+
 (defn- end-with-input
   []
   (def input (os/open "/dev/fd/0" :r))
@@ -53,11 +65,14 @@
 
 (defn main
   "Serves on a port of 127.0.0.1."
-  [_ kind port]
-  (def port (scan-number port))
+  [_ kind & arguments]
+  (def port (scan-number (last arguments)))
   (unless (= kind "circlet") (ev/go end-with-input))
   (case kind
     "kqnet" ((value "kqnet/http" 'server) (handler "kqnet/http") "127.0.0.1" port :max-body (* 2 1024 1024))
+    "files" (let [static (value "kqnet/http" 'static)]
+              ((value "kqnet/http" 'server) (static (first arguments) :prefix "/files") "127.0.0.1" port))
+    "websocket" ((value "kqnet/http" 'server) (websockets) "127.0.0.1" port)
     "spork" ((value "spork/http" 'server) (handler "spork/http") "127.0.0.1" port)
     "halo2" ((value "halo2" 'server) (fn [req] (respond (req :path) (fn [] (req :body))))
               port "127.0.0.1" (* 2 1024 1024))

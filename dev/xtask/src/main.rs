@@ -60,10 +60,10 @@ usage: cargo xtask COMMAND
              and the options of host
   bench    measure kqnet beside core's net/server and other HTTP servers
              --rounds N     5 by default
-             --seconds S    the length of a measurement, 2 by default
-             --page         measure everything, and write docs/benchmarks.md
-             --spork F --halo2 F --circlet F   folders of other servers to measure
-             NAME...        only some of accept, http, memory, growth, kqueue
+             --seconds S    the length of a measurement, 1 by default
+             --page         write docs/benchmarks.md, with what earlier runs measured for names that are left out
+             --spork F --halo2 F --circlet F   folders of other servers to measure; spork is also found by $SPORK
+             NAME...        only some of http, files, routes, websocket, costs, accept, memory, growth, kqueue
   cross    compile and link for macOS, FreeBSD and NetBSD, and check which symbols are left to the host
              TARGET...      only these targets
   arm64    run the Janet tests on Linux for arm64, with QEMU

@@ -7,10 +7,10 @@ use super::load::{self, End, Talk};
 use super::measurements::{Better, Comparison, percentile};
 use super::setup::{Bench, progress};
 
-const CLIENTS: [usize; 3] = [1, 64, 1000];
+const CLIENTS: [usize; 2] = [1, 64];
 /// The number of connections in a burst, and of bursts in a round.
 const BURST: usize = 1000;
-const BURSTS: usize = 20;
+const BURSTS: usize = 10;
 /// The condition in which all clients have connected and asked before the server looks.
 const WAITING: &str = "1000 that wait";
 
@@ -29,7 +29,7 @@ fn rates(bench: &Bench) -> Result<(Comparison, Comparison)> {
         "accept-rate",
         "Connections accepted in a second",
         "Each client connects, sends a byte, waits for the answer and the end, and connects again. The clients \
-         run on one thread beside the server, and if the server is fast, they set the pace.",
+         run on one thread, and if the server is fast, they set the pace.",
         "connections/s",
         Better::More,
     );
@@ -90,11 +90,9 @@ fn system_calls(bench: &Bench) -> Result<Comparison> {
     }
     for clients in CLIENTS {
         progress(&format!("system calls, {}", group(clients)));
-        for _ in 0..bench.settings.rounds.min(3) {
-            for program in bench.bytes()? {
-                let counted = counts::system_calls(&program, Talk::Bytes, clients, 4000)?;
-                comparison.add(&group(clients), &program.name, counts::total(&counted));
-            }
+        for program in bench.bytes()? {
+            let counted = counts::system_calls(&program, Talk::Bytes, clients, 4000)?;
+            comparison.add(&group(clients), &program.name, counts::total(&counted));
         }
     }
     Ok(comparison)

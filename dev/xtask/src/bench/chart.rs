@@ -64,7 +64,7 @@ pub fn svg(comparison: &Comparison) -> String {
         Better::Less => "shorter is better",
     };
     let mut head = String::new();
-    text(&mut head, 16.0, 26.0, "start", INK, "bold", comparison.title);
+    text(&mut head, 16.0, 26.0, "start", INK, "bold", &comparison.title);
     let has_range = comparison.groups.iter().flat_map(|group| &group.rows).any(|row| row.samples.len() > 1);
     let range = if has_range { "; the line is from the least to the most of the rounds" } else { "" };
     let subtitle = format!("{}; {better}{range}", comparison.unit);

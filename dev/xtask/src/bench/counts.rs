@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use kqnet_hosts::Result;
 
@@ -43,6 +44,29 @@ pub fn instructions(program: &Program, talk: Talk, clients: usize, count: u64) -
         parse_callgrind(&read(&out)?).ok_or_else(|| "callgrind wrote no sum".to_owned())
     })?;
     Ok(total(&counts))
+}
+
+/// Instructions for each thing that a command does `count` times. `command` makes one that does it so many times and ends.
+pub fn of_command(count: usize, command: impl Fn(usize) -> Command) -> Result<f64> {
+    let out = scratch("callgrind.out")?;
+    let run = |count: usize| {
+        let plain = command(count);
+        let mut under = Command::new("valgrind");
+        under.arg("--tool=callgrind").arg(format!("--callgrind-out-file={}", out.display()));
+        under.arg(plain.get_program()).args(plain.get_args());
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => under.env(name, value),
+                None => under.env_remove(name),
+            };
+        }
+        let ended = under.stdin(Stdio::null()).output().map_err(|e| format!("cannot run valgrind: {e}"))?;
+        if !ended.status.success() {
+            return Err(format!("under valgrind: {}", String::from_utf8_lossy(&ended.stderr).trim()));
+        }
+        parse_callgrind(&read(&out)?).map(|counts| total(&counts)).ok_or_else(|| "callgrind wrote no sum".to_owned())
+    };
+    Ok((run(2 * count)? - run(count)?) / count as f64)
 }
 
 /// System calls that a kernel with kqueue would get for each exchange, by name. A library compiled from calls.c counts

@@ -6,11 +6,9 @@ use super::load::{self, End, Talk};
 use super::measurements::{Better, Comparison};
 use super::setup::{Bench, progress};
 use super::wrk::{self, Requests};
-use crate::tools;
 
-const LISTENERS: [usize; 3] = [1, 10, 100];
-const IDLE: [usize; 3] = [10, 1000, 10_000];
-const SPARE: u64 = 200;
+const LISTENERS: [usize; 2] = [1, 100];
+const IDLE: [usize; 2] = [10, 10_000];
 
 /// Measures how costs grow.
 pub fn measure(bench: &Bench) -> Result<Vec<Comparison>> {
@@ -29,8 +27,8 @@ fn listeners(bench: &Bench) -> Result<Comparison> {
     for round in 1..=bench.settings.rounds {
         progress(&format!("listeners, round {round}"));
         for count in LISTENERS {
-            // Without the C loop, which has only one listener.
-            for program in programs.iter().skip(1) {
+            // Without the C loop, which has only one listener, and without the older Janet.
+            for program in programs.iter().skip(2) {
                 let label = if count == 1 { "1 listener".to_owned() } else { format!("{count} listeners") };
                 let mut server = program.start_under(&[], count)?;
                 let before = server.usage()?;
@@ -51,26 +49,27 @@ fn idle(bench: &Bench) -> Result<Comparison> {
         "µs",
         Better::Less,
     );
-    if !tools::on_path("wrk") {
-        comparison.note("wrk is not installed (on Debian: apt-get install wrk)".to_owned());
+    if let Some(why) = wrk::cannot() {
+        comparison.note(why);
         return Ok(comparison);
     }
+    let programs = bench.servers(&["bare", "kqnet", "nginx"], &mut comparison);
     for round in 1..=bench.settings.rounds {
         progress(&format!("idle connections, round {round}"));
         for count in IDLE {
-            if bench.descriptors < count as u64 + SPARE {
-                let least = count as u64 + SPARE;
-                comparison.note(format!("{count} connections need a limit of {least} descriptors: ulimit -n {least}"));
+            if let Some(why) = bench.cannot_hold(count) {
+                comparison.note(why);
                 continue;
             }
-            for program in [bench.http("bare"), bench.http("kqnet")] {
+            for program in &programs {
                 let mut server = program.start()?;
-                let held = load::hold(server.port(), count, b"")?;
+                let held = load::hold_kept(server.port(), count)?;
                 let before = server.settle()?;
-                let done = wrk::run(server.port(), "/", 64, bench.settings.seconds, Requests::Kept)?;
+                let label = format!("{count} idle");
+                let result = wrk::run(server.port(), "/", 64, bench.settings.seconds, Requests::Kept);
+                let Some(done) = comparison.take(&label, &program.name, result)? else { continue };
                 let after = server.usage()?;
                 drop(held);
-                let label = format!("{count} idle");
                 comparison.add(&label, &program.name, (after.cpu - before.cpu) * 1e6 / done.requests);
             }
         }

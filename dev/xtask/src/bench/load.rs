@@ -11,6 +11,8 @@ use kqnet_hosts::Result;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+use super::affinity;
+
 /// How long a load may take that ends after a number of exchanges.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -65,6 +67,7 @@ pub fn local(port: u16) -> SocketAddr {
 
 /// Runs clients at the same time, spread over the ports.
 pub fn run(talk: Talk, ports: &[u16], clients: usize, end: End) -> Result<Done> {
+    let _pinned = affinity::as_clients();
     if talk == Talk::InStep {
         return in_step(ports, clients, end);
     }
@@ -231,22 +234,62 @@ impl Client {
 
 /// The length of the whole response, once its head is there.
 fn response_length(input: &[u8]) -> Option<usize> {
-    let end = input.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-    let head = String::from_utf8_lossy(&input[..end]).to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"))?;
-    Some(end + length.trim().parse::<usize>().ok()?)
+    head(input).map(|head| head.length + head.body)
+}
+
+/// What the head of a response says.
+pub struct Head {
+    /// The status.
+    pub status: u16,
+    /// The length of the head.
+    pub length: usize,
+    /// The length of the body, by Content-Length.
+    pub body: usize,
+}
+
+/// Reads the head of a response, once it is whole and says how long the body is.
+pub fn head(input: &[u8]) -> Option<Head> {
+    let length = input.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let text = String::from_utf8_lossy(&input[..length]).to_ascii_lowercase();
+    let body = text.lines().find_map(|line| line.strip_prefix("content-length:"))?;
+    let status = text.split(' ').nth(1)?.parse().ok()?;
+    Some(Head { status, length, body: body.trim().parse().ok()? })
 }
 
 /// Opens connections that send `bytes` and then stay silent.
 pub fn hold(port: u16, count: usize, bytes: &[u8]) -> Result<Vec<std::net::TcpStream>> {
-    let hold_one = || {
-        let mut stream = connect(port)?;
-        stream.write_all(bytes)?;
-        Ok(stream)
-    };
-    (0..count)
-        .map(|index| hold_one().map_err(|e: std::io::Error| format!("cannot open connection {}: {e}", index + 1)))
-        .collect()
+    hold_after(port, count, bytes, |_| Ok(()))
+}
+
+/// Opens connections, gets an answer on each, and keeps them.
+pub fn hold_kept(port: u16, count: usize) -> Result<Vec<std::net::TcpStream>> {
+    hold_after(port, count, Talk::Requests.bytes(), read_response)
+}
+
+/// How many connections are opened before the answers are read.
+const TOGETHER: usize = 64;
+
+fn hold_after(
+    port: u16,
+    count: usize,
+    bytes: &[u8],
+    read: impl Fn(&mut std::net::TcpStream) -> std::io::Result<()>,
+) -> Result<Vec<std::net::TcpStream>> {
+    let _pinned = affinity::as_clients();
+    let mut held = Vec::with_capacity(count);
+    let failed = |index: usize| move |e: std::io::Error| format!("cannot hold connection {}: {e}", index + 1);
+    while held.len() < count {
+        let first = held.len();
+        for index in first..count.min(first + TOGETHER) {
+            let mut stream = connect(port).map_err(failed(index))?;
+            stream.write_all(bytes).map_err(failed(index))?;
+            held.push(stream);
+        }
+        for (index, stream) in held.iter_mut().enumerate().skip(first) {
+            read(stream).map_err(failed(index))?;
+        }
+    }
+    Ok(held)
 }
 
 /// Waits for an answer on each connection, and closes it.
@@ -282,5 +325,7 @@ mod tests {
     fn a_response_is_as_long_as_its_head_says() {
         assert_eq!(response_length(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"), None);
         assert_eq!(response_length(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"), Some(41));
+        let head = head(b"HTTP/1.1 404 Not Found\r\ncontent-length: 5\r\n\r\nab").expect("a head");
+        assert_eq!((head.status, head.length, head.body), (404, 45, 5));
     }
 }

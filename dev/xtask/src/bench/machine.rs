@@ -6,6 +6,7 @@ use std::thread;
 
 use kqnet_hosts::VERSIONS;
 
+use super::others;
 use crate::repo;
 
 /// The machine, the programs on it, and the commit that was measured.
@@ -34,6 +35,7 @@ pub fn describe() -> Machine {
         .into_iter()
         .chain([("strace", "strace", "-V"), ("valgrind", "valgrind", "--version")])
         .map(|(name, program, option)| (name, first(said(program, &[option]))))
+        .chain(others::versions())
         .map(|(name, version)| (name, if version.is_empty() { "not installed".to_owned() } else { version }))
         .chain([("Janet", format!("{} and 1.37.1", VERSIONS[VERSIONS.len() - 1]))])
         .collect();

@@ -1,5 +1,7 @@
 //! Measurements: comparisons of subjects, which have one sample for each round.
 
+use kqnet_hosts::Result;
+
 /// Whether more or less of something is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
@@ -13,17 +15,19 @@ pub enum Better {
 #[derive(Clone, Debug)]
 pub struct Comparison {
     /// Its name in files.
-    pub name: &'static str,
+    pub name: String,
     /// Its heading.
-    pub title: &'static str,
+    pub title: String,
     /// How it was measured, in a sentence or two.
-    pub about: &'static str,
+    pub about: String,
     /// The unit of the samples.
-    pub unit: &'static str,
+    pub unit: String,
     /// Whether large or small samples are good.
     pub better: Better,
     /// The conditions under which it was measured, in the order in which they are shown.
     pub groups: Vec<Group>,
+    /// The subjects that could not be measured, each with the reason and what to do about it.
+    pub absent: Vec<(String, String)>,
     /// What a reader must know about missing or odd samples.
     pub notes: Vec<String>,
 }
@@ -42,7 +46,7 @@ pub struct Group {
 pub struct Row {
     /// The subject.
     pub name: String,
-    /// One for each round.
+    /// One for each round: not a number where nothing could be measured.
     pub samples: Vec<f64>,
 }
 
@@ -59,14 +63,17 @@ pub struct Spread {
 
 impl Comparison {
     /// A comparison without samples.
-    pub fn new(
-        name: &'static str,
-        title: &'static str,
-        about: &'static str,
-        unit: &'static str,
-        better: Better,
-    ) -> Self {
-        Comparison { name, title, about, unit, better, groups: Vec::new(), notes: Vec::new() }
+    pub fn new(name: &str, title: &str, about: &str, unit: &str, better: Better) -> Self {
+        Comparison {
+            name: name.to_owned(),
+            title: title.to_owned(),
+            about: about.to_owned(),
+            unit: unit.to_owned(),
+            better,
+            groups: Vec::new(),
+            absent: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 
     /// Adds a sample, in the next round of its row.
@@ -79,6 +86,27 @@ impl Comparison {
         match rows.iter_mut().find(|r| r.name == row) {
             Some(row) => row.samples.push(sample),
             None => rows.push(Row { name: row.to_owned(), samples: vec![sample] }),
+        }
+    }
+
+    /// Takes the result of a round. What fails on another server leaves this round without a sample, with a note; what fails
+    /// on kqnet is an error.
+    pub fn take<T>(&mut self, group: &str, row: &str, result: Result<T>) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(why) if is_ours(row) => Err(format!("{row} at {group}: {why}")),
+            Err(why) => {
+                self.add(group, row, f64::NAN);
+                self.note(format!("{row} failed at {group}: {why}."));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Tells that a subject could not be measured, and why.
+    pub fn lacks(&mut self, subject: &str, why: &str) {
+        if self.absent.iter().all(|(name, _)| name != subject) {
+            self.absent.push((subject.to_owned(), why.to_owned()));
         }
     }
 
@@ -110,7 +138,7 @@ pub fn ratio(row: &Row, to: &Row) -> Option<Spread> {
 
 /// The median and the range of samples.
 pub fn spread(samples: &[f64]) -> Option<Spread> {
-    let mut sorted = samples.to_vec();
+    let mut sorted: Vec<f64> = samples.iter().copied().filter(|sample| sample.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
     let (least, most) = (*sorted.first()?, *sorted.last()?);
     let middle = sorted.len() / 2;
@@ -175,6 +203,21 @@ mod tests {
         }
         assert_eq!(comparison.ratio("g", "a", "b"), Some(Spread { median: 0.5, least: 0.5, most: 2.0 }));
         assert_eq!(comparison.ratio("g", "a", "c"), None);
+    }
+
+    #[test]
+    fn a_round_in_which_another_server_failed_counts_for_neither() {
+        let mut comparison = Comparison::new("x", "", "", "", Better::More);
+        for (ours, theirs) in [(1.0, Ok(2.0)), (9.0, Err("reset".to_owned())), (3.0, Ok(4.0))] {
+            comparison.add("g", "kqnet", ours);
+            if let Some(sample) = comparison.take("g", "other", theirs).expect("a note") {
+                comparison.add("g", "other", sample);
+            }
+        }
+        let ratio = comparison.ratio("g", "kqnet", "other");
+        assert_eq!(ratio, Some(Spread { median: 0.625, least: 0.5, most: 0.75 }));
+        assert_eq!(comparison.notes, ["other failed at g: reset."]);
+        assert_eq!(comparison.take("g", "kqnet", Err::<(), _>("x".to_owned())), Err("kqnet at g: x".to_owned()));
     }
 
     #[test]

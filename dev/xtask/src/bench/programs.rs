@@ -10,7 +10,7 @@ use crate::repo;
 
 /// A server written in Janet that answers each byte with a byte.
 pub fn bytes(name: &str, janet: &Path, kind: &str, janet_path: &Path) -> Program {
-    script(name, janet, "dev/xtask/bench/bytes.janet", kind, janet_path)
+    script(name, janet, "dev/xtask/bench/bytes.janet", kind, janet_path).answers(b"?")
 }
 
 /// An HTTP server written in Janet.

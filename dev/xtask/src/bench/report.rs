@@ -40,10 +40,11 @@ fn json(comparisons: &[Comparison], machine: &Machine, settings: &Settings) -> S
     };
     let comparison = |comparison: &Comparison| {
         object(vec![
-            ("name", quoted(comparison.name)),
-            ("title", quoted(comparison.title)),
-            ("unit", quoted(comparison.unit)),
+            ("name", quoted(&comparison.name)),
+            ("title", quoted(&comparison.title)),
+            ("unit", quoted(&comparison.unit)),
             ("groups", list(comparison.groups.iter().map(group).collect())),
+            ("absent", list(comparison.absent.iter().map(|(name, why)| quoted(&format!("{name}: {why}"))).collect())),
             ("notes", list(comparison.notes.iter().map(|note| quoted(note)).collect())),
         ])
     };

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::aims::Aim;
 use super::measurements::{Comparison, Group, human, is_ours, ratio, spread};
 
-/// The tables of all comparisons, and the aims.
+/// The tables of all comparisons, and the aims that something was measured for.
 pub fn table(comparisons: &[Comparison], aims: &[Aim]) -> String {
     let mut out = String::new();
     for comparison in comparisons {
@@ -27,12 +27,15 @@ pub fn table(comparisons: &[Comparison], aims: &[Aim]) -> String {
             out.truncate(out.trim_end().len());
             out.push('\n');
         }
+        for (name, why) in &comparison.absent {
+            let _ = writeln!(out, "  {name}: {why}");
+        }
         for note in &comparison.notes {
             let _ = writeln!(out, "  {note}");
         }
         out.push('\n');
     }
-    for aim in aims {
+    for aim in aims.iter().filter(|aim| aim.is_measured()) {
         let _ = writeln!(out, "{:<7} {}: {}", aim.result(), aim.text, aim.shown());
     }
     out

@@ -4,7 +4,8 @@ use std::process::{Command, Stdio};
 
 use kqnet_hosts::Result;
 
-use crate::repo;
+use super::affinity::{self, Role};
+use crate::{repo, tools};
 
 /// What clients send.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +33,11 @@ pub struct Done {
     pub latency: [f64; 3],
 }
 
+/// The reason why wrk cannot be run, if there is one.
+pub fn cannot() -> Option<String> {
+    (!tools::on_path("wrk")).then(|| "wrk is not installed (on Debian: apt-get install wrk)".to_owned())
+}
+
 /// Runs wrk on one thread.
 pub fn run(port: u16, path: &str, clients: u32, seconds: u32, requests: Requests) -> Result<Done> {
     let mode = match requests {
@@ -40,7 +46,9 @@ pub fn run(port: u16, path: &str, clients: u32, seconds: u32, requests: Requests
         Requests::Close => vec!["close".to_owned()],
         Requests::Post(size) => vec!["post".to_owned(), size.to_string()],
     };
-    let out = Command::new("wrk")
+    let mut command = Command::new("wrk");
+    affinity::pin(&mut command, Role::Clients);
+    let out = command
         .args(["-t1", &format!("-c{clients}"), &format!("-d{seconds}s"), "-s"])
         .arg(repo::root().join("dev/xtask/bench/wrk.lua"))
         .arg(format!("http://127.0.0.1:{port}{path}"))
