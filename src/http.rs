@@ -16,12 +16,14 @@
 //! | the response of a handler | `response_table` reads it, `response` writes it, `file_body` sends a file |
 //! | requests that the server refuses | `refusal` |
 //! | reading and writing the socket | `reading`, `writing`, `wait` |
+//! | sending the responses to pipelined requests together | `chain`, `slow_handlers`, with `crate::pushes` |
 //! | clients that take a response too slowly | `pace` |
 //! | clients that are gone while the handler runs | `watch` |
 //! | letting the client take the last response | `lingering` |
 //! | what logs and metrics report | `account`, `statistics` |
 
 mod account;
+mod chain;
 mod config;
 mod connection;
 mod file_body;
@@ -37,6 +39,7 @@ mod request_table;
 mod response;
 mod response_table;
 mod running_request;
+mod slow_handlers;
 mod statistics;
 mod turn;
 mod wait;
@@ -53,6 +56,7 @@ const LISTS: &[&[Function]] = &[
     connection::FUNCTIONS,
     phase::FUNCTIONS,
     turn::FUNCTIONS,
+    chain::FUNCTIONS,
     running_request::FUNCTIONS,
     request_body::FUNCTIONS,
     response::FUNCTIONS,

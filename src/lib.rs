@@ -11,6 +11,7 @@
 //! - [`deliver`] gives an accepted connection to a handler;
 //! - [`listener`] is what is known of one listener;
 //! - [`deadlines`] are the timeouts of waiting fibers;
+//! - [`pushes`] are the connections whose responses may be held back;
 //! - [`request_layouts`] and [`table_layout`] are where the keys of request tables are;
 //! - [`common_strings`] and [`keys`] are strings and keywords that are made once;
 //! - [`options`], [`stream`], [`buffer`] and [`collected`] read and make Janet values;
@@ -36,6 +37,7 @@ mod listener;
 mod listeners;
 mod message;
 mod options;
+mod pushes;
 mod request_layouts;
 mod stream;
 mod table_layout;

@@ -23,6 +23,7 @@ use crate::fork::{self, Process};
 use crate::keys::Keys;
 use crate::listener::ListenerRef;
 use crate::message::say;
+use crate::pushes::Pushes;
 use crate::request_layouts::RequestLayouts;
 use crate::stream;
 
@@ -42,6 +43,8 @@ pub struct Vm {
     pub common: CommonStrings,
     /// Where the keys of request tables are.
     pub layouts: RequestLayouts,
+    /// The HTTP connections whose responses may be held back.
+    pub pushes: Pushes,
     /// The open HTTP connections by their streams. The table keeps their fibers alive while they wait.
     pub connections: *mut c::JanetTable,
     /// The listeners by their streams, which are weak keys (src/listeners.rs).
@@ -109,7 +112,7 @@ pub fn running_env() -> *mut c::JanetTable {
 impl Vm {
     fn new() -> Result<Self, String> {
         let (system, queue) = make_queue()?;
-        let (keys, common, layouts);
+        let (keys, common, layouts, pushes);
         // SAFETY: called from a function that Janet called. Nothing here starts a collection, so the new values live until
         // they are held.
         let [listeners, trackers, connections, held] = unsafe {
@@ -122,6 +125,9 @@ impl Vm {
             let values = c::janet_array(0);
             hold(c::janet_wrap_array(values));
             layouts = RequestLayouts::new(&keys, values).ok_or("the keys of a request are not distinct")?;
+            let list = c::janet_array(8);
+            hold(c::janet_wrap_array(list));
+            pushes = Pushes::new(list);
             let tables = [c::janet_table_weakk(4), c::janet_table_weakkv(4), c::janet_table(4), c::janet_table(4)];
             for table in tables {
                 hold(c::janet_wrap_table(table));
@@ -131,7 +137,20 @@ impl Vm {
             tables
         };
         let (engine, deadlines, process) = (Engine::new(system), Deadlines::default(), Process::current());
-        Ok(Self { engine, deadlines, keys, common, layouts, connections, listeners, trackers, held, process, queue })
+        Ok(Self {
+            engine,
+            deadlines,
+            keys,
+            common,
+            layouts,
+            pushes,
+            connections,
+            listeners,
+            trackers,
+            held,
+            process,
+            queue,
+        })
     }
 
     /// Goes on in a forked process, with a new queue. The listeners stay the parent's until something accepts from them here.
@@ -140,6 +159,7 @@ impl Vm {
         let (system, queue) = make_queue()?;
         self.engine.replace_kernel(system);
         self.deadlines.clear();
+        self.pushes.forget();
         stream::close(std::mem::replace(&mut self.queue, queue));
         self.process = Process::current();
         Ok(())

@@ -152,4 +152,83 @@
       (ev/give done (length (string/find-all "HTTP/1.1 200 OK" text)))))
   (t/same 10 (ev/take done)))
 
+(defn- with-program
+  "Runs test/support/pipelined.janet, calls a function with a client of it, and waits for its end."
+  [f & args]
+  (with [program (t/start-janet (t/program "pipelined") ;args)]
+    (def port (:port program))
+    (with [c (h/client port)] (f c))
+    (protect (t/ask port (h/request "GET" "/exit")))
+    (t/same 0 (:wait program) (string (program :err)))))
+
+(t/test "a handler that blocks the loop does not hold back the responses before its own for ever"
+  (def file (t/scratch "go-on"))
+  (with-program
+    (fn [c]
+      (defer (t/remove file)
+        (send-all c "/a" "/b" "/c" "/block" "/d")
+        (t/same ["/a" "/b" "/c"] (tuple ;(bodies c 3)))
+        (spit file "")
+        (t/same ["block" "/d"] (tuple ;(bodies c 2)))))
+    file))
+
+(t/test "a program that ends in a handler has sent the responses before"
+  (repeat 20
+    (with-program
+      (fn [c]
+        (send-all c "/a" "/b" "/c" "/exit" "/never")
+        (t/same ["/a" "/b" "/c"] (tuple ;(bodies c 3)))
+        (t/same "" (:rest c))))))
+
+(t/test "a handler that closes the connection does not lose the responses before its own"
+  (each path ["/close" "/ev-close" "/shutdown"]
+    (with-program
+      (fn [c]
+        (send-all c "/a" "/b" "/c" path)
+        (t/same ["/a" "/b" "/c"] (tuple ;(bodies c 3)) path)
+        (t/same "" (:rest c) path)))))
+
+(t/test "what a handler writes to its connection comes after the responses before"
+  (each path ["/write" "/net-write"]
+    (with-program
+      (fn [c]
+        (send-all c "/a" "/b" "/c" path)
+        (t/same ["/a" "/b" "/c" "written"] (tuple ;(bodies c 4)) path)))))
+
+(t/test "handlers that fork do not send the responses before again"
+  (when (= :kqueue (kqnet/backend)) (t/skip "Janet's own loop does not survive a fork here"))
+  (when (= :poll (t/event-loop)) (t/skip "on poll(2), parent and child read from the same connections"))
+  (with-program
+    (fn [c]
+      (send-all c "/a" "/b" "/fork" "/c" "/forked" "/d" "/e" ["GET" "/f" ["Connection: close"]])
+      (t/same ["/a" "/b" "fork" "/c" "forked" "/d" "/e" "/f"] (tuple ;(bodies c 8)))
+      (t/same "" (:rest c)))))
+
+(t/test "a client that ends its side after many requests gets all responses"
+  (with [server (serve path-of)]
+    (with [c (h/client server)]
+      (def paths (seq [i :range [0 200]] (string "/" i)))
+      (send-all c ;paths)
+      (net/shutdown (c :conn) :w)
+      (t/same paths (bodies c 200))
+      (t/same "" (:rest c)))))
+
+(t/test "a drain that cancels a handler does not lose the responses before"
+  (def server (serve (fn [req] (when (= "/wait" (req :path)) (ev/take (ev/chan))) (path-of req))))
+  (with [c (h/client server)]
+    (send-all c "/a" "/b" "/c" "/wait" "/never")
+    (t/same ["/a" "/b" "/c"] (tuple ;(bodies c 3)))
+    (def drained (t/background |(kqnet/drain server 0 :cancel true)))
+    (t/same 503 ((:receive c "GET") :status))
+    (t/same "" (:rest c))
+    (t/check (first (ev/take drained)) "a drain")))
+
+(t/test "cancelling the tasks that have not begun loses no response"
+  # Among them is the one that pushes what is held.
+  (with-program
+    (fn [c]
+      (repeat 3
+        (send-all c "/a" "/b" "/c" "/cancel" "/d" "/e" "/turn")
+        (t/same ["/a" "/b" "/c" "cancel" "/d" "/e" "turn"] (tuple ;(bodies c 7)))))))
+
 (t/finish)

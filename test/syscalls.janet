@@ -1,8 +1,10 @@
 ###
-### System calls per accepted connection with 64 clients, compared with core's net/server.
+### System calls: per accepted connection with 64 clients, compared with core's net/server, and for pipelined requests.
 ###
 
 (import ./support :as t)
+(import ./support/http :as h)
+(t/need-spork)
 
 (def- connections 6400)
 (def- clients 64)
@@ -60,5 +62,94 @@
   (printf "      kqnet %.2f, core %.2f" ours cores)
   (t/check (<= ours most) (string/format "at most %.1f, not %.2f" most ours))
   (t/check (> cores (+ ours 1.5)) "core makes one or two more"))
+
+(defn- traced
+  "The system calls of test/support/pipelined.janet while a function runs with its port, as an array of lines."
+  [f]
+  (def trace (t/scratch "strace"))
+  (def calls "trace=epoll_wait,epoll_pwait,epoll_pwait2,sendto,sendmsg,sendfile,write,writev,setsockopt,shutdown,close")
+  (defer (protect (os/rm trace))
+    (with [server (t/start "timeout" "-k" "1" "55" "strace" "-o" trace "-e" calls
+                           (dyn *executable*) (t/program "pipelined"))]
+      (def port (:port server))
+      (f port)
+      (protect (t/ask port (h/request "GET" "/exit")))
+      (t/same 0 (:wait server) "exit status"))
+    (string/split "\n" (slurp trace))))
+
+(def- call-grammar
+  "The name of a system call, its first argument if that is a number, and the line."
+  (peg/compile ~(* '(some (+ :w "_")) "(" (+ (number :d+) (constant -1)))))
+
+(defn- held?
+  "Whether a line sends something that the system may hold back."
+  [line]
+  (truthy? (string/find "MSG_MORE" line)))
+
+(defn- check-pushed
+  "Fails if the loop waits for events while something is held."
+  [lines]
+  (def held @{})
+  (each line lines
+    (match (peg/match call-grammar line)
+      [name fd] (cond
+                  (string/has-prefix? "epoll" name) (t/same [] (values held) "what is held while the loop waits")
+                  (held? line) (put held fd line)
+                  (and (= name "setsockopt") (not (string/find "TCP_NODELAY" line))) nil
+                  (string/find "= -1" line) nil
+                  (put held fd nil)))))
+
+(defn- requests
+  [& paths]
+  (string ;(map |(if (string? $) (h/request "GET" $) (h/request ;$)) paths)))
+
+(defn- pipeline
+  "Sends requests for these paths in one write, and takes the responses."
+  [c & paths]
+  (:write (c :conn) (requests ;paths))
+  (each path paths (t/same path ((:receive c "GET") :body))))
+
+(t/test "the responses to pipelined requests are held for one another, except the first"
+  (when-let [reason (reason-to-skip)] (t/skip reason))
+  (def attempts 20)
+  (def paths ["/0" "/1" "/2" "/3" "/4" "/5"])
+  (def lines
+    (traced (fn [port]
+              (with [c (h/client port)]
+                (repeat attempts (pipeline c ;paths))))))
+  (def held (partition (length paths) (map held? (filter |(string/find "HTTP/1.1 200 OK" $) lines))))
+  (t/same attempts (length held))
+  (each [first & rest] held
+    (t/same [false false] [first (last rest)] "the first and the last"))
+  # On a busy machine, a handler may look slow.
+  (t/check (has-value? held [false true true true true false]) (string/format "all others, in %q" held))
+  (check-pushed lines))
+
+(t/test "no response is held for a handler that was slow the last time"
+  (when-let [reason (reason-to-skip)] (t/skip reason))
+  (def lines
+    (traced (fn [port]
+              (with [c (h/client port)]
+                (repeat 3 (pipeline c "/a" "/b" "/slow" "/c"))))))
+  (def held (partition 4 (map held? (filter |(string/find "HTTP/1.1 200 OK" $) lines))))
+  (t/same [false false] (map |(in $ 1) (slice held 1)))
+  (check-pushed lines))
+
+(t/test "nothing is held while the loop waits, whatever handlers do"
+  (when-let [reason (reason-to-skip)] (t/skip reason))
+  (def lines
+    (traced (fn [port]
+              (each path ["/turn" "/task" "/child" "/error" "/nil" "/large" "/pieces" "/later" "/write" "/net-write" "/close"
+                          "/ev-close" "/shutdown" "/detached" "/fork" "/forked" "/bad path" ["POST" "/echo" [] "text"]
+                          ["POST" "/echo" ["Content-Length: 4"]] ["POST" "/a" ["Content-Length: 4"]]
+                          ["POST" "/a" ["Content-Length: 99999999"]] ["GET" "/a" ["Connection: close"]]]
+                (with [c (h/client port)]
+                  (:write (c :conn) (requests "/a" "/b" "/c" path "/d" "/e"))
+                  (def unfinished? (and (tuple? path) (= 3 (length path)) (= "POST" (first path))))
+                  (each body ["/a" "/b" "/c"] (t/same body ((:receive c "GET") :body) path))
+                  # Some of them close the connection.
+                  (unless unfinished? (protect (:head c))))))))
+  (t/check (some held? lines) "something is held")
+  (check-pushed lines))
 
 (t/finish)

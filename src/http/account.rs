@@ -73,6 +73,11 @@ impl Account {
         self.sent += payload as u64;
     }
 
+    /// When the head of the request was complete.
+    pub fn start(&self) -> Duration {
+        self.start.unwrap_or_default()
+    }
+
     /// Whether the head of a response was made.
     pub fn is_answered(&self) -> bool {
         self.status != 0

@@ -9,6 +9,7 @@ use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
 use kqnet_http1::HeadLimits;
 
+use super::slow_handlers::SlowHandlers;
 use super::statistics::Statistics;
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Function, Outcome, native};
@@ -20,7 +21,7 @@ use crate::vm;
 /// The native functions of this file.
 pub const FUNCTIONS: &[Function] = &[native!("http-config", "options", config), native!("http-drain", "config", drain)];
 
-/// What the connections of a server share. Only its statistics, and whether the server drains, change after it was made.
+/// What the connections of a server share. Only its statistics, its slow handlers, and whether it drains change after it was made.
 pub struct Config {
     /// The largest head of a request.
     pub limits: HeadLimits,
@@ -42,6 +43,8 @@ pub struct Config {
     pub buffer_key: Janet,
     /// The server drains: each response is the last one of its connection.
     pub is_draining: Cell<bool>,
+    /// Which handlers took long.
+    pub slow_handlers: SlowHandlers,
     /// The counts of this server.
     pub statistics: Statistics,
 }
@@ -140,6 +143,7 @@ fn config(args: &[Janet]) -> Result<Outcome, String> {
         env: vm::running_env(),
         buffer_key: Janet::keyword("buffer".into()),
         is_draining: Cell::new(false),
+        slow_handlers: SlowHandlers::default(),
         statistics: Statistics::default(),
     };
     // The log of this server may be a pipe.

@@ -11,6 +11,7 @@ use kqnet_http1::response::Exchange;
 use kqnet_http1::{BodyReader, HeadParser};
 
 use super::account::{Account, Record};
+use super::chain::Chain;
 use super::config::{self, ConfigRef};
 use super::lingering::Lingering;
 use super::next_request::Next;
@@ -89,6 +90,8 @@ pub struct Connection {
     pub is_answering: bool,
     /// The handler returned something that is not a valid response.
     pub is_response_invalid: bool,
+    /// The responses to pipelined requests.
+    pub chain: Chain,
     /// How fast the client takes the response.
     pub pace: Pace,
     /// The task that waits for bytes, if there is one.
@@ -243,6 +246,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             unsent_response: Janet::nil(),
             is_answering: false,
             is_response_invalid: false,
+            chain: Chain::default(),
             pace: Pace::default(),
             reading: None,
             writing: None,
@@ -269,6 +273,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
 fn close(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *borrow(args)?;
     connection.end_request();
+    connection.push_held();
     connection.give_back_deadlines();
     vm::with_existing(|vm| {
         connection.close_account(vm.engine.now());

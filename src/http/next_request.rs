@@ -47,12 +47,17 @@ impl Connection {
             self.end_request();
             self.restore_env(fiber);
         }
-        vm::with(|vm| self.take_request(vm, received, fiber))
+        let next = vm::with(|vm| self.take_request(vm, received, fiber));
+        if let Ok(Next::Read) = next {
+            self.end_chain();
+        }
+        next
     }
 
     fn take_request(&mut self, vm: &mut Vm, received: Janet, fiber: *mut c::JanetFiber) -> Result<Next, String> {
         let now = vm.engine.now();
         if self.account.is_answered() {
+            self.note_duration(now);
             let record = self.close_account(now);
             let observers = std::mem::replace(&mut self.observers, Janet::nil());
             if let Some(record) = record.filter(|_| !observers.is_nil()) {
@@ -112,6 +117,7 @@ impl Connection {
         self.awaits_continue = head.expect_continue && head.framing != Framing::None;
         let request = request_table(vm, self.requests, self.stream, head, buffer);
         self.begin_request(fiber);
+        self.begin_in_chain();
         self.account.begin(&self.config.statistics, head.method, now);
         self.enter(vm, Phase::Handler, now);
         match BodyReader::new(head.framing, self.config.max_body) {

@@ -70,8 +70,8 @@ impl Reading {
 
 /// The result of an attempt to read.
 enum Received {
-    /// Some bytes.
-    Some,
+    /// Some bytes, which were all that had arrived if this is true.
+    Some(bool),
     /// The client has ended its side of the connection.
     End,
     /// There is nothing to read yet.
@@ -93,7 +93,7 @@ impl Received {
 /// Reads what has arrived, up to `most` bytes, or discards it if nobody wants it.
 fn receive(stream: *mut c::JanetStream, reading: Reading) -> Received {
     let Some(fd) = stream::descriptor(stream) else { return Received::Lost };
-    let Reading { into, most, .. } = reading;
+    let Reading { into, most, purpose, .. } = reading;
     let Some(into) = into else { return discard(fd) };
     let into = &mut match buffer::get(into) {
         Ok(buffer) => buffer,
@@ -104,12 +104,19 @@ fn receive(stream: *mut c::JanetStream, reading: Reading) -> Received {
         Err(why) => return Received::Failed(why),
     };
     match socket::receive(fd, space) {
-        Ok(None) => Received::Nothing,
+        Ok(None) => {
+            if let Purpose::NextRequest(_) = purpose {
+                // An idle connection does not keep the space for many requests.
+                buffer::shrink(into, IDLE_BUFFER);
+            }
+            Received::Nothing
+        }
         Ok(Some(0)) => Received::End,
         Ok(Some(count)) => {
+            let is_all = count < space.len();
             // SAFETY: the system has written that many bytes.
             unsafe { buffer::filled(into, count) };
-            Received::Some
+            Received::Some(is_all)
         }
         Err(errno) => Received::failed(errno),
     }
@@ -128,7 +135,7 @@ fn discard(fd: RawFd) -> Received {
             Err(errno) => return Received::failed(errno),
         }
     }
-    Received::Some
+    Received::Some(false)
 }
 
 /// `(native/http-read-body http buffer most number)`: Waits for bytes of the body of the request with this number, and
@@ -151,7 +158,7 @@ impl Connection {
     /// Waits until the next request has arrived in the buffer `received`. Its handler will run in `fiber`. The call from
     /// Janet returns the table of the request, or nil when there is something to do first (`native/http-to-do`).
     pub fn read_request(&mut self, received: Janet, fiber: *mut c::JanetFiber) -> Result<Outcome, String> {
-        self.read(Some(received), IDLE_BUFFER as usize, Purpose::NextRequest(fiber))
+        self.read(Some(received), self.chain.most_to_read(), Purpose::NextRequest(fiber))
     }
 
     fn read(&mut self, into: Option<Janet>, most: usize, purpose: Purpose) -> Result<Outcome, String> {
@@ -183,7 +190,8 @@ impl Connection {
                 unsafe { wait::begin(fiber, stream, self, Side::Read, on_readable) };
                 return Ok(Outcome::Await);
             }
-            Received::Some => {
+            Received::Some(is_all) => {
+                self.chain.is_input_empty = is_all;
                 if into.is_none() {
                     self.extend_lingering();
                 }
@@ -226,7 +234,7 @@ impl Connection {
             }
             // The kernel reports only what is new, so what has come meanwhile must be read now.
             match receive(stream, reading) {
-                Received::Some => {}
+                Received::Some(is_all) => self.chain.is_input_empty = is_all,
                 Received::Nothing | Received::Discarded => return Ok(None),
                 // The next attempt, in the next turn, has the same result.
                 Received::End | Received::Lost | Received::Failed(_) => {
@@ -272,11 +280,14 @@ unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::Jan
                         connection.extend_lingering();
                         return;
                     }
-                    Received::Some => match connection.complete(reading, stream) {
-                        Ok(Some(value)) => (value, ok),
-                        Ok(None) => return,
-                        Err(why) => (string(&why), error),
-                    },
+                    Received::Some(is_all) => {
+                        connection.chain.is_input_empty = is_all;
+                        match connection.complete(reading, stream) {
+                            Ok(Some(value)) => (value, ok),
+                            Ok(None) => return,
+                            Err(why) => (string(&why), error),
+                        }
+                    }
                     Received::End => (connection.end_of(reading.purpose, Janet::nil()), ok),
                     Received::Lost => (connection.end_of(reading.purpose, gone()), ok),
                     Received::Failed(why) => (string(&why), error),

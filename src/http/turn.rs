@@ -112,8 +112,11 @@ impl Connection {
     fn send_small(&mut self, buffers: Buffers, fiber: *mut c::JanetFiber) -> Result<Next, String> {
         let Some((_, fd)) = self.writable()? else { return Ok(Next::Other(gone())) };
         let out = &mut buffer::get(buffers.out)?;
+        let is_held = self.may_hold(buffers.received)?;
         let mut at = 0;
-        match self.send(fd, buffer::contents(out), &mut at) {
+        let sent = self.send(fd, buffer::contents(out), &mut at, is_held);
+        self.push_later()?;
+        match sent {
             Sent::All => {
                 buffer::clear(out);
                 buffer::shrink(out, MAX_IDLE_OUTPUT);

@@ -79,14 +79,16 @@ impl Connection {
         Ok(Some((stream, fd)))
     }
 
-    /// Sends what the system takes at once, and advances `at` past it.
-    pub fn send(&mut self, fd: RawFd, all: &[u8], at: &mut usize) -> Sent {
+    /// Sends what the system takes at once, and advances `at` past it. If `is_held` is true, the system may hold it back
+    /// (src/http/chain.rs).
+    pub fn send(&mut self, fd: RawFd, all: &[u8], at: &mut usize, is_held: bool) -> Sent {
         let end = all.len().min(at.saturating_add(MAX_TURN));
         while *at < end {
-            match socket::send(fd, &all[*at..end]) {
+            let rest = &all[*at..end];
+            match if is_held { socket::send_held(fd, rest) } else { socket::send(fd, rest) } {
                 Ok(Some(count)) => {
                     *at += count;
-                    self.count_sent(count);
+                    self.sent(count, is_held);
                 }
                 Ok(None) => return Sent::Full,
                 Err(errno) if errno.is_lost_peer() => return Sent::Lost,
@@ -132,7 +134,7 @@ fn write(args: &[Janet]) -> Result<Outcome, String> {
     let from = integer(arg(args, 2)).and_then(|from| usize::try_from(from).ok()).filter(|from| *from <= all.len());
     let mut at = from.ok_or_else(|| format!("expected an index, got {}", describe(arg(args, 2))))?;
     let Some((stream, fd)) = connection.writable()? else { return Ok(Outcome::Value(gone())) };
-    match connection.send(fd, all, &mut at) {
+    match connection.send(fd, all, &mut at, false) {
         Sent::All => Ok(Outcome::Value(Janet::nil())),
         Sent::Lost => Ok(Outcome::Value(gone())),
         Sent::Failed(errno) => Err(io_error("write to", errno)),
@@ -185,7 +187,7 @@ unsafe extern "C-unwind" fn on_writable(fiber: *mut c::JanetFiber, event: c::Jan
                 match (all, stream::descriptor(stream)) {
                     (None, _) => (string("a buffer was changed while it was sent"), error),
                     (_, None) => (gone(), ok),
-                    (Some(all), Some(fd)) => match connection.send(fd, all, &mut at) {
+                    (Some(all), Some(fd)) => match connection.send(fd, all, &mut at, false) {
                         Sent::All => (Janet::nil(), ok),
                         Sent::Enough => (Janet::number(at as f64), ok),
                         Sent::Lost => (gone(), ok),

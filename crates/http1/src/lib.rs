@@ -21,6 +21,7 @@
 //! | `request/head.rs` | What do the headers say together? |
 //! | `request/framing.rs` | Where does the body end? |
 //! | `connection.rs` | May the connection be kept? |
+//! | `request/pipelined.rs` | Has another request arrived behind this one? |
 //! | `request/query.rs` | Which pairs does a query string have? |
 //! | `body.rs`, `body/chunked.rs` | Which of the following bytes are the body? |
 //! | `path.rs` | Which file does a path name, if any? |
@@ -78,6 +79,6 @@ pub use body::{BodyReader, ChunkedDecoder, MAX_CHUNK_LINE, MAX_OVERHEAD, MAX_TRA
 pub use reject::Reject;
 pub use request::{
     Framing, Head, HeadLimits, HeadParser, Header, MAX_EMPTY_LINES, MAX_METHOD, Parse, QueryPairs, Target, parse_query,
-    push_lower,
+    pipelined_target, push_lower,
 };
 pub use version::Version;

@@ -6,6 +6,7 @@ mod framing;
 mod head;
 mod line;
 mod parser;
+mod pipelined;
 mod query;
 mod target;
 
@@ -14,5 +15,6 @@ pub use framing::Framing;
 pub use head::Head;
 pub use line::MAX_METHOD;
 pub use parser::{HeadLimits, HeadParser, MAX_EMPTY_LINES, Parse};
+pub use pipelined::pipelined_target;
 pub use query::{QueryPairs, parse_query};
 pub use target::Target;

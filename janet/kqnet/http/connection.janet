@@ -101,6 +101,11 @@
       (while request (set request (answer http received out handler request)))
       (set ended (do-next connection state (native/http-to-do http))))))
 
+(defn- push
+  "What the task runs that pushes responses which the system holds back."
+  []
+  (native/http-push))
+
 (defn- unfinished
   "How many of these connections have a request that is not answered yet."
   [connections]
@@ -119,6 +124,7 @@
   (def tracker (tracker/of listener))
   (def open @{})
   (def pace-collections (collection/pacer))
+  (native/http-push-by push)
   (put tracker :loggers (log/loggers handler))
   (put tracker :config config)
   (put tracker :on-drain (fn []

@@ -27,6 +27,39 @@ pub fn send(fd: RawFd, bytes: &[u8]) -> Result<Option<usize>, Errno> {
     transferred(|| syscall!(send(fd, bytes.as_ptr().cast(), bytes.len(), FLAGS)))
 }
 
+/// Whether [`send_held`] can hold bytes back.
+pub const CAN_HOLD: bool = cfg!(target_os = "linux");
+
+/// Like [`send`], but lets a TCP connection hold back what does not fill a packet, so that it is sent together with the bytes
+/// that follow. They must follow soon, or [`push`] must be called. Unix sockets hold nothing back.
+///
+/// Whatever is written next pushes what is held, however it is written, and so does closing the connection, unless the peer
+/// has sent something that was not read. Linux does not hold bytes for longer than 200 ms (tcp(7), `TCP_CORK`).
+///
+/// On systems other than Linux this is [`send`]. FreeBSD and macOS have `TCP_NOPUSH` for this, but on macOS clearing
+/// it does not send what is held.
+///
+/// # Errors
+/// Returns the error of send(2).
+pub fn send_held(fd: RawFd, bytes: &[u8]) -> Result<Option<usize>, Errno> {
+    #[cfg(target_os = "linux")]
+    {
+        const FLAGS: libc::c_int = libc::MSG_NOSIGNAL | libc::MSG_MORE;
+        transferred(|| syscall!(send(fd, bytes.as_ptr().cast(), bytes.len(), FLAGS)))
+    }
+    #[cfg(not(target_os = "linux"))]
+    send(fd, bytes)
+}
+
+/// Sends what a TCP connection holds back. Turns `TCP_NODELAY` on, which connections of an HTTP server have anyway.
+///
+/// # Errors
+/// Returns the error of setsockopt(2), such as EOPNOTSUPP for a unix socket.
+pub fn push(fd: RawFd) -> Result<(), Errno> {
+    // Setting the option sends what is queued, even if it was set before (tcp(7)).
+    super::sockopt::nodelay(fd)
+}
+
 /// Calls again after an interruption, and returns `None` if the call would block.
 pub(super) fn transferred(mut call: impl FnMut() -> Result<isize, Errno>) -> Result<Option<usize>, Errno> {
     loop {

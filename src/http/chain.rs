@@ -1,0 +1,153 @@
+//! Holding back the response to a pipelined request, so that the system sends it together with the responses that follow.
+//!
+//! The bytes are the system's at once, so whatever is written to the connection afterwards, by whomever, comes after them.
+//! The first response after a wait is never held, so a client has it whatever the second request does. A response after it is
+//! held only if the next request has arrived already. If the handler of that request then waits for something, a task
+//! pushes what is held, in the same turn of the loop (src/pushes.rs).
+
+use std::time::Duration;
+
+use janetrs::Janet;
+use kqnet_accept::socket;
+use kqnet_http1::pipelined_target;
+
+use super::connection::Connection;
+use super::next_request::IDLE_BUFFER;
+use super::slow_handlers::Target;
+use crate::boundary::{Function, Outcome, native};
+use crate::value::arg;
+use crate::{buffer, collected, stream, vm};
+
+/// The native functions of this file.
+pub const FUNCTIONS: &[Function] = &[native!("http-push", "", push), native!("http-push-by", "function", push_by)];
+
+/// How long responses may be held while quick handlers run one after the other.
+const MOST_DELAY: Duration = Duration::from_millis(1);
+
+/// How much is read at once from a client that pipelines its requests.
+const PIPELINE_BUFFER: usize = 16 * 1024;
+
+/// The small responses that a connection sends one after the other, without waiting in between.
+#[derive(Default)]
+pub struct Chain {
+    /// How many were sent.
+    count: u32,
+    /// There were several in the last chain.
+    is_pipelined: bool,
+    /// What the next request asks for, and what the one that runs asks for, if they were pipelined.
+    next: Option<Target>,
+    running: Option<Target>,
+    /// When the handler ran whose response was the first of those that are held.
+    since: Duration,
+    /// The system may hold bytes back.
+    is_held: bool,
+    /// The last read took all that had arrived.
+    pub is_input_empty: bool,
+    /// The round of pushes that this connection is in ([`crate::pushes::Pushes`]).
+    round: u64,
+}
+
+impl Chain {
+    /// How much of the next requests to read at once, in bytes.
+    pub fn most_to_read(&self) -> usize {
+        if self.is_pipelined { PIPELINE_BUFFER } else { IDLE_BUFFER as usize }
+    }
+}
+
+impl Connection {
+    /// Decides whether the small response to the running request may be held back. `received` is what was read from the
+    /// client after that request.
+    ///
+    /// # Errors
+    /// Returns an error if `received` is not a buffer.
+    pub fn may_hold(&mut self, received: Janet) -> Result<bool, String> {
+        let chain = &mut self.chain;
+        chain.count = chain.count.saturating_add(1);
+        chain.next = None;
+        // A connection with unread bytes that a program closes is reset, and then nothing more is sent.
+        if !socket::CAN_HOLD || !chain.is_input_empty || !self.keeps_open || !self.body.is_done() {
+            return Ok(false);
+        }
+        let received = buffer::get(received)?;
+        let Some(target) = pipelined_target(buffer::contents(&received)) else { return Ok(false) };
+        let target = Target::new(target);
+        chain.next = Some(target);
+        if chain.count == 1 || self.config.slow_handlers.contains(target) {
+            return Ok(false);
+        }
+        let start = self.account.start();
+        if !chain.is_held {
+            chain.since = start;
+        }
+        Ok(start.saturating_sub(chain.since) < MOST_DELAY)
+    }
+
+    /// Takes note of bytes that the system has taken, and may hold back if `is_held` is true.
+    pub fn sent(&mut self, count: usize, is_held: bool) {
+        self.chain.is_held = is_held;
+        self.count_sent(count);
+    }
+
+    /// Sees to it that what is held is pushed, if the next handler waits for something.
+    ///
+    /// # Errors
+    /// Returns an error if the queue of a forked process cannot be made.
+    pub fn push_later(&mut self) -> Result<(), String> {
+        if !self.chain.is_held {
+            return Ok(());
+        }
+        vm::with(|vm| {
+            if self.chain.round != vm.pushes.round() {
+                self.chain.round = vm.pushes.add(self.value.cast_mut());
+            }
+            Ok(())
+        })
+    }
+
+    /// Pushes what is held.
+    pub fn push_held(&mut self) {
+        if std::mem::take(&mut self.chain.is_held) {
+            // A unix socket has nothing to push, and a connection that is gone needs nothing.
+            let _ = stream::get(self.stream).ok().and_then(stream::descriptor).map(socket::push);
+        }
+    }
+
+    /// The connection is about to read, so the next response is the first of another chain.
+    pub fn end_chain(&mut self) {
+        self.chain.is_pipelined = self.chain.count > 1;
+        self.chain.count = 0;
+    }
+
+    /// The next request begins.
+    pub fn begin_in_chain(&mut self) {
+        self.chain.running = self.chain.next.take();
+    }
+
+    /// Takes note of how long a pipelined request took.
+    pub fn note_duration(&mut self, now: Duration) {
+        if let Some(target) = self.chain.running.take() {
+            self.config.slow_handlers.note(target, now.saturating_sub(self.account.start()));
+        }
+    }
+}
+
+/// `(native/http-push)`: Pushes what the connections of this VM hold.
+fn push(_args: &[Janet]) -> Result<Outcome, String> {
+    vm::with_existing(|vm| {
+        vm.pushes.take(|connection| {
+            if let Some(connection) = collected::of::<std::cell::RefCell<Connection>>(&connection) {
+                connection.borrow_mut().push_held();
+            }
+        });
+    });
+    Ok(Outcome::Value(Janet::nil()))
+}
+
+/// `(native/http-push-by function)`: Has a task call this function, which calls `native/http-push`, when responses are held.
+/// Until then, none are.
+fn push_by(args: &[Janet]) -> Result<Outcome, String> {
+    vm::with(|vm| {
+        vm.pushes.set_function(arg(args, 0))?;
+        Ok(Outcome::Value(Janet::nil()))
+    })
+}
