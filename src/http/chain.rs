@@ -24,8 +24,8 @@ pub const FUNCTIONS: &[Function] = &[native!("http-push", "", push), native!("ht
 /// How long responses may be held while quick handlers run one after the other.
 const MOST_DELAY: Duration = Duration::from_millis(1);
 
-/// How much is read at once from a client that pipelines its requests.
-const PIPELINE_BUFFER: usize = 16 * 1024;
+/// How much is read at once from a client that pipelines its requests, in bytes.
+pub const PIPELINE_BUFFER: usize = 16 * 1024;
 
 /// The small responses that a connection sends one after the other, without waiting in between.
 #[derive(Default)]

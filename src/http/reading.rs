@@ -10,12 +10,13 @@ use janetrs::lowlevel as c;
 use kqnet_accept::{Errno, socket};
 
 use super::MAX_TURN;
+use super::chain::PIPELINE_BUFFER;
 use super::connection::{self, Connection};
-use super::next_request::{IDLE_BUFFER, Next};
+use super::next_request::Next;
 use super::phase::Phase;
 use super::wait::{self, Side, gone, io_error};
 use crate::boundary::{Function, Outcome, catch_panic, native};
-use crate::buffer;
+use crate::buffer::{self, Buffer};
 use crate::stream;
 use crate::value::{arg, describe, integer, string};
 use crate::vm;
@@ -99,24 +100,40 @@ fn receive(stream: *mut c::JanetStream, reading: Reading) -> Received {
         Ok(buffer) => buffer,
         Err(why) => return Received::Failed(why),
     };
+    if matches!(purpose, Purpose::NextRequest(_)) && most == PIPELINE_BUFFER {
+        return receive_pipelined(fd, into);
+    }
     let space = match buffer::space(into, most) {
         Ok(space) => space,
         Err(why) => return Received::Failed(why),
     };
     match socket::receive(fd, space) {
-        Ok(None) => {
-            if let Purpose::NextRequest(_) = purpose {
-                // An idle connection does not keep the space for many requests.
-                buffer::shrink(into, IDLE_BUFFER);
-            }
-            Received::Nothing
-        }
+        Ok(None) => Received::Nothing,
         Ok(Some(0)) => Received::End,
         Ok(Some(count)) => {
             let is_all = count < space.len();
             // SAFETY: the system has written that many bytes.
             unsafe { buffer::filled(into, count) };
             Received::Some(is_all)
+        }
+        Err(errno) => Received::failed(errno),
+    }
+}
+
+/// Reads what has arrived from a client that pipelines its requests. The buffer grows only if they need it: to free and
+/// allocate its memory for each read would cost more than to copy what was read.
+fn receive_pipelined(fd: RawFd, into: &mut Buffer) -> Received {
+    let mut scratch = [MaybeUninit::uninit(); PIPELINE_BUFFER];
+    match socket::receive(fd, &mut scratch) {
+        Ok(None) => Received::Nothing,
+        Ok(Some(0)) => Received::End,
+        Ok(Some(count)) => {
+            // SAFETY: the system has written that many bytes.
+            let bytes = unsafe { std::slice::from_raw_parts(scratch.as_ptr().cast(), count) };
+            match buffer::push(into, bytes) {
+                Ok(()) => Received::Some(count < scratch.len()),
+                Err(why) => Received::Failed(why),
+            }
         }
         Err(errno) => Received::failed(errno),
     }
