@@ -114,7 +114,10 @@
    "http/gone?" (options-of http/gone? nil)
    "http/server" (options-of http/server nil)
    "http/serve-forever" (options-of http/serve-forever nil)
-   "http/static" (options-of http/static t/project)})
+   "http/static" (options-of http/static t/project)
+   "http/set-cookie" (options-of http/set-cookie {} "a" "b")
+   "http/delete-cookie" (options-of http/delete-cookie {} "a")
+   "http/redirect" (options-of http/redirect "/")})
 
 (t/test "a signature names each option instead of saying & args"
   (none "with & args" (filter |(string/find "& args)" (docs $)) (sort (keys docs))))
@@ -169,7 +172,8 @@
   (def functions
     {"listen" "kqnet/listen" "accept-loop" "kqnet/accept-loop" "server" "kqnet/server" "drain" "kqnet/drain"
      "http" "http/server" "serve-forever" "http/serve-forever" "static" "http/static"
-     "ending" "http/ending" "events" "http/events" "gone?" "http/gone?"})
+     "ending" "http/ending" "events" "http/events" "gone?" "http/gone?"
+     "set-cookie" "http/set-cookie" "delete-cookie" "http/delete-cookie" "redirect" "http/redirect"})
   (def told
     (seq [[options owners] :in table-rows owner :in (string/split ", " owners) option :in options]
       [(functions owner) option]))

@@ -23,6 +23,17 @@
 
 (defn- path? [x] (and (string? x) (or (empty? x) (string/has-prefix? "/" x))))
 
+(defn- domain?
+  "Whether this is the domain of a cookie. Browsers ignore a dot in front."
+  [x]
+  (and (bytes? x) (<= (length x) 253)
+       (peg/match '{:label (* :w (any (+ :w (* (some "-") :w)))) :main (* (? ".") :label (any (* "." :label)) -1)} x)))
+
+(defn- cookie-path?
+  "Whether browsers take this as the path of a cookie."
+  [x]
+  (and (bytes? x) (<= (length x) 1024) (peg/match '(* "/" (any (range "!:" "<~")) -1) x)))
+
 (defn- stream? [x] (= :core/stream (type x)))
 
 (defn- visible?
@@ -46,14 +57,19 @@
    :batch ["a positive integer" positive-integer?]
    :cache-control ["the value of a header, or a function of the path" |(or (visible? $) (function? $))]
    :cancel ["true or false" boolean?]
+   :domain ["a domain such as \"example.com\", without a port" domain?]
    :drain-timeout seconds
+   :expires ["a time in seconds since 1970" |(and (number? $) (<= 0 $ 253402300799))]
+   :fallback ["a location such as \"/\"" |(and (bytes? $) (not (empty? $)))]
    :format [":common, :combined, :timed or a function" |(or (function? $) (index-of $ [:common :combined :timed]))]
    :head-timeout seconds
    :heartbeat ["a number of seconds, more than 0, or math/inf" |(and (number? $) (pos? $) (or (<= $ 1e9) (= $ math/inf)))]
    :hidden ["true or false" boolean?]
+   :http-only ["true or false" boolean?]
    :idle-timeout seconds
    :index ["a file's name, or false" |(or (string? $) (false? $))]
    :listener ["a listening stream" stream?]
+   :max-age ["a number of whole seconds from 0" |(and (number? $) (<= 0 $ 9007199254740991) (= $ (math/floor $)))]
    :max-accept-rate ["a positive number" positive?]
    :max-connections ["a positive integer" positive-integer?]
    :max-body ["a positive integer" positive-size?]
@@ -65,12 +81,16 @@
    :on-error ["a function" function?]
    :or-ended ["true or false" boolean?]
    :out ["a file, a buffer or a function" |(or (= :core/file (type $)) (buffer? $) (function? $))]
+   :partitioned ["true or false" boolean?]
+   :path ["a path that begins with a slash, of up to 1024 bytes of visible ASCII without semicolons" cookie-path?]
    :precompressed ["true or false" boolean?]
    :prefix ["a path such as \"/assets\"" path?]
    :queue ["a positive integer" positive-integer?]
    :retry ["a number of seconds from 0 to 1e9" |(and (number? $) (<= 0 $ 1e9))]
    :reuse-port ["true or false" boolean?]
+   :same-site [":strict, :lax or :none" |(index-of $ [:strict :lax :none])]
    :seconds seconds
+   :secure ["true or false" boolean?]
    :symlinks ["true or false" boolean?]
    :types ["content types by file extension, in lower case and without a dot, such as {\"gltf\" \"model/gltf+json\"}" types?]
    :when-full [":wait or :end" |(or (= :wait $) (= :end $))]

@@ -8,11 +8,13 @@
 
 (import spork/http :prefix "" :export true)
 (import ./body :prefix "" :export true :only [read-body body-chunks])
+(import ./cookies :prefix "" :export true :only [cookie delete-cookie set-cookie])
 (import ./ending :prefix "" :export true :only [ending draining? gone?])
 (import ./events :prefix "" :export true :only [events last-event-id])
 (import ./handler :prefix "" :export true :only [middleware router])
 (import ./server :prefix "" :export true :only [server serve-forever])
 (import ./log :prefix "" :export true :only [logger])
 (import ./metrics :prefix "" :export true :only [metrics])
+(import ./redirect :prefix "" :export true :only [redirect])
 (import ./static :prefix "" :export true :only [static])
 (import ./types :prefix "" :export true :only [content-types])
