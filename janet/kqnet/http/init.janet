@@ -15,6 +15,8 @@
 (import ./server :prefix "" :export true :only [server serve-forever])
 (import ./log :prefix "" :export true :only [logger])
 (import ./metrics :prefix "" :export true :only [metrics])
+(import ./path-for :prefix "" :export true :only [path-for])
 (import ./redirect :prefix "" :export true :only [redirect])
+(import ./routes :prefix "" :export true :only [routes])
 (import ./static :prefix "" :export true :only [static])
 (import ./types :prefix "" :export true :only [content-types])
