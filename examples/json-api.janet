@@ -1,9 +1,10 @@
 ###
-### A router with JSON in and out, on spork/json: notes that can be listed and added.
+### Routes with JSON in and out, on spork/json: notes that can be listed, shown and added.
 ### Usage: janet examples/json-api.janet [port]
 ###
 ###   curl -d '{"text": "buy milk"}' http://127.0.0.1:8000/notes
 ###   curl http://127.0.0.1:8000/notes
+###   curl http://127.0.0.1:8000/notes/1
 ###
 
 (import spork/json)
@@ -31,19 +32,19 @@
       (reply 201 added))
     (reply 400 {:error `expected an object like {"text": "buy milk"}`})))
 
-(defn- by-method
-  "Makes a handler from a table of handlers, one for each method."
-  [handlers]
-  (fn [req]
-    (def method (if (= "HEAD" (req :method)) "GET" (req :method)))
-    (if-let [handler (handlers method)]
-      (handler req)
-      {:status 405 :headers {"Allow" (string/join (sort (keys handlers)) ", ")}})))
+(defn- show-note
+  [{:params {:id id}}]
+  (if-let [note (find |(= id (string ($ :id))) notes)]
+    (reply 200 note)
+    (reply 404 {:error "no such note"})))
 
-(def- routes
-  {"/notes" (by-method {"GET" list-notes "POST" add-note})
-   :default (reply 404 {:error "no such route"})})
+(def- app
+  (http/routes
+    [[:get "/notes" list-notes]
+     [:post "/notes" add-note]
+     [:get "/notes/:id" show-note]]
+    (reply 404 {:error "no such route"})))
 
 (defn main
   [_ &opt port]
-  (http/serve-forever (http/router routes) "127.0.0.1" (scan-number (or port "8000"))))
+  (http/serve-forever app "127.0.0.1" (scan-number (or port "8000"))))

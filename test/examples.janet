@@ -66,10 +66,12 @@
   (has `"id":1` body)
   (each wrong ["" "{" "[]" "7" `{"text": 7}`]
     (t/same 400 (first (request port "POST" "/notes" wrong)) wrong))
+  (has `"text":"buy milk"` (last (request port "GET" "/notes/1")))
+  (t/same 404 (first (request port "GET" "/notes/2")))
   (t/same 413 (first (request port "POST" "/notes" (string/repeat "x" (* 2 1024 1024)))))
   (def [status headers] (request port "DELETE" "/notes"))
   (t/same 405 status)
-  (has "Allow: GET, POST" headers)
+  (has "Allow: GET, HEAD, OPTIONS, POST" headers)
   (t/same 404 (first (request port "GET" "/")))
   (ends process))
 
