@@ -1,10 +1,10 @@
-//! Strings that most requests have: methods, and names of headers in lower case.
+//! Strings that most requests have: schemes, methods, and names of headers in lower case.
 //!
 //! Each is made once for a VM, since a new string costs its memory and a part of the next collection.
 
 use janetrs::lowlevel as c;
 
-const TEXTS: &str = "GET HEAD POST PUT DELETE OPTIONS PATCH \
+const TEXTS: &str = "http https GET HEAD POST PUT DELETE OPTIONS PATCH \
     host user-agent accept accept-encoding accept-language authorization cache-control connection content-length \
     content-type cookie dnt forwarded if-modified-since if-none-match origin pragma priority range referer sec-ch-ua \
     sec-ch-ua-mobile sec-ch-ua-platform sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user transfer-encoding \

@@ -10,6 +10,7 @@ mod handlers;
 mod inherit;
 mod listen;
 mod program;
+mod proxy_header;
 mod statistics;
 
 use std::ffi::CStr;
@@ -32,6 +33,7 @@ const LISTS: &[&[Function]] = &[
     close::FUNCTIONS,
     statistics::FUNCTIONS,
     program::FUNCTIONS,
+    proxy_header::FUNCTIONS,
     files::FUNCTIONS,
     http::FUNCTIONS,
 ];

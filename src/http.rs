@@ -10,6 +10,7 @@
 //! | what its fiber is doing, and for how long it may do so | `phase` |
 //! | one turn: from a response to the next request | `turn` |
 //! | what may follow a request, such as the next one | `next_request` |
+//! | proxies, and the clients behind them | `peer` |
 //! | making the request table from a head | `request_table`, with `crate::request_layouts` and `crate::common_strings` |
 //! | the request that the handler is answering, and its end | `running_request`, `open_files` |
 //! | the body of a request | `request_body` |
@@ -31,6 +32,7 @@ mod lingering;
 mod next_request;
 mod open_files;
 mod pace;
+mod peer;
 mod phase;
 mod reading;
 mod refusal;
@@ -67,6 +69,7 @@ const LISTS: &[&[Function]] = &[
     writing::FUNCTIONS,
     lingering::FUNCTIONS,
     watch::FUNCTIONS,
+    peer::FUNCTIONS,
     account::FUNCTIONS,
     statistics::FUNCTIONS,
 ];

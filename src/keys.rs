@@ -24,6 +24,7 @@ pub struct Keys {
     pub query_string: c::Janet,
     pub request_number: c::Janet,
     pub route: c::Janet,
+    pub scheme: c::Janet,
     pub status: c::Janet,
 }
 
@@ -53,6 +54,7 @@ impl Keys {
             query_string: key("query-string"),
             request_number: key("request-number"),
             route: key("route"),
+            scheme: key("scheme"),
             status: key("status"),
         }
     }

@@ -5,6 +5,7 @@
 //! - [`functions`] is the list of the functions that Janet code calls, and has those for listeners;
 //! - [`http`] has those for HTTP connections;
 //! - [`files`] has those for the folders and files that an HTTP server serves;
+//! - [`proxies`] tells which proxies are trusted, and where a connection comes from;
 //! - [`waiter`] is the fiber that waits for connections;
 //! - [`listeners`] are the listeners of a VM;
 //! - [`vm`] is what a VM has once: its event queue and its tables;
@@ -37,6 +38,7 @@ mod listener;
 mod listeners;
 mod message;
 mod options;
+mod proxies;
 mod pushes;
 mod request_layouts;
 mod stream;

@@ -41,6 +41,8 @@ pub struct Vm {
     pub keys: Keys,
     /// Strings that most requests have.
     pub common: CommonStrings,
+    /// The prototype of request tables, with what every request has unless its own table says otherwise.
+    pub request_prototype: *mut c::JanetTable,
     /// Where the keys of request tables are.
     pub layouts: RequestLayouts,
     /// The HTTP connections whose responses may be held back.
@@ -115,7 +117,7 @@ impl Vm {
         let (keys, common, layouts, pushes);
         // SAFETY: called from a function that Janet called. Nothing here starts a collection, so the new values live until
         // they are held.
-        let [listeners, trackers, connections, held] = unsafe {
+        let [listeners, trackers, connections, held, request_prototype] = unsafe {
             // There is one root for all, since Janet looks through its roots whenever a wait ends.
             let held = c::janet_array(16);
             c::janet_gcroot(c::janet_wrap_array(held));
@@ -128,10 +130,18 @@ impl Vm {
             let list = c::janet_array(8);
             hold(c::janet_wrap_array(list));
             pushes = Pushes::new(list);
-            let tables = [c::janet_table_weakk(4), c::janet_table_weakkv(4), c::janet_table(4), c::janet_table(4)];
+            let tables = [
+                c::janet_table_weakk(4),
+                c::janet_table_weakkv(4),
+                c::janet_table(4),
+                c::janet_table(4),
+                c::janet_table(1),
+            ];
             for table in tables {
                 hold(c::janet_wrap_table(table));
             }
+            let [.., request_prototype] = tables;
+            c::janet_table_put(request_prototype, keys.scheme, common.string(b"http"));
             // Its finalizer runs when the VM ends.
             hold(c::janet_wrap_abstract(c::janet_abstract(&raw const LIFE.0, 1)));
             tables
@@ -142,6 +152,7 @@ impl Vm {
             deadlines,
             keys,
             common,
+            request_prototype,
             layouts,
             pushes,
             connections,

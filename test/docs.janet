@@ -112,6 +112,8 @@
    "http/ending" (options-of http/ending nil)
    "http/events" (options-of http/events nil nil)
    "http/gone?" (options-of http/gone? nil)
+   "http/cancel-when-gone" (options-of http/cancel-when-gone nil)
+   "kqnet/proxy-header" (options-of kqnet/proxy-header nil)
    "http/server" (options-of http/server nil)
    "http/serve-forever" (options-of http/serve-forever nil)
    "http/static" (options-of http/static t/project)
@@ -173,7 +175,8 @@
     {"listen" "kqnet/listen" "accept-loop" "kqnet/accept-loop" "server" "kqnet/server" "drain" "kqnet/drain"
      "http" "http/server" "serve-forever" "http/serve-forever" "static" "http/static"
      "ending" "http/ending" "events" "http/events" "gone?" "http/gone?"
-     "set-cookie" "http/set-cookie" "delete-cookie" "http/delete-cookie" "redirect" "http/redirect"})
+     "set-cookie" "http/set-cookie" "delete-cookie" "http/delete-cookie" "redirect" "http/redirect"
+     "cancel-when-gone" "http/cancel-when-gone" "proxy-header" "kqnet/proxy-header"})
   (def told
     (seq [[options owners] :in table-rows owner :in (string/split ", " owners) option :in options]
       [(functions owner) option]))

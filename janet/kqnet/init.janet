@@ -137,6 +137,53 @@
 (signature/show drain [] [:cancel])
 
 ###
+### Proxies
+###
+
+(defn proxy-header
+  ``Reads the header of the PROXY protocol, version 1 or 2, that a connection to a server behind a proxy begins with. `conn` is the
+  stream, of which nothing was read yet. Reads no byte beyond the header. Returns a struct:
+
+  * :client - the address and the port of the client, a tuple as `net/peername` returns it, or nil if the client is the peer of
+    the connection itself. For a client on a unix socket, it is a tuple of its path, which may be empty.
+  * :server - the address and port that the client has connected to, in the same form.
+  * :local - true if the proxy itself has made the connection, for example to check that the server answers.
+  * :tls - true if the proxy says that the client's connection has TLS.
+
+  By name:
+
+  * :timeout - how many seconds the header may take to arrive. Default 10.
+  * :trusted-proxies - the proxies that may connect, a list as for `kqnet/http/server`. Default: all.
+
+  Raises an error when the peer is not trusted, when there is no header, when it is malformed or has more than 4096 bytes, when it
+  does not arrive in time, and when the connection ends before. The connection should be closed then: the protocol
+  does not allow to guess what it is instead.
+
+      (kqnet/server "127.0.0.1" 7000
+        (fn [conn]
+          (with [conn conn]
+            (def {:client client} (kqnet/proxy-header conn))
+            (:write conn (string "hello, " (first client) "\n")))))``
+  [conn & args]
+  (def {:timeout timeout :trusted-proxies proxies}
+    (options/split "kqnet/proxy-header" [] [:timeout :trusted-proxies] args))
+  (defn fail [why] (error (string "kqnet/proxy-header: " why)))
+  (unless (try (native/trusted-peer? conn proxies) ([err] (fail err))) (fail "the peer is not a trusted proxy"))
+  (def deadline (+ (os/clock :monotonic) (or timeout 10)))
+  (def received @"")
+  (var result nil)
+  (while (number? (set result (try (native/proxy-header received) ([err] (fail err)))))
+    (def size (+ result (length received)))
+    (def left (- deadline (os/clock :monotonic)))
+    (when (<= left 0) (fail "the header did not arrive in time"))
+    (try
+      (ev/chunk conn result received (if (< left math/inf) left))
+      ([err] (fail (if (= err "timeout") "the header did not arrive in time" err))))
+    (when (< (length received) size) (fail "the connection ended within the header")))
+  result)
+(signature/show proxy-header [] [:timeout :trusted-proxies])
+
+###
 ### Statistics
 ###
 

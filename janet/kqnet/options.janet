@@ -4,6 +4,7 @@
 ### They follow optional positional arguments, as in (f a b :name value).
 ###
 
+(import ./_native :as native)
 (import ./show)
 
 (defn- positive-integer? [x] (and (int? x) (pos? x)))
@@ -58,10 +59,12 @@
    :cache-control ["the value of a header, or a function of the path" |(or (visible? $) (function? $))]
    :cancel ["true or false" boolean?]
    :domain ["a domain such as \"example.com\", without a port" domain?]
+   :cancel-when-gone ["true, false or :or-ended" |(or (boolean? $) (= :or-ended $))]
    :drain-timeout seconds
    :expires ["a time in seconds since 1970" |(and (number? $) (<= 0 $ 253402300799))]
    :fallback ["a location such as \"/\"" |(and (bytes? $) (not (empty? $)))]
    :format [":common, :combined, :timed or a function" |(or (function? $) (index-of $ [:common :combined :timed]))]
+   :forwarded-header [":x-forwarded-for or :forwarded" |(or (= :x-forwarded-for $) (= :forwarded $))]
    :head-timeout seconds
    :heartbeat ["a number of seconds, more than 0, or math/inf" |(and (number? $) (pos? $) (or (<= $ 1e9) (= $ math/inf)))]
    :hidden ["true or false" boolean?]
@@ -85,6 +88,7 @@
    :path ["a path that begins with a slash, of up to 1024 bytes of visible ASCII without semicolons" cookie-path?]
    :precompressed ["true or false" boolean?]
    :prefix ["a path such as \"/assets\"" path?]
+   :proxy-protocol ["true or false" boolean?]
    :queue ["a positive integer" positive-integer?]
    :retry ["a number of seconds from 0 to 1e9" |(and (number? $) (<= 0 $ 1e9))]
    :reuse-port ["true or false" boolean?]
@@ -92,6 +96,9 @@
    :seconds seconds
    :secure ["true or false" boolean?]
    :symlinks ["true or false" boolean?]
+   :timeout seconds
+   :trusted-proxies [`a list of addresses, of blocks such as "10.0.0.0/8", and of "loopback", "private" and "unix"`
+                     |(and (indexed? $) (all native/proxy-name? $))]
    :types ["content types by file extension, in lower case and without a dot, such as {\"gltf\" \"model/gltf+json\"}" types?]
    :when-full [":wait or :end" |(or (= :wait $) (= :end $))]
    :write-timeout seconds})

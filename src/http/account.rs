@@ -17,9 +17,11 @@ use crate::vm;
 pub const FUNCTIONS: &[Function] = &[
     native!("http-close-account", "http", close_account),
     native!("http-observe", "http number observers", observe),
-    native!("http-peer", "http &opt peer", peer),
     native!("http-announce", "http framing payload", announce),
 ];
+
+/// The status that logs show for a request whose handler was cancelled because the client is gone. nginx logs the same one.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
 
 /// One request and its response, while they last.
 #[derive(Default)]
@@ -31,6 +33,8 @@ pub struct Account {
     pub is_in_flight: bool,
     /// The status in the head of the response, or 0 until there is one.
     pub status: u16,
+    /// The handler was cancelled because the client is gone.
+    pub is_abandoned: bool,
     /// How many bytes of the response's body were sent.
     pub sent: u64,
     /// How many of the next bytes are framing (the head, or the size of a chunk), and how many after them are body. Later bytes
@@ -91,7 +95,8 @@ impl Account {
         }
         let took = account.start.map_or(Duration::ZERO, |start| now.saturating_sub(start));
         statistics.end_request(&account, took);
-        Some(Record { status: account.status, sent: account.sent, took })
+        let status = if account.status == 0 && account.is_abandoned { CLIENT_CLOSED_REQUEST } else { account.status };
+        Some(Record { status, sent: account.sent, took })
     }
 }
 
@@ -134,16 +139,6 @@ fn observe(args: &[Janet]) -> Result<Outcome, String> {
         connection.observers = arg(args, 2);
     }
     Ok(Outcome::Value(connection.observers))
-}
-
-/// `(native/http-peer http &opt peer)`: Returns the client's address as a log has stored it, or nil. A second argument is
-/// stored.
-fn peer(args: &[Janet]) -> Result<Outcome, String> {
-    let connection = &mut *connection::borrow(args)?;
-    if !arg(args, 1).is_nil() {
-        connection.peer = arg(args, 1);
-    }
-    Ok(Outcome::Value(connection.peer))
 }
 
 /// `(native/http-announce http framing payload)`: Says that `framing` bytes are written next, and then `payload` bytes of the

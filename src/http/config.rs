@@ -9,6 +9,7 @@ use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
 use kqnet_http1::HeadLimits;
 
+use super::peer::Proxies;
 use super::slow_handlers::SlowHandlers;
 use super::statistics::Statistics;
 use crate::abstract_type::{AbstractType, NOTHING};
@@ -37,6 +38,8 @@ pub struct Config {
     pub idle_timeout: Option<Duration>,
     /// How long a client may take for each part of a response (src/http/pace.rs).
     pub write_timeout: Option<Duration>,
+    /// Which proxies are believed.
+    pub proxies: Proxies,
     /// The environment of the fiber that started the server. It is the prototype of each request's environment.
     pub env: *mut c::JanetTable,
     /// The keyword `:buffer`.
@@ -116,7 +119,7 @@ pub fn get(value: &Janet) -> Result<&Config, String> {
 /// `(native/http-config options)`: Makes the configuration of a server from `:max-head`, `:max-request-line`,
 /// `:max-headers`, `:max-body` and `:max-requests`, which are numbers, and `:head-timeout`, `:body-timeout`,
 /// `:idle-timeout` and `:write-timeout`, in seconds. Nil means no limit, except for the limits of a head, which have
-/// defaults.
+/// defaults. The options about proxies are those of [`Proxies::of`].
 fn config(args: &[Janet]) -> Result<Outcome, String> {
     let options = Options::new(arg(args, 0))?;
     let number = |name: &str, default: f64| match options.get(name).unwrap() {
@@ -140,6 +143,7 @@ fn config(args: &[Janet]) -> Result<Outcome, String> {
         body_timeout: seconds("body-timeout")?,
         idle_timeout: seconds("idle-timeout")?,
         write_timeout: seconds("write-timeout")?,
+        proxies: Proxies::of(options)?,
         env: vm::running_env(),
         buffer_key: Janet::keyword("buffer".into()),
         is_draining: Cell::new(false),

@@ -17,6 +17,7 @@ use super::lingering::Lingering;
 use super::next_request::Next;
 use super::open_files::OpenFiles;
 use super::pace::Pace;
+use super::peer::Peer;
 use super::phase::Phase;
 use super::reading::Reading;
 use super::watch::Watching;
@@ -106,14 +107,18 @@ pub struct Connection {
     pub ending: Janet,
     /// That channel is also closed when the client sends no more.
     pub ends_with_input: bool,
+    /// The program has taken the connection over.
+    pub is_detached: bool,
     /// The client was found to be gone.
     pub is_lost: bool,
     /// The request that is being answered, for logs and metrics.
     pub account: Account,
     /// The functions of `janet/kqnet/http/log.janet` that are to be told how that request was answered, or nil.
     pub observers: Janet,
-    /// The client's address as logs show it, or nil until a logger asks for it.
-    pub peer: Janet,
+    /// The peer, or the client that a PROXY header names.
+    pub peer: Peer,
+    /// The task that is cancelled when the client is gone, or nil.
+    pub to_cancel: Janet,
     /// The files that were opened for the running request.
     pub files: OpenFiles,
 }
@@ -158,7 +163,8 @@ unsafe extern "C-unwind" fn mark(data: *mut c_void, _size: usize) -> i32 {
             writing.mark();
         }
         c::janet_mark(connection.observers.into());
-        c::janet_mark(connection.peer.into());
+        connection.peer.mark();
+        c::janet_mark(connection.to_cancel.into());
         connection.files.mark();
     }
     0
@@ -254,10 +260,12 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             lingering: Lingering::default(),
             ending: Janet::nil(),
             ends_with_input: false,
+            is_detached: false,
             is_lost: false,
             account: Account::default(),
             observers: Janet::nil(),
-            peer: Janet::nil(),
+            peer: Peer::of(arg(args, 0), &config.proxies),
+            to_cancel: Janet::nil(),
             files: OpenFiles::default(),
         }));
         // SAFETY: the new value is alive, since nothing collects before this function returns. The table is rooted.

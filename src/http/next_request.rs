@@ -10,7 +10,7 @@ use kqnet_http1::{BodyReader, Framing, Head, HeadParser, Parse};
 use super::connection::Connection;
 use super::phase::Phase;
 use super::refusal::refused;
-use super::request_table::request_table;
+use super::request_table::{put_scheme, request_table};
 use crate::buffer;
 use crate::deadlines::Reason;
 use crate::vm::{self, Vm};
@@ -76,6 +76,11 @@ impl Connection {
             self.enter(vm, Phase::Body, now);
             return Ok(Next::Read);
         }
+        if self.peer.awaits_header {
+            if let Some(next) = self.take_proxy_header(vm, buffer, now) {
+                return Ok(next);
+            }
+        }
         match self.parser.parse(buffer::contents(buffer)) {
             Ok(Parse::Complete(head)) => {
                 let length = head.len;
@@ -91,9 +96,8 @@ impl Connection {
                 } else {
                     buffer::shrink(buffer, IDLE_BUFFER);
                     self.enter(vm, Phase::Idle, now);
-                    if self.config.is_draining.get() {
-                        let silence = now + SILENCE_WHILE_DRAINING;
-                        self.set_deadline(vm, Some(silence), Reason::Keyword("idle-timeout"));
+                    if let Some(silence) = self.silence_while_draining() {
+                        self.set_deadline(vm, Some(now + silence), Reason::Keyword("idle-timeout"));
                     }
                 }
                 Ok(Next::Read)
@@ -103,6 +107,11 @@ impl Connection {
                 Ok(Next::Other(refused(reject, Janet::boolean(true))))
             }
         }
+    }
+
+    /// How long a client that sends nothing has if the server drains.
+    pub fn silence_while_draining(&self) -> Option<Duration> {
+        self.config.is_draining.get().then_some(SILENCE_WHILE_DRAINING)
     }
 
     /// Begins the request with this head, unless its body is refused.
@@ -116,6 +125,10 @@ impl Connection {
         }
         self.awaits_continue = head.expect_continue && head.framing != Framing::None;
         let request = request_table(vm, self.requests, self.stream, head, buffer);
+        if self.config.proxies.any() {
+            let scheme = self.scheme(vm, head);
+            put_scheme(vm, request, scheme);
+        }
         self.begin_request(fiber);
         self.begin_in_chain();
         self.account.begin(&self.config.statistics, head.method, now);

@@ -36,11 +36,18 @@ pub fn request_table(vm: &mut Vm, number: u32, stream: Janet, head: &Head<'_>, b
                 vm.layouts.with_query.table(always.into_iter().chain(query))
             }
         };
+        (*table).proto = vm.request_prototype;
         if head.version == Version::Http10 {
             c::janet_table_put(table, vm.keys.http_version, new_string(b"1.0"));
         }
         c::janet_wrap_table(table).into()
     }
+}
+
+/// Gives a request table a scheme of its own. Without it, its prototype says "http".
+pub fn put_scheme(vm: &Vm, request: Janet, scheme: c::Janet) {
+    // SAFETY: the request was made by `request_table`, so it is a live table.
+    unsafe { c::janet_table_put(c::janet_unwrap_table(request.into()), vm.keys.scheme, scheme) };
 }
 
 /// The headers by their names in lower case.

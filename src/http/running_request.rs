@@ -53,6 +53,7 @@ impl Connection {
         (self.running_request, self.is_answering) = (0, false);
         self.request = Janet::nil();
         (self.ending, self.ends_with_input) = (Janet::nil(), false);
+        self.to_cancel = Janet::nil();
         self.files.close();
         self.end_transfers(OVER);
         self.end_watching("over");

@@ -21,6 +21,8 @@ pub const FUNCTIONS: &[Function] = &[
     native!("http-watch", "http number", watch),
     native!("http-gone?", "http number or-ended", is_gone),
     native!("http-ending", "http &opt number or-ended channel", ending),
+    native!("http-cancel-when-gone", "http number task", cancel_when_gone),
+    native!("http-take-cancelled", "http number", take_cancelled),
     native!("http-detach", "http", detach),
 ];
 
@@ -92,6 +94,9 @@ impl Connection {
 fn watch(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
     connection.check_running(arg(args, 1))?;
+    if connection.is_detached {
+        return Ok(Outcome::Value(keyword("detached")));
+    }
     if connection.watching.is_some() {
         return Err("another task watches this connection already".into());
     }
@@ -195,8 +200,31 @@ fn ending(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(connection.ending))
 }
 
+/// `(native/http-cancel-when-gone http number task)`: Has the task cancelled when the client is gone before the request is over.
+fn cancel_when_gone(args: &[Janet]) -> Result<Outcome, String> {
+    let connection = &mut *connection::borrow(args)?;
+    connection.check_running(arg(args, 1))?;
+    connection.to_cancel = arg(args, 2);
+    Ok(Outcome::Value(Janet::nil()))
+}
+
+/// `(native/http-take-cancelled http number)`: Returns the task to cancel, once, or nil if there is none or the request is over. Its
+/// request is logged as one that its client has abandoned.
+fn take_cancelled(args: &[Janet]) -> Result<Outcome, String> {
+    let connection = &mut *connection::borrow(args)?;
+    if connection.check_running(arg(args, 1)).is_err() || connection.to_cancel.is_nil() {
+        return Ok(Outcome::Value(Janet::nil()));
+    }
+    connection.account.is_abandoned = true;
+    Ok(Outcome::Value(std::mem::replace(&mut connection.to_cancel, Janet::nil())))
+}
+
 /// `(native/http-detach http)`: Stops watching, since the connection belongs to the program from now on.
 fn detach(args: &[Janet]) -> Result<Outcome, String> {
-    connection::borrow(args)?.end_watching("detached");
+    let connection = &mut *connection::borrow(args)?;
+    // The task that watches may not have begun yet.
+    connection.is_detached = true;
+    connection.to_cancel = Janet::nil();
+    connection.end_watching("detached");
     Ok(Outcome::Value(Janet::nil()))
 }

@@ -22,7 +22,7 @@ pub use address::Address;
 pub use check::{NotListener, check_listener};
 pub use error::ListenError;
 pub use listen::{Listening, listen};
-pub use local_address::local_name;
+pub use local_address::{Remote, local_name, remote_address};
 pub use options::{Kind, Options};
 pub use peer::{Peer, peer};
 pub use socket_file::SocketFile;

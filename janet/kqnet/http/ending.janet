@@ -5,20 +5,33 @@
 (import ../_native :as native)
 (import ../options)
 (import ../signature)
-(import ../show)
 (import ./errors)
+(import ./request)
 
-(defn check-request
-  "Raises an error in the name of `who` unless `x` is a dictionary, as a request is."
-  [who x]
-  (unless (dictionary? x)
-    (errorf "%s: expected a request, got %s" who (show/value x))))
+(defn- watch
+  ``Returns the channel of the request with this number, which is closed when its response should end. The first call begins to watch
+  the client.``
+  [http number or-ended]
+  (or (native/http-ending http number or-ended)
+      (let [channel (ev/chan)]
+        (native/http-ending http number or-ended channel)
+        # This task gets a supervisor channel of its own, since the handler's supervisor does not know it.
+        (ev/go (fn watch-client []
+                 (def [_ why] (protect (native/http-watch http number)))
+                 (when (= why :gone)
+                   (when-let [task (native/http-take-cancelled http number)]
+                     # The task may have ended.
+                     (protect (ev/cancel task (errors/gone "the client is gone")))))
+                 (unless (= why :detached) (ev/chan-close channel)))
+               nil (ev/chan 1))
+        (when (in (native/http-tracker http) :draining) (ev/chan-close channel))
+        channel)))
 
-(defn- connection-of
-  "Returns the open connection of a request. Raises an error in the name of `who` if it has ended."
-  [who {:connection conn}]
-  (or (native/http-of conn)
-      (errorf "%s: %s" who errors/over)))
+(defn cancel-when-gone
+  "Has `task` cancelled when the client of the request with this number is gone before the request is over."
+  [http number or-ended task]
+  (native/http-cancel-when-gone http number task)
+  (watch http number or-ended))
 
 (defn ending
   ``Returns a channel that is closed when the response to the request `req` should end: when the server begins to drain
@@ -39,27 +52,15 @@
   once. Raises an error when the request is already over.``
   [req & args]
   (def {:or-ended or-ended} (options/split "kqnet/http/ending" [] [:or-ended] args))
-  (check-request "kqnet/http/ending" req)
-  (def number (in req :request-number))
-  (def http (connection-of "kqnet/http/ending" req))
-  (or (native/http-ending http number or-ended)
-      (let [channel (ev/chan)]
-        (native/http-ending http number or-ended channel)
-        (if (in (native/http-tracker http) :draining)
-          (ev/chan-close channel)
-          # This task gets a supervisor channel of its own, since the handler's supervisor does not know it.
-          (ev/go (fn watch-client []
-                   (def [_ why] (protect (native/http-watch http number)))
-                   (unless (= why :detached) (ev/chan-close channel)))
-                 nil (ev/chan 1)))
-        channel)))
+  (request/check "kqnet/http/ending" req)
+  (watch (request/connection-of "kqnet/http/ending" req) (in req :request-number) or-ended))
 (signature/show ending [] [:or-ended])
 
 (defn draining?
   ``Returns whether the server of the request `req` is draining, so that a response without an end of its own should end.
   Returns true when the connection has ended.``
   [req]
-  (check-request "kqnet/http/draining?" req)
+  (request/check "kqnet/http/draining?" req)
   (if-let [http (native/http-of (in req :connection))]
     (truthy? (in (native/http-tracker http) :draining))
     true))
@@ -70,7 +71,7 @@
   although it may still read.``
   [req & args]
   (def {:or-ended or-ended} (options/split "kqnet/http/gone?" [] [:or-ended] args))
-  (check-request "kqnet/http/gone?" req)
+  (request/check "kqnet/http/gone?" req)
   (if-let [http (native/http-of (in req :connection))]
     (native/http-gone? http (in req :request-number) or-ended)
     true))

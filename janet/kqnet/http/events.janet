@@ -10,6 +10,7 @@
 (import ../show)
 (import ./ending)
 (import ./errors)
+(import ./request)
 
 (def- default-heartbeat
   "How many seconds a stream may be silent. The specification recommends about 15, since some proxies end silent connections."
@@ -209,7 +210,7 @@
     (fail "expected a function of `send`, got %s" (show/value f)))
   (when (function? f)
     (native/check-function "kqnet/http/events: the function" "one argument, a function that sends an event" f 1))
-  (ending/check-request "kqnet/http/events" req)
+  (request/check "kqnet/http/events" req)
   {:status 200
    :headers headers
    :body (stream req f (merge {:heartbeat default-heartbeat :queue default-queue :when-full :wait} opts))})

@@ -9,6 +9,7 @@
 (import ../_native :as native)
 (import ../options)
 (import ../signature)
+(import ./client)
 (import ./handler)
 (import ./log-format)
 
@@ -34,22 +35,14 @@
       (put (native/trackers) logged all)
       logged)))
 
-(defn- remote-host
-  "Returns the address of a connection's client, or \"-\"."
-  [conn]
-  (match (protect (net/peername conn))
-    [true [address port]] address
-    # This is a unix socket, or the client is gone.
-    "-"))
-
 (defn- unreadable
   "Makes the table that describes the answer to a request that could not be read, from the bytes that came of it."
-  [conn buf]
+  [remote buf]
   (def text (string/triml buf "\r\n"))
   (def end (or (peg/find '(set "\r\n") text) (length text)))
   (def line (string/slice text 0 (min end max-line)))
   (def [method path] (or (peg/match '(* '(some (range "AZ" "az" "--")) " " '(some (if-not " " 1))) line) []))
-  @{:line line :remote (remote-host conn) :method method :path path})
+  @{:line line :remote remote :method method :path path})
 
 (defn- description
   ``Makes the table that describes an answer. The request may have been changed since `method` and `path` were taken
@@ -74,12 +67,13 @@
       observers (tell-observers answer)
       # The handler had the request, and its loggers did not see it.
       (native/http-running-request http) nil
-      (let [req (state :refused)]
+      (let [req (state :refused)
+            remote (or (if (table? req) (client/client-address req) (client/peer-address http conn)) "-")]
         (each write (in tracker :loggers)
           (write
             (if (table? req)
-              (description req (in req :method) (in req :path) (remote-host conn) status bytes seconds)
-              (merge (unreadable conn (if req buf "")) {:status status :bytes bytes :seconds seconds}))))))))
+              (description req (in req :method) (in req :path) remote status bytes seconds)
+              (merge (unreadable remote (if req buf "")) {:status status :bytes bytes :seconds seconds}))))))))
 
 (defn- writer
   "Makes a function that writes the line of an answer to `file`, and raises no error."
@@ -113,8 +107,8 @@
   * :request - the request, or nil if it could not be read.
   * :method, :path - strings, or nil if they could not be read.
   * :version - the version of HTTP, such as "1.1".
-  * :remote - the client's address, a string.
-  * :status - the status, a number, or nil if nothing was sent.
+  * :remote - the client's address (`client-address`), a string, or "-" if it is not known.
+  * :status - the status, a number, or nil if nothing was sent. It is 499 if `cancel-when-gone` has cancelled the handler.
   * :bytes - how many bytes of the body were sent.
   * :seconds - how long it took from the end of the head to the end of the response.
   * :line - the first line of a request that could not be read.
@@ -131,7 +125,7 @@
     (def {:method method :path path :connection conn} req)
     (if-let [http (native/http-of conn)]
       # The address of a client that has left cannot be found out, so it is asked for now.
-      (let [remote (if format (or (native/http-peer http) (native/http-peer http (remote-host conn))))
+      (let [remote (if format (or (client/client-address req) "-"))
             observers (native/http-observe http (in req :request-number) @[])]
         # A request may pass here more than once, or in another task after it is over.
         (unless (or (nil? observers)
@@ -142,7 +136,7 @@
       (let [start (os/clock :monotonic)
             response (nextmw req)
             {:status status :body body} (if (dictionary? response) response {})]
-        (write (description req method path (remote-host conn) (or status 200) (if (bytes? body) (length body))
+        (write (description req method path (or (client/client-address req) "-") (or status 200) (if (bytes? body) (length body))
                             (- (os/clock :monotonic) start)))
         response)))
   (wrap logger-mw nextmw write))

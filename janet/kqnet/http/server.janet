@@ -9,10 +9,12 @@
 (import ../signature)
 (import ./connection)
 (import ./handler)
+(import ./leaving)
 
 (def- http-options
   [:max-head :max-headers :max-body :max-requests
-   :head-timeout :body-timeout :idle-timeout :write-timeout :on-error])
+   :head-timeout :body-timeout :idle-timeout :write-timeout :on-error :cancel-when-gone
+   :trusted-proxies :forwarded-header :proxy-protocol])
 
 (def- address-options [:backlog :reuse-port :mode])
 
@@ -36,7 +38,17 @@
     (each name [:host :port ;address-options]
       (when (has-key? opts name)
         (error (string/format "%s: %q does not go with :listener, which has an address" who name)))))
+  (when (and (opts :forwarded-header) (not (has-key? opts :trusted-proxies)))
+    (error (string who ": :forwarded-header has no effect without :trusted-proxies")))
   opts)
+
+(defn- cancelling
+  "Returns a handler with what the option :cancel-when-gone asks for."
+  [handler when-gone]
+  (case when-gone
+    true (leaving/cancel-when-gone handler)
+    :or-ended (leaving/cancel-when-gone handler :or-ended true)
+    handler))
 
 (defn- start
   "Listens, and serves in a new fiber, with the options `opts` of the function named `who`. Returns the listener."
@@ -44,7 +56,7 @@
   (def opts (merge defaults {:host "0.0.0.0" :port 8000} opts))
   (def {:host host :port port :listener given :on-error on-error} opts)
   (def config (native/http-config (merge opts {:max-request-line (min (opts :max-head) max-request-line)})))
-  (def handler (handler/check who handler))
+  (def handler (cancelling (handler/check who handler) (opts :cancel-when-gone)))
   (when on-error
     (native/check-function (string who ": :on-error") "three arguments, the request, the error and the fiber" on-error 3))
   # Creates the queue now, so that a shortage is reported before a listener is opened.
@@ -91,13 +103,25 @@
     response.
   * :on-error - a function of the request, the error and the fiber, called when the handler raises an error. It returns
     the response that is sent, or nil for 500. Default: print a stack trace to stderr, and send 500.
+  * :cancel-when-gone - true to cancel handlers whose clients are gone, or :or-ended to do so also when a client has ended its side of
+    the connection: see `cancel-when-gone`. Default false.
+  * :trusted-proxies - the proxies whose headers are believed: a list of addresses and blocks of addresses such as "10.0.0.0/8" or
+    "fd00::/8", "loopback" (127.0.0.0/8 and ::1), "private" (10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 and fc00::/7), and "unix" for
+    every peer on a unix socket. X-Forwarded-For, X-Forwarded-Proto and Forwarded tell `client-address` and the
+    request's :scheme who the client is. From other peers they mean nothing. Default: no peer is trusted.
+  * :forwarded-header - :x-forwarded-for or :forwarded, the only kind of header that is believed. Default: X-Forwarded-For and
+    X-Forwarded-Proto if a request has one of them, and Forwarded otherwise.
+  * :proxy-protocol - if true, each connection begins with a header of the PROXY protocol, version 1 or 2, with the address of
+    the client, as HAProxy (send-proxy, send-proxy-v2) and nginx (proxy_protocol) send it. A connection without a valid header
+    gets 400, and with :trusted-proxies, one from any other peer gets 403. The header must arrive within the
+    :head-timeout, and may have 4096 bytes. Default false.
   * :listener - a listener to serve, such as one of `kqnet/from-fd`, instead of a host and port.
   * :backlog, :reuse-port, :mode - as for `kqnet/listen`.
   * :batch, :max-connections, :max-accept-rate - as for `kqnet/accept-loop`.
 
   Each request runs in an environment of its own, whose prototype is the environment of the caller of this function. The
   request's :request-number counts the requests of its connection from 1. `read-body` needs it to know whether the
-  request is over.
+  request is over. Its :scheme is "http", or "https" if a trusted proxy says so.
 
   Besides what `spork/http` takes, a response may have an iterable :body together with a Content-Length header, and
   :detached. With :detached true, nothing is sent, and the handler has taken the connection over. If :detached is a
