@@ -1,4 +1,5 @@
-//! Files below a folder, for a server: opens them safely, tells their versions apart, and sends them to sockets.
+//! Files for a server: opens those below a folder safely, tells their versions apart, and sends them to sockets; and keeps
+//! uploaded ones until they are saved.
 //!
 //! No path leads out of the folder.
 //!
@@ -17,6 +18,7 @@
 //! | `validators.rs` | Which version of the file is this? |
 //! | `send.rs` | How is a part of the file sent, and what failed? |
 //! | `sendfile.rs` | How does this system's sendfile(2) work? |
+//! | `temporary.rs` | Where does an uploaded file go until it has a lasting name? |
 //!
 //! # Example
 //!
@@ -54,10 +56,12 @@ mod open;
 mod refusal;
 mod send;
 mod sendfile;
+mod temporary;
 mod validators;
 
 pub use folder::{Folder, Found};
 pub use info::Info;
 pub use refusal::Refusal;
 pub use send::{SendError, send};
+pub use temporary::{COPIED, Saving, temporary};
 pub use validators::Validators;
