@@ -1,4 +1,4 @@
-//! The pairs of a query string.
+//! The pairs of a query string, and of a form that is encoded like one.
 
 use std::borrow::Cow;
 
@@ -13,22 +13,29 @@ use crate::grammar::hex_pair;
 ///   grammar of `spork/http` stops, and what follows is lost.
 /// - Every query string can be parsed, so the request table has a `:query` whenever its target has a `?`.
 pub fn parse_query(query: &[u8]) -> QueryPairs<'_> {
-    QueryPairs { rest: query }
+    QueryPairs { rest: query, separators: b"&;" }
 }
 
-/// The iterator that [`parse_query`] returns.
+/// Parses a body of the type application/x-www-form-urlencoded. It differs from a query string in that only `&` separates
+/// pairs, as in the URL standard.
+pub fn parse_form(body: &[u8]) -> QueryPairs<'_> {
+    QueryPairs { rest: body, separators: b"&" }
+}
+
+/// The iterator that [`parse_query`] and [`parse_form`] return.
 #[derive(Clone, Debug)]
 pub struct QueryPairs<'q> {
     rest: &'q [u8],
+    separators: &'static [u8],
 }
 
 impl<'q> Iterator for QueryPairs<'q> {
     type Item = (Cow<'q, [u8]>, Option<Cow<'q, [u8]>>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let start = self.rest.iter().position(|b| !b"&;".contains(b))?;
+        let start = self.rest.iter().position(|b| !self.separators.contains(b))?;
         self.rest = &self.rest[start..];
-        let end = self.rest.iter().position(|b| b"&;".contains(b)).unwrap_or(self.rest.len());
+        let end = self.rest.iter().position(|b| self.separators.contains(b)).unwrap_or(self.rest.len());
         let (pair, rest) = self.rest.split_at(end);
         self.rest = rest;
         Some(match pair.iter().position(|&b| b == b'=') {
