@@ -7,9 +7,12 @@
   "this request is over: its connection has ended")
 
 (defn reject
-  "Makes the error for a request that is refused while its handler runs, from a tuple of the status and the reason."
-  [[status reason]]
-  [:kqnet/reject status reason])
+  ``Makes the error for a request that is refused while its handler runs, from a tuple of the status and the reason.
+  `detail` is told to the client too. The reasons are few, so that refusals can be counted by them.``
+  [[status reason] &opt detail]
+  (if detail
+    [:kqnet/reject status reason detail]
+    [:kqnet/reject status reason]))
 
 (defn reject?
   "Returns whether an error was made by `reject`."

@@ -66,7 +66,7 @@
   (cond
     (errors/reject? err)
     (when (and request (not (native/http-answering? (in connection 1))))
-      (response/refuse connection state (in err 1) (in err 2)))
+      (response/refuse connection state (in err 1) (in err 2) (get err 3)))
     request
     (do
       # What the handler has set with setdyn is visible to :on-error.

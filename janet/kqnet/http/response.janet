@@ -102,12 +102,12 @@
     (while (= true (native/http-linger http (in tracker :draining))))))
 
 (defn refuse
-  ``Answers a request with an error status and a reason, reports that to the logs, and lingers. After that the
-  connection must be closed.``
-  [connection state status reason]
+  ``Answers a request with an error status, a reason and perhaps a detail, reports that to the logs, and lingers. After
+  that the connection must be closed.``
+  [connection state status reason &opt detail]
   (def [_ http _ out] connection)
   (buffer/clear out)
-  (native/http-refuse http status reason out)
+  (native/http-refuse http status reason out detail)
   (socket/write http out)
   (log/report-answer connection state)
   (linger connection))
