@@ -14,6 +14,7 @@
 //! | making the request table from a head | `request_table`, with `crate::request_layouts` and `crate::common_strings` |
 //! | the request that the handler is answering, and its end | `running_request`, `open_files` |
 //! | the body of a request | `request_body` |
+//! | forms, with `crates/multipart` | `form` |
 //! | the response of a handler | `response_table` reads it, `response` writes it, `file_body` sends a file |
 //! | requests that the server refuses | `refusal` |
 //! | reading and writing the socket | `reading`, `writing`, `wait` |
@@ -28,6 +29,7 @@ mod chain;
 mod config;
 mod connection;
 mod file_body;
+mod form;
 mod lingering;
 mod next_request;
 mod open_files;
@@ -61,6 +63,7 @@ const LISTS: &[&[Function]] = &[
     chain::FUNCTIONS,
     running_request::FUNCTIONS,
     request_body::FUNCTIONS,
+    form::FUNCTIONS,
     response::FUNCTIONS,
     refusal::FUNCTIONS,
     file_body::FUNCTIONS,

@@ -120,6 +120,9 @@
    "http/set-cookie" (options-of http/set-cookie {} "a" "b")
    "http/delete-cookie" (options-of http/delete-cookie {} "a")
    "http/redirect" (options-of http/redirect "/")})
+   "http/form" (options-of http/form nil)
+   "http/parts" (options-of http/parts nil)
+   "http/static" (options-of http/static t/project)})
 
 (t/test "a signature names each option instead of saying & args"
   (none "with & args" (filter |(string/find "& args)" (docs $)) (sort (keys docs))))
@@ -177,6 +180,7 @@
      "ending" "http/ending" "events" "http/events" "gone?" "http/gone?"
      "set-cookie" "http/set-cookie" "delete-cookie" "http/delete-cookie" "redirect" "http/redirect"
      "cancel-when-gone" "http/cancel-when-gone" "proxy-header" "kqnet/proxy-header"})
+     "form" "http/form" "parts" "http/parts"})
   (def told
     (seq [[options owners] :in table-rows owner :in (string/split ", " owners) option :in options]
       [(functions owner) option]))

@@ -14,6 +14,11 @@
   [x]
   (and (number? x) (pos? x) (<= x 9007199254740991) (= x (math/floor x))))
 
+(defn- size?
+  "Whether this is a size, or zero."
+  [x]
+  (or (= x 0) (positive-size? x)))
+
 (defn- positive? [x] (and (number? x) (pos? x) (< x math/inf)))
 
 (def- seconds
@@ -63,6 +68,7 @@
    :drain-timeout seconds
    :expires ["a time in seconds since 1970" |(and (number? $) (<= 0 $ 253402300799))]
    :fallback ["a location such as \"/\"" |(and (bytes? $) (not (empty? $)))]
+   :folder ["the path of a folder" |(and (string? $) (not (empty? $)))]
    :format [":common, :combined, :timed or a function" |(or (function? $) (index-of $ [:common :combined :timed]))]
    :forwarded-header [":x-forwarded-for or :forwarded" |(or (= :x-forwarded-for $) (= :forwarded $))]
    :head-timeout seconds
@@ -76,9 +82,17 @@
    :max-accept-rate ["a positive number" positive?]
    :max-connections ["a positive integer" positive-integer?]
    :max-body ["a positive integer" positive-size?]
+   :max-field ["an integer that is not negative" size?]
+   :max-fields ["an integer that is not negative" size?]
+   :max-file ["an integer that is not negative" size?]
+   :max-files ["an integer that is not negative" size?]
    :max-head ["a positive integer" positive-integer?]
    :max-headers ["a positive integer" positive-integer?]
+   :max-name ["a positive integer" positive-integer?]
+   :max-part-head ["a positive integer" positive-integer?]
    :max-requests ["a positive integer" positive-integer?]
+   :max-text ["an integer that is not negative" size?]
+   :memory ["an integer that is not negative" size?]
    :mode ["file permissions, an integer from 0 to 8r777" permissions?]
    :nodelay ["true or false" boolean?]
    :on-error ["a function" function?]

@@ -26,7 +26,7 @@ use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Function, Outcome, native};
 use crate::collected::{self, Collected, drop_collected};
 use crate::deadlines::Slot;
-use crate::files::OpenFile;
+use crate::files::{OpenFile, Upload};
 use crate::stream;
 use crate::value::{arg, describe};
 use crate::vm;
@@ -120,6 +120,9 @@ pub struct Connection {
     /// The task that is cancelled when the client is gone, or nil.
     pub to_cancel: Janet,
     /// The files that were opened for the running request.
+    /// The client's address as logs show it, or nil until a logger asks for it.
+    pub peer: Janet,
+    /// The files that were opened for the running request, or came with it.
     pub files: OpenFiles,
 }
 
@@ -214,11 +217,20 @@ pub unsafe fn from_callback<'a>(connection: *mut c_void) -> &'a RefCell<Connecti
 /// Has a file closed when the request that runs on this stream has ended, if the stream is a connection of an HTTP server
 /// of this VM.
 pub fn close_with_request(stream: Janet, file: *const RefCell<OpenFile>) {
+    with_files_of(stream, |files| files.add(file));
+}
+
+/// Does the same for an upload.
+pub fn close_upload_with_request(stream: Janet, upload: *const RefCell<Upload>) {
+    with_files_of(stream, |files| files.add_upload(upload));
+}
+
+fn with_files_of(stream: Janet, f: impl FnOnce(&mut OpenFiles)) {
     vm::with_existing(|vm| {
         // SAFETY: the table is rooted.
         let value: Janet = unsafe { c::janet_table_get(vm.connections, stream.into()) }.into();
         if let Some(connection) = collected::of::<RefCell<Connection>>(&value) {
-            connection.borrow_mut().files.add(file);
+            f(&mut connection.borrow_mut().files);
         }
     });
 }

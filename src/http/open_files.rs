@@ -1,4 +1,4 @@
-//! The files that were opened for a request, which are closed when it ends.
+//! The files that were opened or uploaded for a request, which are closed when it ends.
 
 use std::cell::RefCell;
 
@@ -7,23 +7,31 @@ use janetrs::Janet;
 use super::connection::close_with_request;
 use crate::boundary::{Function, Outcome, native};
 use crate::collected;
-use crate::files::{self, OpenFile};
+use crate::files::{self, OpenFile, Upload};
 use crate::value::arg;
 
 /// The native functions of this file.
 pub const FUNCTIONS: &[Function] = &[native!("folder-open", "folder path &opt stream", open)];
 
-/// The files that were opened for a connection's running request.
+/// The files that were opened for a connection's running request, and those that came with it.
 ///
 /// A handler may raise an error or be cancelled, and middleware may drop a response. Without this list, nothing would close
 /// the files before the next collection.
 #[derive(Default)]
-pub struct OpenFiles(Vec<*const RefCell<OpenFile>>);
+pub struct OpenFiles {
+    files: Vec<*const RefCell<OpenFile>>,
+    uploads: Vec<*const RefCell<Upload>>,
+}
 
 impl OpenFiles {
     /// Adds a file of this VM.
     pub fn add(&mut self, file: *const RefCell<OpenFile>) {
-        self.0.push(file);
+        self.files.push(file);
+    }
+
+    /// Adds an upload of this VM.
+    pub fn add_upload(&mut self, upload: *const RefCell<Upload>) {
+        self.uploads.push(upload);
     }
 
     /// Marks the files.
@@ -31,17 +39,22 @@ impl OpenFiles {
     /// # Safety
     /// The collector is asking for what is reachable.
     pub unsafe fn mark(&self) {
-        for &file in &self.0 {
-            // SAFETY: the connection marks its files for as long as they are in the list, so they are alive.
-            unsafe { collected::mark(file) };
+        // SAFETY: the connection marks its files for as long as they are in the lists, so they are alive.
+        unsafe {
+            self.files.iter().for_each(|&file| collected::mark(file));
+            self.uploads.iter().for_each(|&upload| collected::mark(upload));
         }
     }
 
-    /// Closes the files, and empties the list.
+    /// Closes the files, and empties the lists.
     pub fn close(&mut self) {
-        for file in self.0.drain(..) {
+        for file in self.files.drain(..) {
             // SAFETY: the connection marks its files for as long as they are in the list, so they are alive.
             unsafe { &*file }.borrow_mut().close();
+        }
+        for upload in self.uploads.drain(..) {
+            // SAFETY: as for the files.
+            unsafe { &*upload }.borrow_mut().close();
         }
     }
 }

@@ -98,7 +98,7 @@ unsafe fn query_table(query: &[u8]) -> *mut c::JanetTable {
 ///
 /// # Safety
 /// The table and the values are live.
-unsafe fn accumulate(table: *mut c::JanetTable, key: c::Janet, value: c::Janet) {
+pub unsafe fn accumulate(table: *mut c::JanetTable, key: c::Janet, value: c::Janet) {
     // SAFETY: the caller promises that all are live.
     unsafe {
         let old = c::janet_table_rawget(table, key);

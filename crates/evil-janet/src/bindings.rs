@@ -363,7 +363,9 @@ pub type JanetBindingType = c_uint;
 pub const JANET_BUFFER_FLAG_NO_REALLOC: u32 = 0x10000;
 
 pub const JANET_SANDBOX_NET_LISTEN: u32 = 8;
+pub const JANET_SANDBOX_FS_WRITE: u32 = 32;
 pub const JANET_SANDBOX_FS_READ: u32 = 64;
+pub const JANET_SANDBOX_FS_TEMP: u32 = 1024;
 
 // Files and random numbers.
 

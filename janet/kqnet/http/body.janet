@@ -40,6 +40,26 @@
   (unless (= true (native/http-read-body http buf read-size number))
     (error (errors/gone "the client closed the connection within the body"))))
 
+(defn check-open
+  "Raises an error if the body of `req` can no longer be read because the connection of the request has ended."
+  [req http]
+  (when (and (nil? http)
+             (nil? (in req :body))
+             (in req :request-number)
+             (not (native/open? (in req :connection))))
+    (error errors/over)))
+
+(defn take-more
+  ``Appends what comes next of the body of `req` to the buffer `out`, and waits for it if need be. Returns whether the body
+  is complete. Raises an error when the body is refused, and when the client is gone.``
+  [req http out]
+  (def before (length out))
+  (var complete (take-body http req out))
+  (while (and (not complete) (= before (length out)))
+    (wait-for-more req http)
+    (set complete (take-body http req out)))
+  complete)
+
 (defn body-chunks
   ``Returns a fiber that yields the body of the request `req` in buffers as it comes, for bodies that should not be held
   in memory. The fiber yields nothing if there is no body. Limits and errors are those of `read-body`.``
@@ -68,9 +88,9 @@
 (defn- read-whole
   "Reads a body into a buffer, which the request keeps, or returns nil if there is none."
   [req http]
+  (check-open req http)
   (cond
     (in req :body) (in req :body)
-    (and (nil? http) (in req :request-number) (not (native/open? (in req :connection)))) (error errors/over)
     (nil? http) (spork/read-body req)
     (has-body? req) (let [out (buffer/new (expected-size req))]
                       (while (not (take-body http req out))
