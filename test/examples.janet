@@ -3,6 +3,7 @@
 ###
 
 (import ./support :as t)
+(import ./support/multipart :as m)
 
 (def- from (t/need-spork))
 (print "with " from)
@@ -129,6 +130,15 @@
     (t/check (= content body) "the same content")
     (each name ["/" "/../x" "/.hidden" "/a%2fb" "/a/b"]
       (t/same 400 (first (request port "PUT" name "x")) name))
+    (defn post [& parts]
+      (def body (m/body ;parts))
+      (t/ask port (string "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" m/content-type
+                          "\r\nContent-Length: " (length body) "\r\n\r\n" body)))
+    (has "one.txt: 3145728 bytes\ntwo.txt: 1 bytes\n"
+         (post (m/part "file" content "one.txt") (m/part "file" "x" "C:\\two.txt")))
+    (t/check (= content (string (slurp (string folder "/one.txt")))) "the same content")
+    (has "400 Bad Request" (post (m/part "file" "x" ".hidden")))
+    (each name ["one.txt" "two.txt"] (os/rm (string folder "/" name)))
     # An upload that breaks off leaves no file.
     (:close (t/send port "PUT /part.txt HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nsome"))
     (t/same 201 (first (request port "PUT" "/after.txt" "x")))
