@@ -116,10 +116,9 @@
    "kqnet/proxy-header" (options-of kqnet/proxy-header nil)
    "http/server" (options-of http/server nil)
    "http/serve-forever" (options-of http/serve-forever nil)
-   "http/static" (options-of http/static t/project)
    "http/set-cookie" (options-of http/set-cookie {} "a" "b")
    "http/delete-cookie" (options-of http/delete-cookie {} "a")
-   "http/redirect" (options-of http/redirect "/")})
+   "http/redirect" (options-of http/redirect "/")
    "http/form" (options-of http/form nil)
    "http/parts" (options-of http/parts nil)
    "http/static" (options-of http/static t/project)})
@@ -179,7 +178,7 @@
      "http" "http/server" "serve-forever" "http/serve-forever" "static" "http/static"
      "ending" "http/ending" "events" "http/events" "gone?" "http/gone?"
      "set-cookie" "http/set-cookie" "delete-cookie" "http/delete-cookie" "redirect" "http/redirect"
-     "cancel-when-gone" "http/cancel-when-gone" "proxy-header" "kqnet/proxy-header"})
+     "cancel-when-gone" "http/cancel-when-gone" "proxy-header" "kqnet/proxy-header"
      "form" "http/form" "parts" "http/parts"})
   (def told
     (seq [[options owners] :in table-rows owner :in (string/split ", " owners) option :in options]

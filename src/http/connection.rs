@@ -119,9 +119,6 @@ pub struct Connection {
     pub peer: Peer,
     /// The task that is cancelled when the client is gone, or nil.
     pub to_cancel: Janet,
-    /// The files that were opened for the running request.
-    /// The client's address as logs show it, or nil until a logger asks for it.
-    pub peer: Janet,
     /// The files that were opened for the running request, or came with it.
     pub files: OpenFiles,
 }

@@ -78,9 +78,7 @@ mod version;
 pub use body::{BodyReader, ChunkedDecoder, MAX_CHUNK_LINE, MAX_OVERHEAD, MAX_TRAILERS, Step};
 pub use reject::Reject;
 pub use request::{
-    Framing, Head, HeadLimits, HeadParser, Header, MAX_EMPTY_LINES, MAX_METHOD, Parse, QueryPairs, Target, parse_query,
-    pipelined_target, push_lower,
     Framing, Head, HeadLimits, HeadParser, Header, MAX_EMPTY_LINES, MAX_METHOD, Parse, QueryPairs, Target, parse_form,
-    parse_query, push_lower,
+    parse_query, pipelined_target, push_lower,
 };
 pub use version::Version;
