@@ -1,8 +1,10 @@
-//! Strings that most requests have: schemes, methods, and names of headers in lower case.
-//!
-//! Each is made once for a VM, since a new string costs its memory and a part of the next collection.
+//! Strings that many requests have: schemes, methods and names of headers in lower case, which are made once for a VM, and strings that
+//! an earlier request had. A new string costs its memory and a part of the next collection.
 
+use janetrs::Janet;
 use janetrs::lowlevel as c;
+
+use crate::value;
 
 const TEXTS: &str = "http https GET HEAD POST PUT DELETE OPTIONS PATCH \
     host user-agent accept accept-encoding accept-language authorization cache-control connection content-length \
@@ -37,6 +39,45 @@ impl CommonStrings {
     pub fn known(&self, bytes: &[u8]) -> Option<c::Janet> {
         let same_length = self.0.get(bytes.len())?;
         same_length.iter().find(|(text, _)| text.as_bytes() == bytes).map(|&(_, value)| value)
+    }
+}
+
+/// How many recent strings are kept.
+const RECENT: usize = 64;
+
+/// The longest string that is kept, in bytes.
+const MAX_RECENT: usize = 128;
+
+/// Strings of earlier requests, such as their paths. Each has one place in an array, which it shares with others.
+pub struct RecentStrings(*mut c::JanetArray);
+
+impl RecentStrings {
+    /// Has no strings yet. `hold` keeps the array alive for as long as the VM lives.
+    pub fn new(hold: &dyn Fn(c::Janet)) -> Self {
+        // SAFETY: the array is new, and nothing collects garbage within a native function.
+        unsafe {
+            let array = c::janet_array(RECENT as i32);
+            hold(c::janet_wrap_array(array));
+            for _ in 0..RECENT {
+                c::janet_array_push(array, c::janet_wrap_nil());
+            }
+            Self(array)
+        }
+    }
+
+    /// The string with these bytes that an earlier request had, or a new one.
+    pub fn string(&self, bytes: &[u8]) -> c::Janet {
+        if bytes.len() > MAX_RECENT {
+            return new_string(bytes);
+        }
+        // Paths differ most at their ends. Any hash is right, since the bytes are compared.
+        let end = bytes.iter().rev().take(8).fold(bytes.len(), |hash, &byte| hash.wrapping_mul(31) ^ usize::from(byte));
+        // SAFETY: the VM holds the array, which has `RECENT` values, and no Janet code sees it.
+        let place = unsafe { &mut *(*self.0).data.add(end % RECENT) };
+        if value::bytes(&Janet::from(*place)) != Some(bytes) {
+            *place = new_string(bytes);
+        }
+        *place
     }
 }
 

@@ -11,7 +11,7 @@
 //! | one turn: from a response to the next request | `turn` |
 //! | what may follow a request, such as the next one | `next_request` |
 //! | proxies, and the clients behind them | `peer` |
-//! | making the request table from a head | `request_table`, with `crate::request_layouts` and `crate::common_strings` |
+//! | making the request table from a head | `request_table`, with `crate::request_layouts`, `crate::header_tables` and `crate::common_strings` |
 //! | the request that the handler is answering, and its end | `running_request`, `open_files` |
 //! | the body of a request | `request_body` |
 //! | forms, with `crates/multipart` | `form` |

@@ -13,7 +13,7 @@
 //! - [`listener`] is what is known of one listener;
 //! - [`deadlines`] are the timeouts of waiting fibers;
 //! - [`pushes`] are the connections whose responses may be held back;
-//! - [`request_layouts`] and [`table_layout`] are where the keys of request tables are;
+//! - [`request_layouts`], [`header_tables`] and [`table_layout`] make tables by copying prepared ones;
 //! - [`common_strings`] and [`keys`] are strings and keywords that are made once;
 //! - [`options`], [`stream`], [`buffer`] and [`collected`] read and make Janet values;
 //! - [`boundary`] is how Janet calls Rust;
@@ -32,6 +32,7 @@ mod deliver;
 mod files;
 mod fork;
 mod functions;
+mod header_tables;
 mod http;
 mod keys;
 mod listener;

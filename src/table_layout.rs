@@ -1,62 +1,98 @@
-//! Where the keys of a table are, so that another table with the same keys can be filled without looking them up.
+//! Tables that are copied from a prepared one with the same keys, so that no key is looked up.
 
 use janetrs::lowlevel as c;
 
-/// The places that keys have in a table made by `janet_table(size)`. They depend on nothing but the keys and the size.
+/// A prepared table, and the places of its keys, which depend on nothing but the keys and the size of the table.
 pub struct Layout {
-    size: i32,
-    capacity: i32,
+    /// It is never shown to Janet code, so it stays as it was made.
+    prepared: *mut c::JanetTable,
     /// The places of the keys, in the order of the keys.
-    places: Vec<(usize, c::Janet)>,
+    places: Vec<usize>,
 }
 
 impl Layout {
-    /// Finds the places of these keys. Returns `None` if two keys are equal.
+    /// Prepares a table of this size with these keys. Returns `None` if two keys are equal.
     ///
     /// # Safety
-    /// The keys are strings or keywords that live as long as the layout, and nothing collects garbage meanwhile.
+    /// The keys are live strings or keywords, and nothing collects garbage before the caller holds the table. The table must be
+    /// held for as long as the layout exists.
     pub unsafe fn new(size: i32, keys: &[c::Janet]) -> Option<Self> {
         // SAFETY: the table is new, the keys are live, and `data` has `capacity` pairs.
         unsafe {
-            let table = c::janet_table(size);
+            let prepared = c::janet_table(size);
             for &key in keys {
-                c::janet_table_put(table, key, c::janet_wrap_true());
+                c::janet_table_put(prepared, key, c::janet_wrap_true());
             }
-            if (*table).count as usize != keys.len() {
+            if (*prepared).count as usize != keys.len() {
                 return None;
             }
-            let capacity = (*table).capacity;
+            let capacity = (*prepared).capacity as usize;
             let place =
-                |key| (0..capacity as usize).find(|&index| c::janet_equals((*(*table).data.add(index)).key, key) != 0);
-            let places = keys.iter().map(|&key| Some((place(key)?, key))).collect::<Option<Vec<_>>>()?;
-            Some(Self { size, capacity, places })
+                |key| (0..capacity).find(|&index| c::janet_equals((*(*prepared).data.add(index)).key, key) != 0);
+            let places = keys.iter().map(|&key| place(key)).collect::<Option<Vec<_>>>()?;
+            Some(Self { prepared, places })
         }
     }
 
-    /// Makes a table with the layout's keys and these values, none of which is nil.
+    /// The prepared table, to be held.
+    pub fn prepared_table(&self) -> *mut c::JanetTable {
+        self.prepared
+    }
+
+    /// A new table with the keys. The values are those of the prepared table, or true where it has none.
+    pub fn copy(&self) -> *mut c::JanetTable {
+        // SAFETY: the prepared table is live.
+        unsafe { copy(self.prepared) }
+    }
+
+    /// The value of the key at `index` in the prepared table.
+    pub fn prepared(&mut self, index: usize) -> &mut c::Janet {
+        // SAFETY: the prepared table is live, and has a pair at each place. Nothing else refers to its memory.
+        unsafe { &mut (*(*self.prepared).data.add(self.places[index])).value }
+    }
+
+    /// Stores the value of the key at `index` in a copy.
     ///
     /// # Safety
-    /// The values are live, and nothing collects garbage meanwhile.
-    pub unsafe fn table(&self, values: impl Iterator<Item = c::Janet>) -> *mut c::JanetTable {
-        // SAFETY: a new table has `capacity` empty pairs. If that is the capacity with which the places were found, they
-        // are within it, and Janet will look for the keys there.
+    /// The table is live and was made by [`Layout::copy`]; it has not been changed otherwise. The value is live, and not nil.
+    pub unsafe fn set(&self, copy: *mut c::JanetTable, index: usize, value: c::Janet) {
+        // SAFETY: a copy has the same pairs as the prepared table, as the caller promises.
+        unsafe { (*(*copy).data.add(self.places[index])).value = value };
+    }
+
+    /// Removes the key at `index` from a copy that Janet code may have changed meanwhile.
+    ///
+    /// # Safety
+    /// The table is live.
+    pub unsafe fn remove(&self, table: *mut c::JanetTable, index: usize) {
+        // SAFETY: the caller promises that the table is live. A place is within its memory if it has the prepared capacity.
         unsafe {
-            let table = c::janet_table(self.size);
-            let is_same = (*table).capacity == self.capacity;
-            let mut count = 0;
-            for (&(place, key), value) in self.places.iter().zip(values) {
-                if is_same {
-                    let pair = &mut *(*table).data.add(place);
-                    (pair.key, pair.value) = (key, value);
-                    count += 1;
-                } else {
-                    c::janet_table_put(table, key, value);
+            let place = self.places[index];
+            let key = (*(*self.prepared).data.add(place)).key;
+            if (*table).capacity == (*self.prepared).capacity {
+                let pair = &mut *(*table).data.add(place);
+                if pair.key.is_identical(key) {
+                    // This is what janet_table_remove does with the pair that it finds.
+                    (pair.key, pair.value) = (c::janet_wrap_nil(), c::janet_wrap_boolean(0));
+                    (*table).count -= 1;
+                    (*table).deleted += 1;
+                    return;
                 }
             }
-            if is_same {
-                (*table).count = count;
-            }
-            table
+            c::janet_table_remove(table, key);
         }
+    }
+}
+
+/// A copy of a table.
+///
+/// # Safety
+/// The table is live.
+pub unsafe fn copy(table: *mut c::JanetTable) -> *mut c::JanetTable {
+    // SAFETY: the caller promises that the table is live.
+    unsafe {
+        // Janet counts the memory of tables that it makes, to know when to collect, but not that of copies.
+        c::janet_gcpressure((*table).capacity as usize * size_of::<c::JanetKV>());
+        c::janet_table_clone(table)
     }
 }

@@ -16,10 +16,11 @@ use once_cell::unsync::OnceCell;
 
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::catch_panic;
-use crate::common_strings::CommonStrings;
+use crate::common_strings::{CommonStrings, RecentStrings};
 use crate::deadlines::{Deadlines, Reason, Slot};
 use crate::deliver::Deliver;
 use crate::fork::{self, Process};
+use crate::header_tables::HeaderTables;
 use crate::keys::Keys;
 use crate::listener::ListenerRef;
 use crate::message::say;
@@ -43,8 +44,12 @@ pub struct Vm {
     pub common: CommonStrings,
     /// The prototype of request tables, with what every request has unless its own table says otherwise.
     pub request_prototype: *mut c::JanetTable,
-    /// Where the keys of request tables are.
+    /// Paths of earlier requests.
+    pub paths: RecentStrings,
+    /// Prepared request tables.
     pub layouts: RequestLayouts,
+    /// Tables of headers of earlier requests.
+    pub headers: HeaderTables,
     /// The HTTP connections whose responses may be held back.
     pub pushes: Pushes,
     /// The open HTTP connections by their streams. The table keeps their fibers alive while they wait.
@@ -70,7 +75,9 @@ pub fn with<T>(body: impl FnOnce(&mut Vm) -> Result<T, String>) -> Result<T, Str
     VM.with(|cell| {
         let mut cell =
             cell.try_borrow_mut().map_err(|_| "kqnet was called from one of its own callbacks".to_string())?;
-        cell.get_or_try_init(Vm::new)?;
+        if cell.get().is_none() {
+            cell.get_or_try_init(Vm::new)?;
+        }
         match cell.get_mut() {
             Some(vm) => {
                 if !vm.process.is_current() {
@@ -114,7 +121,7 @@ pub fn running_env() -> *mut c::JanetTable {
 impl Vm {
     fn new() -> Result<Self, String> {
         let (system, queue) = make_queue()?;
-        let (keys, common, layouts, pushes);
+        let (keys, common, paths, layouts, headers, pushes);
         // SAFETY: called from a function that Janet called. Nothing here starts a collection, so the new values live until
         // they are held.
         let [listeners, trackers, connections, held, request_prototype] = unsafe {
@@ -124,9 +131,11 @@ impl Vm {
             let hold = |value| c::janet_array_push(held, value);
             keys = Keys::new(&hold);
             common = CommonStrings::new(&hold);
-            let values = c::janet_array(0);
-            hold(c::janet_wrap_array(values));
-            layouts = RequestLayouts::new(&keys, values).ok_or("the keys of a request are not distinct")?;
+            paths = RecentStrings::new(&hold);
+            layouts = RequestLayouts::new(&keys, &hold).ok_or("the keys of a request are not distinct")?;
+            let tables = c::janet_array(0);
+            hold(c::janet_wrap_array(tables));
+            headers = HeaderTables::new(tables);
             let list = c::janet_array(8);
             hold(c::janet_wrap_array(list));
             pushes = Pushes::new(list);
@@ -153,7 +162,9 @@ impl Vm {
             keys,
             common,
             request_prototype,
+            paths,
             layouts,
+            headers,
             pushes,
             connections,
             listeners,

@@ -42,8 +42,6 @@ pub struct Config {
     pub proxies: Proxies,
     /// The environment of the fiber that started the server. It is the prototype of each request's environment.
     pub env: *mut c::JanetTable,
-    /// The keyword `:buffer`.
-    pub buffer_key: Janet,
     /// The server drains: each response is the last one of its connection.
     pub is_draining: Cell<bool>,
     /// Which handlers took long.
@@ -71,7 +69,6 @@ unsafe extern "C-unwind" fn mark(data: *mut c_void, _size: usize) -> i32 {
     unsafe {
         let config = &*data.cast::<Config>();
         c::janet_mark(c::janet_wrap_table(config.env));
-        c::janet_mark(config.buffer_key.into());
     }
     0
 }
@@ -145,7 +142,6 @@ fn config(args: &[Janet]) -> Result<Outcome, String> {
         write_timeout: seconds("write-timeout")?,
         proxies: Proxies::of(options)?,
         env: vm::running_env(),
-        buffer_key: Janet::keyword("buffer".into()),
         is_draining: Cell::new(false),
         slow_handlers: SlowHandlers::default(),
         statistics: Statistics::default(),

@@ -8,13 +8,13 @@ use kqnet_http1::{parse_form, push_lower};
 use kqnet_multipart::{Event, Form, Parser, PartHead, Reject, file_name, form};
 
 use super::connection::close_upload_with_request;
-use super::request_table::accumulate;
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Function, Outcome, native};
 use crate::buffer::{self, Buffer};
 use crate::collected::{self, Collected, drop_collected};
 use crate::common_strings::new_string;
 use crate::files::{Unstored, Upload, borrow_upload};
+use crate::header_tables::accumulate;
 use crate::value::{arg, array, bytes, describe, string, structure, tuple};
 
 /// The native functions of this file.

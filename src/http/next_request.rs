@@ -42,12 +42,16 @@ impl Connection {
     /// # Errors
     /// Returns an error if the queue of a forked process cannot be made.
     pub fn next_request(&mut self, received: Janet, fiber: *mut c::JanetFiber) -> Result<Next, String> {
+        let mut ended = Janet::nil();
         if self.running_request != 0 {
-            self.release_buffer();
+            ended = self.request;
             self.end_request();
             self.restore_env(fiber);
         }
-        let next = vm::with(|vm| self.take_request(vm, received, fiber));
+        let next = vm::with(|vm| {
+            release_buffer(vm, ended);
+            self.take_request(vm, received, fiber)
+        });
         if let Ok(Next::Read) = next {
             self.end_chain();
         }
@@ -81,7 +85,7 @@ impl Connection {
                 return Ok(next);
             }
         }
-        match self.parser.parse(buffer::contents(buffer)) {
+        match self.parser.parse_known(buffer::contents(buffer), &mut vm.headers.known) {
             Ok(Parse::Complete(head)) => {
                 let length = head.len;
                 let next = self.begin(vm, &head, received, fiber, now);
@@ -129,7 +133,7 @@ impl Connection {
             let scheme = self.scheme(vm, head);
             put_scheme(vm, request, scheme);
         }
-        self.begin_request(fiber);
+        self.begin_request(vm.layouts.env(self.config.env), fiber);
         self.begin_in_chain();
         self.account.begin(&self.config.statistics, head.method, now);
         self.enter(vm, Phase::Handler, now);
@@ -140,6 +144,16 @@ impl Connection {
                 Next::Request(request)
             }
             Err(reject) => Next::Other(refused(reject, request)),
+        }
+    }
+}
+
+/// Takes the connection's buffer from a request that is over. What comes next is not for a task that still has the request.
+fn release_buffer(vm: &Vm, request: Janet) {
+    // SAFETY: the type is checked, and the caller has just taken the table from the connection that kept it alive.
+    unsafe {
+        if c::janet_checktype(request.into(), c::JanetType_JANET_TABLE) != 0 {
+            vm.layouts.remove_buffer(c::janet_unwrap_table(request.into()));
         }
     }
 }

@@ -28,24 +28,12 @@ impl Connection {
         if is_running { Ok(()) } else { Err(OVER.into()) }
     }
 
-    /// Begins the request that was read last, in an environment of its own. `fiber` runs the handler.
-    pub fn begin_request(&mut self, fiber: *mut c::JanetFiber) {
+    /// Begins the request that was read last, in an environment of its own, which is new. `fiber` runs the handler.
+    pub fn begin_request(&mut self, env: *mut c::JanetTable, fiber: *mut c::JanetFiber) {
         self.running_request = self.requests;
         self.observers = Janet::nil();
-        // SAFETY: all are live: one table is new, the configuration keeps the other, and the fiber is the connection's.
-        unsafe {
-            let env = c::janet_table(0);
-            (*env).proto = self.config.env;
-            (*fiber).env = env;
-        }
-    }
-
-    /// Takes the connection's buffer from the request, which is over. What comes next is not for a task that still has it.
-    pub fn release_buffer(&self) {
-        if let TaggedJanet::Table(_) = self.request.unwrap() {
-            // SAFETY: the type is checked, and the connection keeps the table alive.
-            unsafe { c::janet_table_remove(c::janet_unwrap_table(self.request.into()), self.config.buffer_key.into()) };
-        }
+        // SAFETY: the fiber is the connection's, which is live.
+        unsafe { (*fiber).env = env };
     }
 
     /// Ends the running request: tasks that still wait for something of it get an error, and its files are closed.

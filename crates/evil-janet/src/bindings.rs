@@ -561,6 +561,7 @@ unsafe extern "C-unwind" {
     pub fn janet_collect();
     pub fn janet_free(data: *mut c_void);
     pub fn janet_gclock() -> c_int;
+    pub fn janet_gcpressure(s: usize);
     pub fn janet_gcroot(root: Janet);
     pub fn janet_gcunlock(handle: c_int);
     pub fn janet_gcunroot(root: Janet) -> c_int;

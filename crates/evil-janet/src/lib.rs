@@ -35,6 +35,22 @@ pub const JANET_INTMAX_DOUBLE: f64 = 9007199254740992.0;
 /// The smallest such integer.
 pub const JANET_INTMIN_DOUBLE: f64 = -9007199254740992.0;
 
+impl Janet {
+    /// Whether this is the very same value: the same number, or the same thing in memory. Equal strings, tuples and structs
+    /// may be different things; equal keywords and symbols never are.
+    #[inline]
+    pub fn is_identical(self, other: Self) -> bool {
+        // SAFETY: every bit of a value is initialized, except for the padding of the layout without nanboxing, which is not
+        // compared.
+        unsafe {
+            #[cfg(no_nanbox)]
+            return self.type_ == other.type_ && self.as_.u64 == other.as_.u64;
+            #[cfg(not(no_nanbox))]
+            return self.u64 == other.u64;
+        }
+    }
+}
+
 impl fmt::Debug for Janet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(core::any::type_name::<Self>())

@@ -64,3 +64,42 @@ pub(crate) fn hex_pair(high: u8, low: u8) -> Option<u8> {
     let digit = |b: u8| char::from(b).to_digit(16);
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }
+
+/// Returns the index of the first `wanted` in `bytes`. It looks at eight bytes at once.
+pub(crate) fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
+    const LOWEST: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHEST: u64 = u64::from_ne_bytes([0x80; 8]);
+    let (mut rest, mut at) = (bytes, 0);
+    while let Some((word, tail)) = rest.split_first_chunk() {
+        let differences = u64::from_le_bytes(*word) ^ (LOWEST * u64::from(wanted));
+        // Up to the first byte that is zero, this has the highest bit of just those bytes that are zero.
+        let zeros = differences.wrapping_sub(LOWEST) & !differences & HIGHEST;
+        if zeros != 0 {
+            return Some(at + zeros.trailing_zeros() as usize / 8);
+        }
+        (rest, at) = (tail, at + 8);
+    }
+    rest.iter().position(|&b| b == wanted).map(|i| at + i)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::position;
+
+    #[test]
+    fn the_first_of_several_bytes_is_found_at_any_place() {
+        for length in 0..40 {
+            for first in 0..length {
+                // The byte below and the one with the highest bit are those that a wrong carry would confuse.
+                let mut bytes = vec![b'\t'; length];
+                bytes[first..].fill(0x8a);
+                bytes[first] = b'\n';
+                assert_eq!(position(&bytes, b'\n'), Some(first));
+                bytes[first] = 0x0b;
+                assert_eq!(position(&bytes, b'\n'), None);
+                bytes[length - 1] = b'\n';
+                assert_eq!(position(&bytes, b'\n'), Some(length - 1));
+            }
+        }
+    }
+}

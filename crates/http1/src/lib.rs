@@ -20,6 +20,7 @@
 //! | `request/fields.rs` | Is every header line well-formed? |
 //! | `request/head.rs` | What do the headers say together? |
 //! | `request/framing.rs` | Where does the body end? |
+//! | `request/known.rs` | Did the same header lines come before? |
 //! | `connection.rs` | May the connection be kept? |
 //! | `request/pipelined.rs` | Has another request arrived behind this one? |
 //! | `request/query.rs` | Which pairs does a query string have? |
@@ -78,7 +79,7 @@ mod version;
 pub use body::{BodyReader, ChunkedDecoder, MAX_CHUNK_LINE, MAX_OVERHEAD, MAX_TRAILERS, Step};
 pub use reject::Reject;
 pub use request::{
-    Framing, Head, HeadLimits, HeadParser, Header, MAX_EMPTY_LINES, MAX_METHOD, Parse, QueryPairs, Target, parse_form,
-    parse_query, pipelined_target, push_lower,
+    Framing, Head, HeadLimits, HeadParser, Header, KnownHeaders, MAX_EMPTY_LINES, MAX_METHOD, Parse, QueryPairs,
+    Target, parse_form, parse_query, pipelined_target, push_lower,
 };
 pub use version::Version;

@@ -1,7 +1,7 @@
 //! Request heads: which are accepted and how they are read, which are refused and why, and that it makes no difference
 //! how their bytes arrive.
 
-use kqnet_http1::{Framing, Head, HeadLimits, HeadParser, MAX_METHOD, Parse, Reject, Version};
+use kqnet_http1::{Framing, Head, HeadLimits, HeadParser, KnownHeaders, MAX_METHOD, Parse, Reject, Version};
 
 /// Describes a head in one line: `METHOD target version body`, then the rest of what it says.
 fn describe(head: &Head) -> String {
@@ -417,4 +417,52 @@ fn a_buffer_that_shrinks_is_parsed_from_the_start() {
         Ok(Parse::Complete(head)) => assert_eq!(head.raw_target, b"/b"),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn known_header_lines_mean_the_same_as_before() {
+    let mut known = KnownHeaders::default();
+    let limits = HeadLimits::default();
+    let lines = "Host: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n";
+    let request = |line: &str, lines: &str| format!("{line}\r\n{lines}abc").into_bytes();
+    let mut parse = |bytes: &[u8], limits: HeadLimits| {
+        let result = HeadParser::new(limits).parse_known(bytes, &mut known);
+        let Ok(Parse::Complete(head)) = result else { return Err(result.err().map(|reject| reject.status)) };
+        known.remember(&head, |replaced| assert_eq!(replaced, None));
+        Ok((head.is_known, head.framing, head.keep_alive, head.expect_continue, head.len))
+    };
+    let get = request("GET /a HTTP/1.1", lines);
+    let meaning = (Framing::Length(3), false, true, get.len() - 3);
+    let expected = |is_known| Ok((is_known, meaning.0, meaning.1, meaning.2, meaning.3));
+    assert_eq!(parse(&get, limits), expected(false));
+    assert_eq!(parse(&get, limits), expected(true));
+    // Another version, other limits, other lines and a shorter buffer are not the same.
+    let old = request("GET /a HTTP/1.0", lines);
+    assert_eq!(parse(&old, limits), Ok((false, meaning.0, meaning.1, false, meaning.3)));
+    assert_eq!(parse(&get, HeadLimits { max_headers: 3, ..limits }), Err(Some(431)));
+    assert_eq!(parse(&get, HeadLimits { max_head: meaning.3 - 1, ..limits }), Err(Some(431)));
+    assert_eq!(parse(&get[..meaning.3 - 1], limits), Err(None));
+    assert_eq!(parse(&request("GET /a HTTP/1.1", &lines.replace("Host: a", "Host: b")), limits), expected(false));
+    assert_eq!(parse(&get, limits), expected(true));
+}
+
+#[test]
+fn many_different_header_lines_leave_the_frequent_ones_known() {
+    let mut known = KnownHeaders::default();
+    let mut knows = |host: &str| {
+        let bytes = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
+        let result = HeadParser::new(HeadLimits::default()).parse_known(&bytes, &mut known);
+        let Ok(Parse::Complete(head)) = result else { panic!("the head is complete") };
+        known.remember(&head, |_| ());
+        head.is_known
+    };
+    knows("frequent");
+    let mut unknown = 0;
+    for round in 0..2000 {
+        assert!(knows("frequent"), "after {round}");
+        unknown += usize::from(!knows(&format!("rare{round}")));
+    }
+    assert_eq!(unknown, 2000);
+    // What takes a place only after many others gets it in the end.
+    assert!((0..1000).any(|_| knows("new")));
 }

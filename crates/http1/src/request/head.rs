@@ -7,6 +7,7 @@ use crate::reject::Reject;
 use crate::request::authority::is_host_and_port;
 use crate::request::fields::Header;
 use crate::request::framing::{Framing, FramingHeaders};
+use crate::request::known::Meaning;
 use crate::request::line::RequestLine;
 use crate::request::target::Target;
 use crate::version::Version;
@@ -22,8 +23,12 @@ pub struct Head<'b> {
     pub target: Target<'b>,
     /// The version of the request.
     pub version: Version,
-    /// The headers in the order in which they came.
+    /// The headers in the order in which they came. Empty if they are known.
     pub headers: Vec<Header<'b>>,
+    /// The header lines as they came, with the empty line at their end.
+    pub block: &'b [u8],
+    /// The header lines were found in the [`KnownHeaders`](crate::KnownHeaders) that were passed, and are now the last ones.
+    pub is_known: bool,
     /// Where the body ends.
     pub framing: Framing,
     /// Whether the client would take another response on this connection (RFC 9112, 9.3).
@@ -36,7 +41,12 @@ pub struct Head<'b> {
 
 impl<'b> Head<'b> {
     /// Makes a head of its parsed parts. Host is checked first, then the framing of the body, then Expect.
-    pub(crate) fn new(line: RequestLine<'b>, headers: Vec<Header<'b>>, len: usize) -> Result<Self, Reject> {
+    pub(crate) fn new(
+        line: RequestLine<'b>,
+        headers: Vec<Header<'b>>,
+        block: &'b [u8],
+        len: usize,
+    ) -> Result<Self, Reject> {
         let mut host = None;
         let mut hosts = 0usize;
         let mut framing = FramingHeaders::default();
@@ -85,12 +95,31 @@ impl<'b> Head<'b> {
             version: line.version,
             target: line.target,
             headers,
+            block,
+            is_known: false,
             framing,
             keep_alive: !connection.close && (is_11 || connection.keep_alive),
             // In an HTTP/1.0 request it is ignored (RFC 9110, 10.1.1).
             expect_continue: has_expectation && is_11 && !matches!(framing, Framing::None | Framing::Length(0)),
             len,
         })
+    }
+
+    /// Makes a head whose header lines are known.
+    pub(crate) fn known(line: RequestLine<'b>, meaning: &Meaning, block: &'b [u8], len: usize) -> Self {
+        Self {
+            method: line.method,
+            raw_target: line.raw_target,
+            version: line.version,
+            target: line.target,
+            headers: Vec::new(),
+            block,
+            is_known: true,
+            framing: meaning.framing,
+            keep_alive: meaning.keep_alive,
+            expect_continue: meaning.expect_continue,
+            len,
+        }
     }
 
     /// Returns what a response to this request has to know of it.

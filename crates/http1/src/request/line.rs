@@ -9,6 +9,7 @@ use crate::version::Version;
 pub const MAX_METHOD: usize = 32;
 
 /// A complete request line by its parts.
+#[derive(Clone)]
 pub(crate) struct RequestLine<'b> {
     pub(crate) method: &'b [u8],
     pub(crate) raw_target: &'b [u8],
@@ -19,7 +20,12 @@ pub(crate) struct RequestLine<'b> {
 impl<'b> RequestLine<'b> {
     /// Parses a line without its CRLF.
     pub(crate) fn parse(line: &'b [u8]) -> Result<Self, Reject> {
-        let method_end = method_end(line)?.ok_or(Reject::METHOD)?;
+        Self::with_method(line, method_end(line)?)
+    }
+
+    /// Parses a line without its CRLF, whose method ends at this index.
+    pub(crate) fn with_method(line: &'b [u8], method_end: Option<usize>) -> Result<Self, Reject> {
+        let method_end = method_end.filter(|&end| end < line.len()).ok_or(Reject::METHOD)?;
         let (method, rest) = (&line[..method_end], &line[method_end + 1..]);
         let space = rest.iter().position(|&b| b == b' ').ok_or(Reject::REQUEST_LINE)?;
         let (raw_target, version) = (&rest[..space], &rest[space + 1..]);

@@ -1,8 +1,10 @@
 //! The parser of a head that arrives piece by piece: it finds the lines, and keeps their limits.
 
+use crate::grammar::position;
 use crate::reject::Reject;
 use crate::request::fields::parse_headers;
 use crate::request::head::Head;
+use crate::request::known::KnownHeaders;
 use crate::request::line::{RequestLine, method_end};
 
 /// How many empty lines may precede the request line. RFC 9112, 2.2 asks a server to ignore at least one, which old
@@ -76,6 +78,18 @@ impl HeadParser {
     /// Returns the [`Reject`] to respond with: 400 for anything malformed or ambiguous, or 414, 417, 431, 501 or 505 as
     /// its constants say.
     pub fn parse<'b>(&mut self, buffer: &'b [u8]) -> Result<Parse<Head<'b>>, Reject> {
+        self.parse_known::<()>(buffer, &mut KnownHeaders::default())
+    }
+
+    /// Does the same as [`parse`](Self::parse), but does not parse header lines that are among the known ones.
+    ///
+    /// # Errors
+    /// Returns the errors of [`parse`](Self::parse).
+    pub fn parse_known<'b, T>(
+        &mut self,
+        buffer: &'b [u8],
+        known: &mut KnownHeaders<T>,
+    ) -> Result<Parse<Head<'b>>, Reject> {
         if buffer.len() < self.examined {
             // Bytes were taken away, so what is remembered is about another buffer.
             *self = Self::new(self.limits);
@@ -90,6 +104,13 @@ impl HeadParser {
                 return Ok(Parse::Partial);
             }
         }
+        if let (Some(line), true) = (&request_line, self.lines == 0) {
+            let headers = &window[self.headers..];
+            if let Some(meaning) = known.find(headers, line.version, self.limits.max_headers) {
+                let (block, len) = (&headers[..meaning.len()], self.headers + meaning.len());
+                return Ok(Parse::Complete(Head::known(line.clone(), meaning, block, len)));
+            }
+        }
         let Some(end) = self.find_end(window)? else {
             return if is_full { Err(Reject::HEAD_TOO_LARGE) } else { Ok(Parse::Partial) };
         };
@@ -97,8 +118,9 @@ impl HeadParser {
             Some(request_line) => request_line,
             None => RequestLine::parse(&window[self.start..self.headers - 2])?,
         };
-        let headers = parse_headers(&window[self.headers..end], self.lines)?;
-        Head::new(request_line, headers, end).map(Parse::Complete)
+        let block = &window[self.headers..end];
+        let headers = parse_headers(block, self.lines)?;
+        Head::new(request_line, headers, block, end).map(Parse::Complete)
     }
 
     fn find_request_line<'b>(&mut self, window: &'b [u8], is_full: bool) -> Result<Option<RequestLine<'b>>, Reject> {
@@ -117,9 +139,9 @@ impl HeadParser {
                 }
                 Some(end) => {
                     // The method is checked before the line end, as it would be if the line had arrived in pieces.
-                    method_end(&line[..end - 1])?;
+                    let method = method_end(&line[..end - 1])?;
                     let line = line[..end].strip_suffix(b"\r\n").ok_or(Reject::BARE_LF)?;
-                    let request_line = RequestLine::parse(line)?;
+                    let request_line = RequestLine::with_method(line, method)?;
                     self.headers = self.start + end;
                     self.examined = self.headers;
                     self.line = self.headers;
@@ -166,7 +188,7 @@ impl HeadParser {
 
 /// Returns the index after the first LF of `bytes` at or after `from`.
 fn line_end(bytes: &[u8], from: usize) -> Option<usize> {
-    bytes.get(from..)?.iter().position(|&b| b == b'\n').map(|i| from + i + 1)
+    position(bytes.get(from..)?, b'\n').map(|i| from + i + 1)
 }
 
 #[cfg(test)]

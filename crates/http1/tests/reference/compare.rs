@@ -3,7 +3,8 @@
 use super::chunked::{Stop, chunked};
 use super::feed::feed;
 use super::head::{Missing, Seen, head, latin1};
-use kqnet_http1::{BodyReader, Framing, Head, HeadLimits, HeadParser, Parse, Reject, Version};
+use kqnet_http1::{BodyReader, Framing, Head, HeadLimits, HeadParser, KnownHeaders, Parse, Reject, Version};
+use std::cell::RefCell;
 
 fn seen(head: &Head) -> Seen {
     Seen {
@@ -29,6 +30,32 @@ fn ours(result: Result<Parse<Head>, Reject>) -> Result<Seen, Missing> {
     }
 }
 
+thread_local! {
+    /// The header lines of the cases before, with their headers as `seen` shows them.
+    static KNOWN: RefCell<KnownHeaders<Vec<(String, String)>>> = RefCell::default();
+}
+
+/// Asserts that a parser that knows earlier header lines has the same result, and remembers those of `bytes`.
+fn compare_known(bytes: &[u8], limits: &HeadLimits, expected: &Result<Seen, Missing>) {
+    KNOWN.with_borrow_mut(|known| {
+        for _ in 0..2 {
+            let got = match HeadParser::new(*limits).parse_known(bytes, known) {
+                Ok(Parse::Complete(head)) => {
+                    let mut seen = seen(&head);
+                    if head.is_known {
+                        seen.headers = known.last().cloned().unwrap_or_default();
+                    } else {
+                        known.remember(&head, |_| seen.headers.clone());
+                    }
+                    Ok(seen)
+                }
+                other => ours(other),
+            };
+            assert!(got == *expected, "{}\n{limits:?}\ngot {got:?}\nnot {expected:?}", bytes.escape_ascii());
+        }
+    });
+}
+
 /// Compares the parsers of heads on `bytes`, whole and in pieces that end at `cuts`, which ascend. Returns their common
 /// result.
 ///
@@ -41,6 +68,7 @@ pub fn compare_head(bytes: &[u8], limits: &HeadLimits, cuts: &[usize]) -> Result
     let reject = whole.as_ref().err().copied();
     let got = ours(whole);
     assert!(got == expected, "{}\n{limits:?}\ngot {got:?}\nnot {expected:?}", bytes.escape_ascii());
+    compare_known(bytes, limits, &expected);
 
     let mut parser = HeadParser::new(*limits);
     for &cut in cuts {
