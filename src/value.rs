@@ -59,6 +59,11 @@ pub fn is_true(value: Janet) -> bool {
     unsafe { c::janet_truthy(value.into()) != 0 }
 }
 
+/// Whether two values are the same thing, and not only equal.
+pub fn is_identical(one: Janet, other: Janet) -> bool {
+    c::Janet::from(one).is_identical(other.into())
+}
+
 /// A text as a string. (janetrs turns a text that begins with a colon into a keyword.)
 pub fn string(text: &str) -> Janet {
     Janet::string(text.into())

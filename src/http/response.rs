@@ -1,7 +1,6 @@
 //! Responses: writing the head, and the body too if it is small, and deciding how the remaining body is delivered.
 
 use std::cell::RefCell;
-use std::time::SystemTime;
 
 use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
@@ -15,7 +14,7 @@ use super::{file_body, response_table};
 use crate::boundary::{Function, Outcome, native};
 use crate::buffer;
 use crate::keys::Keys;
-use crate::value::{arg, bytes, describe, is_true};
+use crate::value::{arg, bytes, describe, is_identical, is_true};
 use crate::vm;
 
 /// The native functions of this file.
@@ -42,7 +41,9 @@ pub fn with_scratch<T>(write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
 
 /// The current time in seconds since 1970, for the Date header.
 pub fn unix_time() -> Option<i64> {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|time| time.as_secs() as i64)
+    // SAFETY: it writes nowhere if the address is null.
+    let seconds = unsafe { libc::time(std::ptr::null_mut()) };
+    (seconds >= 0).then_some(seconds)
 }
 
 /// `(native/http-respond http response out buffer closing)`: Writes the head of a response to `out`, and a small body
@@ -93,10 +94,12 @@ impl Connection {
         is_last: bool,
     ) -> Result<Janet, String> {
         let out = &mut buffer::get(buffers.out)?;
-        if buffers.out == buffers.received {
-            return Err("a response cannot be written to the buffer that its request comes from".into());
-        }
-        let from = &mut buffer::get(buffers.received)?;
+        let from = &mut match buffer::get(buffers.received) {
+            Err(_) if buffers.out == buffers.received => {
+                return Err("a response cannot be written to the buffer that its request comes from".into());
+            }
+            from => from?,
+        };
         let status = response_table::status(fields.status)?;
         let is_switch = status < 200 || self.exchange.opens_tunnel(status);
         if is_switch && !is_true(fields.detached) {
@@ -105,13 +108,13 @@ impl Connection {
         let (body, headers) = (fields.body, fields.headers);
         response_table::check_keys(response, fields)?;
         // The body may be the buffer from which the remaining body of the request is discarded below.
-        let copy = (body == buffers.received).then(|| buffer::contents(from).to_vec());
+        let copy = is_identical(body, buffers.received).then(|| buffer::contents(from).to_vec());
         let known = match &copy {
             Some(copy) => Some(&copy[..]),
             None if body.is_nil() => Some(&[][..]),
             None => bytes(&body),
         };
-        let file = file_body::length(&body)?;
+        let file = if known.is_none() { file_body::length(&body)? } else { None };
         // An iterable body may read the request while it is sent, so then nothing is discarded yet.
         if (known.is_some() || file.is_some()) && self.discard_body(from).is_err() {
             self.exchange = self.exchange.closing();

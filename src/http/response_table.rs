@@ -24,42 +24,41 @@ impl Fields {
     /// # Errors
     /// Returns an error that says what the handler returned, if it is neither a table nor a struct.
     pub fn of(response: Janet, keys: &Keys) -> Result<Self, String> {
-        // Most responses are small and have no prototype, and going through them is cheaper than four look-ups.
-        let is_plain = match response.unwrap() {
-            TaggedJanet::Nil => return Err("the handler returned nil, which is not a response".into()),
-            // SAFETY: the type is checked.
-            TaggedJanet::Table(_) => unsafe { (*c::janet_unwrap_table(response.into())).proto.is_null() },
-            // SAFETY: the type is checked.
-            TaggedJanet::Struct(_) => unsafe {
-                (*c::janet_struct_head(c::janet_unwrap_struct(response.into()))).proto.is_null()
-            },
-            _ => return Err(format!("a response must be a table or a struct, got {}", describe(response))),
+        let value: c::Janet = response.into();
+        // SAFETY: the type is checked before a value is unwrapped. What a live value refers to is live too.
+        let (pairs, capacity, proto) = unsafe {
+            match c::janet_type(value) {
+                c::JanetType_JANET_TABLE => {
+                    let table = &*c::janet_unwrap_table(value);
+                    (table.data.cast_const(), table.capacity, table.proto.cast_const().cast::<()>())
+                }
+                c::JanetType_JANET_STRUCT => {
+                    let pairs = c::janet_unwrap_struct(value);
+                    let head = &*c::janet_struct_head(pairs);
+                    (pairs, head.capacity, head.proto.cast())
+                }
+                c::JanetType_JANET_NIL => return Err("the handler returned nil, which is not a response".into()),
+                _ => return Err(format!("a response must be a table or a struct, got {}", describe(response))),
+            }
         };
         let keywords = [keys.status, keys.headers, keys.body, keys.detached];
         let mut values = [Janet::nil(); 4];
-        if is_plain {
-            // SAFETY: these are keywords, which are interned, so that two of them are equal if their addresses are.
-            let addresses = keywords.map(|key| unsafe { c::janet_unwrap_keyword(key) });
-            each_pair(response, &mut |key, value| {
-                // SAFETY: the type is checked.
-                let address = unsafe {
-                    if c::janet_checktype(key.into(), c::JanetType_JANET_KEYWORD) == 0 {
-                        return Ok(());
-                    }
-                    c::janet_unwrap_keyword(key.into())
-                };
-                if let Some(index) = addresses.iter().position(|known| *known == address) {
-                    values[index] = value;
+        // Most responses are small and have no prototype, and going through them is cheaper than four look-ups.
+        if proto.is_null() {
+            for index in 0..capacity as usize {
+                // SAFETY: a dictionary has `capacity` pairs. The key of one that is free is nil.
+                let pair = unsafe { &*pairs.add(index) };
+                if let Some(index) = keywords.iter().position(|key| pair.key.is_identical(*key)) {
+                    values[index] = pair.value.into();
                 }
-                Ok(())
-            })?;
+            }
         } else {
             // SAFETY: the type is checked. A key that a dictionary does not have gives nil.
             values = keywords.map(|key| unsafe {
-                if c::janet_checktype(response.into(), c::JanetType_JANET_TABLE) != 0 {
-                    c::janet_table_get(c::janet_unwrap_table(response.into()), key).into()
+                if c::janet_checktype(value, c::JanetType_JANET_TABLE) != 0 {
+                    c::janet_table_get(c::janet_unwrap_table(value), key).into()
                 } else {
-                    c::janet_struct_get(c::janet_unwrap_struct(response.into()), key).into()
+                    c::janet_struct_get(c::janet_unwrap_struct(value), key).into()
                 }
             });
         }
@@ -124,6 +123,9 @@ pub fn each_header(headers: Janet, each: &mut EachHeader<'_>) -> Result<(), Stri
     }
     let is_dictionary = each_pair(headers, &mut |name, value| {
         let name = bytes(&name).ok_or_else(|| format!("a header's name must be a string, got {}", describe(name)))?;
+        if let Some(value) = bytes(&value) {
+            return each(name, value);
+        }
         let (mut items, mut count) = (std::ptr::null(), 0);
         // SAFETY: janet_indexed_view writes to these two variables, and only looks at the live value.
         if unsafe { c::janet_indexed_view(value.into(), &mut items, &mut count) } != 0 {

@@ -14,7 +14,7 @@ use super::wait::{gone, io_error};
 use super::writing::Sent;
 use crate::boundary::{Function, Outcome, native};
 use crate::buffer;
-use crate::value::{arg, bytes, is_true};
+use crate::value::{arg, bytes, is_identical, is_true};
 use crate::vm;
 
 /// The native functions of this file.
@@ -102,7 +102,7 @@ impl Connection {
             }
             let is_last = self.config.is_draining.get();
             let delivery = self.write_response(&vm.keys, response, &fields, buffers, is_last)?;
-            Ok(delivery == Janet::from(vm.keys.none))
+            Ok(is_identical(delivery, vm.keys.none.into()))
         });
         self.is_response_invalid |= result.is_err();
         result

@@ -33,6 +33,28 @@ pub(crate) fn is_field_byte(b: u8) -> bool {
     matches!(b, b'\t' | b' '..=b'~' | 0x80..)
 }
 
+/// The lowest and the highest bit of each byte of a word.
+const LOWEST: u64 = u64::from_ne_bytes([1; 8]);
+const HIGHEST: u64 = u64::from_ne_bytes([0x80; 8]);
+
+/// Returns whether `value` has nothing but bytes that may stand in a field value. It looks at eight bytes at once.
+pub(crate) fn is_field_value(value: &[u8]) -> bool {
+    let is_allowed = |&b: &u8| is_field_byte(b);
+    let mut rest = value;
+    while let Some((word, tail)) = rest.split_first_chunk::<8>() {
+        let bytes = u64::from_le_bytes(*word);
+        let deleted = bytes ^ (LOWEST * 0x7f);
+        // If the highest bits of both differences are clear, no byte is below the space, and none is DEL.
+        let below = bytes.wrapping_sub(LOWEST * u64::from(b' ')) & !bytes;
+        let is_deleted = deleted.wrapping_sub(LOWEST) & !deleted;
+        if (below | is_deleted) & HIGHEST != 0 && !word.iter().all(is_allowed) {
+            return false;
+        }
+        rest = tail;
+    }
+    rest.iter().all(is_allowed)
+}
+
 /// Removes the spaces and tabs around `bytes` (OWS of RFC 9110, 5.6.3).
 pub(crate) fn trim(bytes: &[u8]) -> &[u8] {
     let blank = |b: &u8| matches!(b, b' ' | b'\t');
@@ -67,8 +89,6 @@ pub(crate) fn hex_pair(high: u8, low: u8) -> Option<u8> {
 
 /// Returns the index of the first `wanted` in `bytes`. It looks at eight bytes at once.
 pub(crate) fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
-    const LOWEST: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGHEST: u64 = u64::from_ne_bytes([0x80; 8]);
     let (mut rest, mut at) = (bytes, 0);
     while let Some((word, tail)) = rest.split_first_chunk() {
         let differences = u64::from_le_bytes(*word) ^ (LOWEST * u64::from(wanted));
@@ -84,7 +104,23 @@ pub(crate) fn position(bytes: &[u8], wanted: u8) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::position;
+    use super::{is_field_value, position};
+
+    #[test]
+    fn a_field_value_has_no_control_byte_at_any_place() {
+        for length in 1..20 {
+            for at in 0..length {
+                for byte in 0..=u8::MAX {
+                    for others in [b' ', b'~', b'\t', 0x80, 0xff] {
+                        let mut value = vec![others; length];
+                        value[at] = byte;
+                        let is_control = byte < b' ' && byte != b'\t' || byte == 0x7f;
+                        assert_eq!(is_field_value(&value), !is_control, "{}", value.escape_ascii());
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn the_first_of_several_bytes_is_found_at_any_place() {

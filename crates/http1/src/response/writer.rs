@@ -5,10 +5,13 @@ use std::fmt;
 use crate::connection::Connection;
 use crate::date;
 use crate::exchange::Exchange;
-use crate::grammar::{decimal, is_field_byte, is_token};
+use crate::grammar::{decimal, is_field_value, is_token};
 use crate::response::plan::{Delivery, Plan};
 use crate::response::status::reason;
 use crate::version::Version;
+
+/// How many bytes most heads have at most.
+const USUAL_HEAD: usize = 256;
 
 /// Why a response head cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,9 +69,10 @@ impl<'o> HeadWriter<'o> {
             return Err(HeadError::Status(status));
         }
         let start = out.len();
+        out.reserve(USUAL_HEAD);
+        let digit = |divisor: u16| b'0' + (status / divisor % 10) as u8;
         out.extend_from_slice(b"HTTP/1.1 ");
-        push_number(out, status.into());
-        out.push(b' ');
+        out.extend_from_slice(&[digit(100), digit(10), digit(1), b' ']);
         out.extend_from_slice(reason(status).as_bytes());
         out.extend_from_slice(b"\r\n");
         Ok(Self {
@@ -92,7 +96,7 @@ impl<'o> HeadWriter<'o> {
         if !is_token(name) {
             return Err(HeadError::Name(name.to_vec()));
         }
-        if !value.iter().all(|&b| is_field_byte(b)) {
+        if !is_field_value(value) {
             return Err(HeadError::Value(name.to_vec()));
         }
         match name.len() {
@@ -143,8 +147,8 @@ impl<'o> HeadWriter<'o> {
             (true, Version::Http10) => push_option(&mut self.options, b"keep-alive"),
             (true, Version::Http11) => {}
         }
-        let options = std::mem::take(&mut self.options);
-        if !options.is_empty() {
+        if !self.options.is_empty() {
+            let options = std::mem::take(&mut self.options);
             self.line(b"Connection", &options);
         }
         if let (Some(now), false, false) = (now, self.has_date, is_interim) {
@@ -157,6 +161,7 @@ impl<'o> HeadWriter<'o> {
 
     /// Writes a header line unchecked.
     fn line(&mut self, name: &[u8], value: &[u8]) {
+        self.out.reserve(name.len() + value.len() + 4);
         self.out.extend_from_slice(name);
         self.out.extend_from_slice(b": ");
         self.out.extend_from_slice(value);
