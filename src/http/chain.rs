@@ -12,7 +12,6 @@ use kqnet_accept::socket;
 use kqnet_http1::pipelined_target;
 
 use super::connection::Connection;
-use super::next_request::IDLE_BUFFER;
 use super::slow_handlers::Target;
 use crate::boundary::{Function, Outcome, native};
 use crate::value::arg;
@@ -24,7 +23,10 @@ pub const FUNCTIONS: &[Function] = &[native!("http-push", "", push), native!("ht
 /// How long responses may be held while quick handlers run one after the other.
 const MOST_DELAY: Duration = Duration::from_millis(1);
 
-/// How much is read at once from a client that pipelines its requests, in bytes.
+/// How much is read at once while a connection waits for its next request, in bytes.
+const ORDINARY_BUFFER: usize = 4 * 1024;
+
+/// The same for a client that pipelines its requests.
 pub const PIPELINE_BUFFER: usize = 16 * 1024;
 
 /// The small responses that a connection sends one after the other, without waiting in between.
@@ -50,7 +52,7 @@ pub struct Chain {
 impl Chain {
     /// How much of the next requests to read at once, in bytes.
     pub fn most_to_read(&self) -> usize {
-        if self.is_pipelined { PIPELINE_BUFFER } else { IDLE_BUFFER as usize }
+        if self.is_pipelined { PIPELINE_BUFFER } else { ORDINARY_BUFFER }
     }
 }
 

@@ -15,8 +15,8 @@ use crate::buffer;
 use crate::deadlines::Reason;
 use crate::vm::{self, Vm};
 
-/// The size of the buffer of an idle connection, which is also how much of a head is read at once.
-pub const IDLE_BUFFER: i32 = 2048;
+/// The size of the buffer of an idle connection. It is used only for what cannot be parsed yet.
+const IDLE_BUFFER: i32 = 64;
 
 /// How long a connection that was accepted, but not served yet, may stay silent while the server drains.
 const SILENCE_WHILE_DRAINING: Duration = Duration::from_millis(100);
@@ -37,11 +37,12 @@ pub enum Next {
 
 impl Connection {
     /// Ends the request before, and says what the connection does next. `received` is the buffer with what was read from the
-    /// client, and `fiber` is the connection's fiber, which runs the handler.
+    /// client, `arrived` follows it, and what is left of it is appended to the buffer. `fiber` is the connection's fiber, which
+    /// runs the handler.
     ///
     /// # Errors
     /// Returns an error if the queue of a forked process cannot be made.
-    pub fn next_request(&mut self, received: Janet, fiber: *mut c::JanetFiber) -> Result<Next, String> {
+    pub fn next_request(&mut self, received: Janet, arrived: &[u8], fiber: *mut c::JanetFiber) -> Result<Next, String> {
         let mut ended = Janet::nil();
         if self.running_request != 0 {
             ended = self.request;
@@ -50,7 +51,7 @@ impl Connection {
         }
         let next = vm::with(|vm| {
             release_buffer(vm, ended);
-            self.take_request(vm, received, fiber)
+            self.take_request(vm, received, arrived, fiber)
         });
         if let Ok(Next::Read) = next {
             self.end_chain();
@@ -58,8 +59,24 @@ impl Connection {
         next
     }
 
-    fn take_request(&mut self, vm: &mut Vm, received: Janet, fiber: *mut c::JanetFiber) -> Result<Next, String> {
+    fn take_request(
+        &mut self,
+        vm: &mut Vm,
+        received: Janet,
+        arrived: &[u8],
+        fiber: *mut c::JanetFiber,
+    ) -> Result<Next, String> {
         let now = vm.engine.now();
+        let buffer = &mut buffer::get(received)?;
+        // Only a head that arrives alone is not copied.
+        let is_alone = buffer::contents(buffer).is_empty()
+            && !self.account.is_answered()
+            && self.keeps_open
+            && self.body.is_done()
+            && !self.peer.awaits_header;
+        if !is_alone {
+            buffer::push(buffer, arrived)?;
+        }
         if self.account.is_answered() {
             self.note_duration(now);
             let record = self.close_account(now);
@@ -72,7 +89,6 @@ impl Connection {
             let end = if self.body.is_done() && !self.may_go_on { "close" } else { "linger" };
             return Ok(Next::Other(Janet::keyword(end.into())));
         }
-        let buffer = &mut buffer::get(received)?;
         if let Err(reject) = self.discard_body(buffer) {
             return Ok(Next::Other(refused(reject, Janet::nil())));
         }
@@ -85,14 +101,13 @@ impl Connection {
                 return Ok(next);
             }
         }
-        match self.parser.parse_known(buffer::contents(buffer), &mut vm.headers.known) {
+        let head = if is_alone { arrived } else { buffer::contents(buffer) };
+        let (next, used) = match self.parser.parse_known(head, &mut vm.headers.known) {
             Ok(Parse::Complete(head)) => {
-                let length = head.len;
                 let next = self.begin(vm, &head, received, fiber, now);
-                if let Next::Request(_) = next {
-                    buffer::consume(buffer, length);
-                }
-                Ok(next)
+                // The head of a refused request stays in the buffer.
+                let used = if let Next::Request(_) = next { head.len } else { 0 };
+                (next, used)
             }
             Ok(Parse::Partial) => {
                 if self.parser.has_begun() {
@@ -104,13 +119,19 @@ impl Connection {
                         self.set_deadline(vm, Some(now + silence), Reason::Keyword("idle-timeout"));
                     }
                 }
-                Ok(Next::Read)
+                (Next::Read, 0)
             }
             Err(reject) => {
                 self.exchange = Exchange::unread();
-                Ok(Next::Other(refused(reject, Janet::boolean(true))))
+                (Next::Other(refused(reject, Janet::boolean(true))), 0)
             }
+        };
+        if is_alone {
+            buffer::push(buffer, &arrived[used..])?;
+        } else {
+            buffer::consume(buffer, used);
         }
+        Ok(next)
     }
 
     /// How long a client that sends nothing has if the server drains.

@@ -16,7 +16,7 @@ use super::next_request::Next;
 use super::phase::Phase;
 use super::wait::{self, Side, gone, io_error};
 use crate::boundary::{Function, Outcome, catch_panic, native};
-use crate::buffer::{self, Buffer};
+use crate::buffer;
 use crate::stream;
 use crate::value::{arg, describe, integer, string};
 use crate::vm;
@@ -73,6 +73,10 @@ impl Reading {
 enum Received {
     /// Some bytes, which were all that had arrived if this is true.
     Some(bool),
+    /// The next request.
+    Request(Janet),
+    /// What has to be done before the next request.
+    Other(Janet),
     /// The client has ended its side of the connection.
     End,
     /// There is nothing to read yet.
@@ -94,15 +98,12 @@ impl Received {
 /// Reads what has arrived, up to `most` bytes, or discards it if nobody wants it.
 fn receive(stream: *mut c::JanetStream, reading: Reading) -> Received {
     let Some(fd) = stream::descriptor(stream) else { return Received::Lost };
-    let Reading { into, most, purpose, .. } = reading;
+    let Reading { into, most, .. } = reading;
     let Some(into) = into else { return discard(fd) };
     let into = &mut match buffer::get(into) {
         Ok(buffer) => buffer,
         Err(why) => return Received::Failed(why),
     };
-    if matches!(purpose, Purpose::NextRequest(_)) && most == PIPELINE_BUFFER {
-        return receive_pipelined(fd, into);
-    }
     let space = match buffer::space(into, most) {
         Ok(space) => space,
         Err(why) => return Received::Failed(why),
@@ -115,25 +116,6 @@ fn receive(stream: *mut c::JanetStream, reading: Reading) -> Received {
             // SAFETY: the system has written that many bytes.
             unsafe { buffer::filled(into, count) };
             Received::Some(is_all)
-        }
-        Err(errno) => Received::failed(errno),
-    }
-}
-
-/// Reads what has arrived from a client that pipelines its requests. The buffer grows only if they need it: to free and
-/// allocate its memory for each read would cost more than to copy what was read.
-fn receive_pipelined(fd: RawFd, into: &mut Buffer) -> Received {
-    let mut scratch = [MaybeUninit::uninit(); PIPELINE_BUFFER];
-    match socket::receive(fd, &mut scratch) {
-        Ok(None) => Received::Nothing,
-        Ok(Some(0)) => Received::End,
-        Ok(Some(count)) => {
-            // SAFETY: the system has written that many bytes.
-            let bytes = unsafe { std::slice::from_raw_parts(scratch.as_ptr().cast(), count) };
-            match buffer::push(into, bytes) {
-                Ok(()) => Received::Some(count < scratch.len()),
-                Err(why) => Received::Failed(why),
-            }
         }
         Err(errno) => Received::failed(errno),
     }
@@ -190,7 +172,7 @@ impl Connection {
         // SAFETY: Janet called this function, so there is a root fiber.
         let fiber = unsafe { c::janet_root_fiber() };
         let reading = Reading { fiber, into, most, purpose };
-        let value = match receive(stream, reading) {
+        let value = match self.receive(stream, reading)? {
             result @ (Received::Nothing | Received::Discarded) => {
                 if matches!(result, Received::Discarded) {
                     self.extend_lingering();
@@ -214,15 +196,16 @@ impl Connection {
                 }
                 Janet::boolean(true)
             }
-            Received::End => Janet::nil(),
+            Received::Request(request) => request,
+            Received::Other(to_do) => self.end_of(purpose, to_do),
+            Received::End => self.end_of(purpose, Janet::nil()),
             Received::Lost => {
                 self.tell_watcher();
-                gone()
+                self.end_of(purpose, gone())
             }
             Received::Failed(why) => return Err(why),
         };
         // The task goes on by way of Janet's schedule, so that a client that always has more to say lets other fibers run.
-        let value = self.end_of(purpose, value);
         // SAFETY: the fiber is live, and the trampoline suspends it.
         unsafe { c::janet_schedule(fiber, value.into()) };
         Ok(Outcome::Await)
@@ -238,25 +221,43 @@ impl Connection {
         result
     }
 
-    /// Some bytes have arrived. Returns what the wait ends with, or `None` if it goes on.
-    fn complete(&mut self, reading: Reading, stream: *mut c::JanetStream) -> Result<Option<Janet>, String> {
-        let (Purpose::NextRequest(fiber), Some(received)) = (reading.purpose, reading.into) else {
-            return Ok(Some(Janet::boolean(true)));
-        };
-        loop {
-            match self.next_request(received, fiber)? {
-                Next::Request(request) => return Ok(Some(request)),
-                Next::Other(to_do) => return Ok(Some(self.end_of(reading.purpose, to_do))),
-                Next::Read => {}
+    /// Reads what has arrived, for what the task waits for it.
+    fn receive(&mut self, stream: *mut c::JanetStream, reading: Reading) -> Result<Received, String> {
+        match (reading.purpose, reading.into) {
+            (Purpose::NextRequest(fiber), Some(received)) => {
+                self.receive_request(stream, received, reading.most, fiber)
             }
-            // The kernel reports only what is new, so what has come meanwhile must be read now.
-            match receive(stream, reading) {
-                Received::Some(is_all) => self.chain.is_input_empty = is_all,
-                Received::Nothing | Received::Discarded => return Ok(None),
-                // The next attempt, in the next turn, has the same result.
-                Received::End | Received::Lost | Received::Failed(_) => {
-                    return Ok(Some(self.end_of(reading.purpose, Janet::boolean(true))));
-                }
+            _ => Ok(receive(stream, reading)),
+        }
+    }
+
+    /// Reads until the next request has arrived, as far as that is possible without waiting. An idle connection needs no memory
+    /// for what it will read, and a request that arrives as a whole is not copied.
+    fn receive_request(
+        &mut self,
+        stream: *mut c::JanetStream,
+        received: Janet,
+        most: usize,
+        fiber: *mut c::JanetFiber,
+    ) -> Result<Received, String> {
+        let mut space = [MaybeUninit::<u8>::uninit(); PIPELINE_BUFFER];
+        let space = &mut space[..most.min(PIPELINE_BUFFER)];
+        loop {
+            let Some(fd) = stream::descriptor(stream) else { return Ok(Received::Lost) };
+            let count = match socket::receive(fd, space) {
+                Ok(None) => return Ok(Received::Nothing),
+                Ok(Some(0)) => return Ok(Received::End),
+                Ok(Some(count)) => count,
+                Err(errno) => return Ok(Received::failed(errno)),
+            };
+            self.chain.is_input_empty = count < space.len();
+            // SAFETY: the system has written that many bytes.
+            let arrived = unsafe { std::slice::from_raw_parts(space.as_ptr().cast(), count) };
+            match self.next_request(received, arrived, fiber)? {
+                Next::Request(request) => return Ok(Received::Request(request)),
+                Next::Other(to_do) => return Ok(Received::Other(to_do)),
+                // The kernel reports only what is new, so what has come meanwhile must be read now.
+                Next::Read => {}
             }
         }
     }
@@ -291,7 +292,8 @@ unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::Jan
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_READ
             | c::JanetAsyncEvent_JANET_ASYNC_EVENT_HUP
             | c::JanetAsyncEvent_JANET_ASYNC_EVENT_ERR => {
-                let (value, signal) = match receive(stream, reading) {
+                let result = connection.receive(stream, reading).unwrap_or_else(Received::Failed);
+                let (value, signal) = match result {
                     Received::Nothing => return,
                     Received::Discarded => {
                         connection.extend_lingering();
@@ -299,12 +301,10 @@ unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::Jan
                     }
                     Received::Some(is_all) => {
                         connection.chain.is_input_empty = is_all;
-                        match connection.complete(reading, stream) {
-                            Ok(Some(value)) => (value, ok),
-                            Ok(None) => return,
-                            Err(why) => (string(&why), error),
-                        }
+                        (Janet::boolean(true), ok)
                     }
+                    Received::Request(request) => (request, ok),
+                    Received::Other(to_do) => (connection.end_of(reading.purpose, to_do), ok),
                     Received::End => (connection.end_of(reading.purpose, Janet::nil()), ok),
                     Received::Lost => (connection.end_of(reading.purpose, gone()), ok),
                     Received::Failed(why) => (string(&why), error),

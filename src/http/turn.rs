@@ -62,7 +62,7 @@ fn turn(args: &[Janet]) -> Result<Outcome, String> {
     let fiber = unsafe { c::janet_current_fiber() };
     let next = match connection.deferred.take() {
         Some(next) => next,
-        None => connection.next_request(received, fiber)?,
+        None => connection.next_request(received, &[], fiber)?,
     };
     match next {
         Next::Request(request) => Ok(Outcome::Value(request)),
@@ -120,7 +120,7 @@ impl Connection {
             Sent::All => {
                 buffer::clear(out);
                 buffer::shrink(out, MAX_IDLE_OUTPUT);
-                self.next_request(buffers.received, fiber)
+                self.next_request(buffers.received, &[], fiber)
             }
             Sent::Lost => Ok(Next::Other(gone())),
             Sent::Failed(errno) => Err(io_error("write to", errno)),

@@ -10,10 +10,6 @@
 (import ./response)
 (import ./socket)
 
-(def- buffer-size
-  "The size of the buffer of an idle connection, in bytes."
-  2048)
-
 # A connection is a tuple of its stream, its native half, the buffers for input and output, and the tracker of its
 # listener. It is a tuple because its fields are read several times per request, and `in` is quicker than calling a
 # table.
@@ -135,7 +131,7 @@
     (def http (native/http-open conn config tracker))
     (put open http true)
     (pace-collections (length open))
-    (def connection [conn http (buffer/new buffer-size) @"" tracker])
+    (def connection [conn http @"" @"" tracker])
     (def state @{})
     (def serving (fiber/new (fn [] (serve-requests connection state handler)) :ti))
     (def result (resume serving))
