@@ -46,6 +46,33 @@
       (t/same 2 (length kept))
       (t/same nil ((first kept) :buffer)))))
 
+(t/test "what a handler does to its request is not visible in the next one, although their headers are the same"
+  (defn handler [req]
+    (def {:path path :headers headers} req)
+    (def seen (string/format "%q %q %q" (headers "accept") (headers "x") (req :route)))
+    (put headers "accept" "changed")
+    (put headers "host" nil)
+    (put headers "x" "added")
+    (put req :route "changed")
+    (put req :more true)
+    (when (= path "/clear") (table/clear headers) (table/clear req))
+    {:body seen})
+  (with [server (serve handler)]
+    (with [c (h/client server)]
+      (each path ["/a" "/a" "/clear" "/a" "/clear" "/a" "/a"]
+        (t/same (string/format `"text/html" nil %q` path)
+                ((:ask c "GET" path ["Accept: text/html"]) :body))))))
+
+(t/test "a path and header lines that came before do not hide what differs"
+  (with [server (serve (fn [{:path path :query query :headers headers}] (show [path (headers "host") query])))]
+    (with [c (h/client server)]
+      (each path ["/a" "/a" "/b" "/a" "/a?x=1" "/a" "http://other/a" "/a" "http://other/a" "/a?x=2"]
+        (def body ((:ask c "GET" path) :body))
+        (def is-other (string/has-prefix? "http://other" path))
+        (t/check (= is-other (truthy? (string/find `"other"` body))) (string path ": " body))
+        (t/check (string/find (string `("` path `"`) body) body)
+        (t/check (= (truthy? (string/find "?" path)) (not (string/has-suffix? "nil)" body))) body)))))
+
 (t/test "what a handler has set before it raises is visible to :on-error, and to no other request"
   (defn handler [{:path path}]
     (when (= path "/fail")
