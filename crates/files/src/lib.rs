@@ -16,7 +16,7 @@
 //! | `refusal.rs` | What does an error of the system mean for the response? |
 //! | `info.rs` | What does the file system say about the file? |
 //! | `validators.rs` | Which version of the file is this? |
-//! | `send.rs` | How is a part of the file sent, and what failed? |
+//! | `send.rs` | How is a part of the file sent, and why did that stop? |
 //! | `sendfile.rs` | How does this system's sendfile(2) work? |
 //! | `temporary.rs` | Where does an uploaded file go until it has a lasting name? |
 //!
@@ -41,7 +41,7 @@
 //! assert!(!validators.tag.is_empty());
 //!
 //! let (mut client, server) = UnixStream::pair()?;
-//! assert!(matches!(send(server.as_raw_fd(), &file, 0, info.size as usize), Ok(Some(5))));
+//! assert_eq!(send(server.as_raw_fd(), &file, 0, info.size as usize).count, 5);
 //! drop(server);
 //! let mut text = String::new();
 //! client.read_to_string(&mut text)?;
@@ -62,6 +62,6 @@ mod validators;
 pub use folder::{Folder, Found};
 pub use info::Info;
 pub use refusal::Refusal;
-pub use send::{SendError, send};
+pub use send::{Sent, Stop, send};
 pub use temporary::{COPIED, Saving, temporary};
 pub use validators::Validators;

@@ -5,11 +5,13 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 
-use crate::sendfile::sendfile;
+use crate::sendfile::{sendfile, without_sigpipe};
 
-/// What failed while a file was sent.
+/// Why sending stopped before everything was sent.
 #[derive(Debug)]
-pub enum SendError {
+pub enum Stop {
+    /// The socket takes no more now.
+    Full,
     /// Writing to the socket failed.
     Socket(io::Error),
     /// Reading the file failed.
@@ -18,42 +20,66 @@ pub enum SendError {
     Short,
 }
 
+/// How much was sent, and what happened then.
+#[derive(Debug)]
+pub struct Sent {
+    /// How many bytes the socket took.
+    pub count: usize,
+    /// Why it was not all, or `None` if it was.
+    pub stop: Option<Stop>,
+}
+
 /// How many bytes are read at once if sendfile(2) cannot be used.
 const PIECE: usize = 64 * 1024;
 
-/// Sends up to `max` bytes of a file, beginning at an offset, without blocking. Returns how many bytes were sent, or
-/// `None` if the socket takes none now.
-///
-/// # Errors
-/// Returns what failed, see [`SendError`].
-pub fn send(socket: RawFd, file: &File, offset: u64, max: usize) -> Result<Option<usize>, SendError> {
+/// Sends `length` bytes of a file, beginning at an offset, or as many as the socket takes without blocking.
+pub fn send(socket: RawFd, file: &File, offset: u64, length: usize) -> Sent {
+    // The system sends less than it was asked for whenever the socket is full for a moment, so there are several calls.
+    let calls = || repeat(length, |count| by_sendfile(socket, file, offset + count as u64, length - count));
+    let is_alive = |sent: &Sent| matches!(sent.stop, None | Some(Stop::Full));
+    without_sigpipe(calls, is_alive).unwrap_or_else(|why| Sent { count: 0, stop: Some(Stop::Socket(why)) })
+}
+
+/// Calls `send` with the number of bytes that were sent, until all are, or one call sends none.
+fn repeat(length: usize, mut send: impl FnMut(usize) -> Result<usize, Stop>) -> Sent {
+    let mut count = 0;
+    while count < length {
+        match send(count) {
+            Ok(more) => count += more,
+            Err(stop) => return Sent { count, stop: Some(stop) },
+        }
+    }
+    Sent { count, stop: None }
+}
+
+fn by_sendfile(socket: RawFd, file: &File, offset: u64, max: usize) -> Result<usize, Stop> {
     loop {
         match sendfile(socket, file.as_raw_fd(), offset, max) {
-            Ok(0) => return Err(SendError::Short),
-            Ok(count) => return Ok(Some(count)),
+            Ok(0) => return Err(Stop::Short),
+            Ok(count) => return Ok(count),
             Err(why) => match why.raw_os_error().unwrap_or(0) {
-                libc::EAGAIN => return Ok(None),
+                libc::EAGAIN => return Err(Stop::Full),
                 libc::EINTR => {}
                 // sendfile(2) does not work for this kind of file or socket.
                 libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOTSOCK => {
-                    return copy(socket, file, offset, max);
+                    return by_copying(socket, file, offset, max);
                 }
-                libc::EIO => return Err(SendError::File(why)),
-                _ => return Err(SendError::Socket(why)),
+                libc::EIO => return Err(Stop::File(why)),
+                _ => return Err(Stop::Socket(why)),
             },
         }
     }
 }
 
-/// Does what [`send`] does by reading and writing.
-fn copy(socket: RawFd, file: &File, offset: u64, max: usize) -> Result<Option<usize>, SendError> {
+/// Does what [`by_sendfile`] does by reading and writing.
+fn by_copying(socket: RawFd, file: &File, offset: u64, max: usize) -> Result<usize, Stop> {
     let mut buffer = vec![0; max.min(PIECE)];
     let count = loop {
         match file.read_at(&mut buffer, offset) {
-            Ok(0) => return Err(SendError::Short),
+            Ok(0) => return Err(Stop::Short),
             Ok(count) => break count,
             Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-            Err(why) => return Err(SendError::File(why)),
+            Err(why) => return Err(Stop::File(why)),
         }
     };
     // Apple's systems have no such flag; there the connection has inherited SO_NOSIGPIPE from the listener.
@@ -65,13 +91,13 @@ fn copy(socket: RawFd, file: &File, offset: u64, max: usize) -> Result<Option<us
         // SAFETY: the buffer has at least `count` bytes.
         let sent = unsafe { libc::send(socket, buffer.as_ptr().cast(), count, FLAGS) };
         if let Ok(sent) = usize::try_from(sent) {
-            return Ok(Some(sent));
+            return Ok(sent);
         }
         let why = io::Error::last_os_error();
         match why.raw_os_error().unwrap_or(0) {
-            libc::EAGAIN => return Ok(None),
+            libc::EAGAIN => return Err(Stop::Full),
             libc::EINTR => {}
-            _ => return Err(SendError::Socket(why)),
+            _ => return Err(Stop::Socket(why)),
         }
     }
 }
@@ -92,19 +118,24 @@ mod tests {
         file
     }
 
-    type Send = fn(RawFd, &File, u64, usize) -> Result<Option<usize>, SendError>;
+    type Send = fn(RawFd, &File, u64, usize) -> Sent;
 
-    const WAYS: [Send; 2] = [send, copy];
+    fn send_by_copying(socket: RawFd, file: &File, offset: u64, length: usize) -> Sent {
+        repeat(length, |count| by_copying(socket, file, offset + count as u64, length - count))
+    }
+
+    const WAYS: [Send; 2] = [send, send_by_copying];
 
     #[test]
     fn a_part_is_sent_and_a_file_that_is_too_short_is_noticed() {
         let file = file(b"0123456789");
         for send in WAYS {
             let (mut client, server) = UnixStream::pair().unwrap();
-            assert!(matches!(send(server.as_raw_fd(), &file, 2, 3), Ok(Some(3))));
-            assert!(matches!(send(server.as_raw_fd(), &file, 8, 100), Ok(Some(2))));
-            assert!(matches!(send(server.as_raw_fd(), &file, 10, 1), Err(SendError::Short)));
-            assert!(matches!(send(server.as_raw_fd(), &file, 1000, 1), Err(SendError::Short)));
+            assert!(matches!(send(server.as_raw_fd(), &file, 2, 3), Sent { count: 3, stop: None }));
+            assert!(matches!(send(server.as_raw_fd(), &file, 8, 100), Sent { count: 2, stop: Some(Stop::Short) }));
+            assert!(matches!(send(server.as_raw_fd(), &file, 10, 1), Sent { count: 0, stop: Some(Stop::Short) }));
+            assert!(matches!(send(server.as_raw_fd(), &file, 1000, 1), Sent { count: 0, stop: Some(Stop::Short) }));
+            assert!(matches!(send(server.as_raw_fd(), &file, 10, 0), Sent { count: 0, stop: None }));
             drop(server);
             let mut text = String::new();
             client.read_to_string(&mut text).unwrap();
@@ -122,13 +153,13 @@ mod tests {
             let (mut at, mut was_full, mut got) = (0, false, Vec::new());
             let mut buffer = vec![0; 100_000];
             while at < content.len() {
-                match send(server.as_raw_fd(), &file, at as u64, content.len() - at).unwrap() {
-                    Some(count) => at += count,
-                    None => {
-                        was_full = true;
-                        let count = client.read(&mut buffer).unwrap();
-                        got.extend_from_slice(&buffer[..count]);
-                    }
+                let sent = send(server.as_raw_fd(), &file, at as u64, content.len() - at);
+                at += sent.count;
+                if let Some(stop) = sent.stop {
+                    assert!(matches!(stop, Stop::Full));
+                    was_full = true;
+                    let count = client.read(&mut buffer).unwrap();
+                    got.extend_from_slice(&buffer[..count]);
                 }
             }
             drop(server);
@@ -150,7 +181,8 @@ mod tests {
             let result = send(server.as_raw_fd(), &file, 0, 1000);
             // SAFETY: this is the disposition that was in force before.
             unsafe { libc::signal(libc::SIGPIPE, before) };
-            assert!(matches!(result, Err(SendError::Socket(why)) if why.raw_os_error() == Some(libc::EPIPE)));
+            let Sent { count: 0, stop: Some(Stop::Socket(why)) } = result else { panic!("{result:?}") };
+            assert_eq!(why.raw_os_error(), Some(libc::EPIPE));
         }
     }
 }

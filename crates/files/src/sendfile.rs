@@ -1,6 +1,12 @@
 //! sendfile(2) with one signature for all systems.
 
-pub(crate) use system::sendfile;
+pub(crate) use system::{sendfile, without_sigpipe};
+
+/// Makes calls that raise no SIGPIPE: except on Linux, connections have SO_NOSIGPIPE, which covers sendfile(2) too.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn unmasked<T>(calls: impl FnOnce() -> T, _: impl FnOnce(&T) -> bool) -> std::io::Result<T> {
+    Ok(calls())
+}
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
@@ -9,20 +15,19 @@ mod system {
     use std::os::fd::RawFd;
     use std::ptr;
 
-    /// Sends up to `max` bytes of a file. sendfile(2) has no MSG_NOSIGNAL on Linux, so SIGPIPE is kept away: otherwise
-    /// a connection that was reset would end the program.
+    /// Sends up to `max` bytes of a file. Call this within [`without_sigpipe`].
     pub(crate) fn sendfile(socket: RawFd, file: RawFd, offset: u64, max: usize) -> io::Result<usize> {
         let mut offset = libc::off64_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
-        without_sigpipe(max, || {
-            // SAFETY: the call writes only to `offset`, which outlives it.
-            let sent = unsafe { libc::sendfile64(socket, file, &raw mut offset, max) };
-            usize::try_from(sent).map_err(|_| io::Error::last_os_error())
-        })
+        // SAFETY: the call writes only to `offset`, which outlives it.
+        let sent = unsafe { libc::sendfile64(socket, file, &raw mut offset, max) };
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
     }
 
-    /// Makes a call that sends up to `max` bytes, and discards the SIGPIPE that it may raise, which goes to the calling
-    /// thread. Even a successful call may raise it, if it found the connection reset after it had sent some bytes.
-    fn without_sigpipe(max: usize, call: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
+    /// Makes calls of sendfile(2), and discards the SIGPIPE that they may raise, which goes to the calling thread. On Linux
+    /// sendfile(2) has no MSG_NOSIGNAL, so a connection that was reset would otherwise end the program. `is_alive` tells from the
+    /// result that the connection was not found reset. A call that sends some bytes may raise the signal too, but then the
+    /// next one fails.
+    pub(crate) fn without_sigpipe<T>(calls: impl FnOnce() -> T, is_alive: impl FnOnce(&T) -> bool) -> io::Result<T> {
         // SAFETY: both signal sets are filled before they are read and outlive the calls that write to them. The calls
         // change nothing but the signal mask of this thread and a pending SIGPIPE.
         unsafe {
@@ -32,16 +37,16 @@ mod system {
             if libc::pthread_sigmask(libc::SIG_BLOCK, pipe.as_ptr(), before.as_mut_ptr()) != 0 {
                 return Err(io::Error::from_raw_os_error(libc::ENOSYS));
             }
-            let result = call();
+            let result = calls();
             // A program that blocks SIGPIPE itself also handles a pending one itself.
             if libc::sigismember(before.as_ptr(), libc::SIGPIPE) == 0 {
-                if !matches!(result, Ok(sent) if sent == max) {
+                if !is_alive(&result) {
                     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
                     libc::sigtimedwait(pipe.as_ptr(), ptr::null_mut(), &raw const now);
                 }
                 libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut());
             }
-            result
+            Ok(result)
         }
     }
 }
@@ -52,7 +57,9 @@ mod system {
     use std::os::fd::RawFd;
     use std::ptr;
 
-    /// Sends up to `max` bytes of a file. Connections have SO_NOSIGPIPE on these systems, which covers sendfile(2) too.
+    pub(crate) use super::unmasked as without_sigpipe;
+
+    /// Sends up to `max` bytes of a file.
     pub(crate) fn sendfile(socket: RawFd, file: RawFd, offset: u64, max: usize) -> io::Result<usize> {
         let offset = libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
         #[cfg(target_vendor = "apple")]
@@ -83,6 +90,8 @@ mod system {
 mod system {
     use std::io;
     use std::os::fd::RawFd;
+
+    pub(crate) use super::unmasked as without_sigpipe;
 
     /// Returns ENOSYS: this system has no sendfile(2).
     pub(crate) fn sendfile(_socket: RawFd, _file: RawFd, _offset: u64, _max: usize) -> io::Result<usize> {
