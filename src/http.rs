@@ -15,7 +15,8 @@
 //! | the request that the handler is answering, and its end | `running_request`, `open_files` |
 //! | the body of a request | `request_body` |
 //! | forms, with `crates/multipart` | `form` |
-//! | the response of a handler | `response_table` reads it, `response` writes it, `file_body` sends a file |
+//! | the response of a handler | `response_table` reads it, `response` writes it |
+//! | large bodies that are there as a whole | `large_answer`, and `file_body` for files |
 //! | requests that the server refuses | `refusal` |
 //! | reading and writing the socket | `reading`, `writing`, `wait` |
 //! | sending the responses to pipelined requests together | `chain`, `slow_handlers`, with `crate::pushes` |
@@ -30,6 +31,7 @@ mod config;
 mod connection;
 mod file_body;
 mod form;
+mod large_answer;
 mod lingering;
 mod next_request;
 mod open_files;
@@ -66,7 +68,7 @@ const LISTS: &[&[Function]] = &[
     form::FUNCTIONS,
     response::FUNCTIONS,
     refusal::FUNCTIONS,
-    file_body::FUNCTIONS,
+    large_answer::FUNCTIONS,
     open_files::FUNCTIONS,
     reading::FUNCTIONS,
     writing::FUNCTIONS,

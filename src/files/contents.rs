@@ -8,13 +8,12 @@ use janetrs::{Janet, TaggedJanet};
 use super::open_file::{self, OpenFile};
 use crate::boundary::{Function, Outcome, native};
 use crate::buffer::{self, Buffer};
-use crate::value::{arg, describe, integer};
+use crate::value::{arg, describe};
 
 /// The native functions of this file.
 pub const FUNCTIONS: &[Function] = &[
     native!("file-body", "file first length", body),
     native!("file-close", "file", close),
-    native!("file-take", "file most buffer", take),
     native!("file-piece", "file index", piece),
 ];
 
@@ -43,6 +42,17 @@ impl OpenFile {
         })?;
         // SAFETY: the bytes were read from the file.
         unsafe { buffer::filled(into, count) };
+        Ok(())
+    }
+
+    /// Appends the next `count` bytes of the part to a buffer, and counts them as sent.
+    ///
+    /// # Errors
+    /// Returns an error if the file is closed, has fewer bytes, or cannot be read.
+    pub fn take(&mut self, count: u64, into: &mut Buffer) -> Result<(), String> {
+        let offset = self.remaining()?.offset;
+        self.read(offset, count as usize, into)?;
+        self.advance(count);
         Ok(())
     }
 
@@ -78,20 +88,6 @@ fn body(args: &[Janet]) -> Result<Outcome, String> {
 /// `(native/file-close file)`: Closes a file if it is open.
 fn close(args: &[Janet]) -> Result<Outcome, String> {
     open_file::borrow(args)?.close();
-    Ok(Outcome::Value(Janet::nil()))
-}
-
-/// `(native/file-take file most buffer)`: Appends at most `most` bytes that were not sent yet to a buffer, and counts them as
-/// sent.
-fn take(args: &[Janet]) -> Result<Outcome, String> {
-    let file = &mut *open_file::borrow(args)?;
-    let most = integer(arg(args, 1)).and_then(|most| u64::try_from(most).ok());
-    let most = most.ok_or_else(|| format!("expected a number of bytes, got {}", describe(arg(args, 1))))?;
-    let buffer = &mut buffer::get(arg(args, 2))?;
-    let remaining = file.remaining()?;
-    let (offset, count) = (remaining.offset, remaining.length.min(most));
-    file.read(offset, count as usize, buffer)?;
-    file.advance(count);
     Ok(Outcome::Value(Janet::nil()))
 }
 

@@ -13,6 +13,7 @@ use kqnet_http1::{BodyReader, HeadParser};
 use super::account::{Account, Record};
 use super::chain::Chain;
 use super::config::{self, ConfigRef};
+use super::large_answer::UnsentBody;
 use super::lingering::Lingering;
 use super::next_request::Next;
 use super::open_files::OpenFiles;
@@ -87,6 +88,10 @@ pub struct Connection {
     pub deferred: Option<Next>,
     /// A response that Janet code has to send (`native/http-unsent-response`), or nil.
     pub unsent_response: Janet,
+    /// What remains of a body whose beginning was sent with its head.
+    pub unsent_body: Option<UnsentBody>,
+    /// How the body of the unsent response is delivered, if its head was written (`native/http-respond`).
+    pub written_head: Option<Janet>,
     /// The response to the running request is being sent.
     pub is_answering: bool,
     /// The handler returned something that is not a valid response.
@@ -155,6 +160,12 @@ unsafe extern "C-unwind" fn mark(data: *mut c_void, _size: usize) -> i32 {
         // While another task reads, the stream does not refer to the task that watches.
         if let Some(watching) = &connection.watching {
             c::janet_mark(c::janet_wrap_fiber(watching.fiber));
+        }
+        if let Some(body) = &connection.unsent_body {
+            body.mark();
+        }
+        if let Some(delivery) = connection.written_head {
+            c::janet_mark(delivery.into());
         }
         if let Some(reading) = &connection.reading {
             reading.mark();
@@ -259,6 +270,8 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             to_do: Janet::nil(),
             deferred: None,
             unsent_response: Janet::nil(),
+            unsent_body: None,
+            written_head: None,
             is_answering: false,
             is_response_invalid: false,
             chain: Chain::default(),

@@ -47,7 +47,7 @@ pub fn unix_time() -> Option<i64> {
 }
 
 /// `(native/http-respond http response out buffer closing)`: Writes the head of a response to `out`, and a small body
-/// too. `buffer` has what was read from the client, and `closing` is true if no other request may follow. Returns how the
+/// too, unless `native/http-answer` has written the head already. `buffer` has what was read from the client, and `closing` is true if no other request may follow. Returns how the
 /// remaining body is to be sent:
 ///
 /// * `:none`: nothing remains;
@@ -61,7 +61,11 @@ pub fn unix_time() -> Option<i64> {
 /// Returns a tuple ([`refused`]) instead if the request cannot be answered with this response.
 fn respond(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
+    if let Some(delivery) = connection.written_head.take() {
+        return Ok(Outcome::Value(delivery));
+    }
     let buffers = Buffers { out: arg(args, 2), received: arg(args, 3) };
+    buffer::clear(&mut buffer::get(buffers.out)?);
     let response = arg(args, 1);
     let result = vm::with(|vm| {
         let fields = Fields::of(response, &vm.keys)?;
@@ -165,7 +169,7 @@ impl Connection {
             self.is_answering = true;
             self.pace.begin_response();
             Ok(match declared {
-                _ if file.is_some() => Janet::keyword("file".into()),
+                _ if file.is_some() => keys.file.into(),
                 Some(length) if is_plain && known.is_none() => Janet::number(length as f64),
                 _ => delivery.into(),
             })

@@ -40,6 +40,7 @@ impl Connection {
     pub fn end_request(&mut self) {
         (self.running_request, self.is_answering) = (0, false);
         self.request = Janet::nil();
+        (self.unsent_body, self.written_head) = (None, None);
         (self.ending, self.ends_with_input) = (Janet::nil(), false);
         self.to_cancel = Janet::nil();
         self.files.close();

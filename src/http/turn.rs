@@ -1,19 +1,20 @@
 //! One turn of a connection: sending the response to a request, and waiting for the next request.
 //!
-//! What is rare is left to Janet code (janet/kqnet/http/connection.janet): responses that are not small, clients that do not
+//! What is rare is left to Janet code (janet/kqnet/http/connection.janet): bodies that come in pieces, clients that do not
 //! take a response at once, logs, refusals, and the end of the connection.
 
 use janetrs::Janet;
 use janetrs::lowlevel as c;
 
 use super::connection::{self, Connection};
+use super::file_body;
 use super::next_request::Next;
-use super::response::{Buffers, SMALL_BODY};
+use super::response::Buffers;
 use super::response_table::Fields;
 use super::wait::{gone, io_error};
 use super::writing::Sent;
 use crate::boundary::{Function, Outcome, native};
-use crate::buffer;
+use crate::buffer::{self, Buffer};
 use crate::value::{arg, bytes, is_identical, is_true};
 use crate::vm;
 
@@ -37,12 +38,15 @@ const MAX_IDLE_OUTPUT: i32 = 2048;
 fn answer(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
     let (buffers, response) = (Buffers { received: arg(args, 1), out: arg(args, 2) }, arg(args, 3));
-    let next = if connection.write_small(response, buffers)? {
-        // SAFETY: Janet called this function, so a fiber runs.
-        connection.send_small(buffers, unsafe { c::janet_current_fiber() })?
-    } else {
-        connection.unsent_response = response;
-        Next::Other(Janet::keyword("respond".into()))
+    // SAFETY: Janet called this function, so a fiber runs.
+    let fiber = unsafe { c::janet_current_fiber() };
+    let next = match connection.write_answer(response, buffers)? {
+        Written::All => connection.send_small(buffers, fiber)?,
+        Written::HeadOf(body) => connection.send_large(body, buffers, fiber)?,
+        Written::Nothing => {
+            connection.unsent_response = response;
+            Next::Other(Janet::keyword("respond".into()))
+        }
     };
     Ok(Outcome::Value(match next {
         Next::Request(request) => request,
@@ -77,7 +81,7 @@ fn turn(args: &[Janet]) -> Result<Outcome, String> {
 /// `(native/http-to-do http)`: Returns what the connection does if there is no next request:
 ///
 /// * `:respond`: send the response that `native/http-unsent-response` returns, of which nothing was sent;
-/// * a number: send what is in the output buffer from that index on;
+/// * a number: send what is in the output buffer from that index on, and then what `native/http-unsent-body` returns;
 /// * true: take the next turn;
 /// * `:gone`: end, since the client is gone;
 /// * nil: end, since the client sends no more;
@@ -91,21 +95,44 @@ fn unsent_response(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(std::mem::replace(&mut connection::borrow(args)?.unsent_response, Janet::nil())))
 }
 
+/// What is in the output buffer of a response.
+enum Written {
+    /// All of it.
+    All,
+    /// Its head. The body, which is bytes or a file, follows as it is.
+    HeadOf(Janet),
+    /// Nothing: Janet code sends it.
+    Nothing,
+}
+
 impl Connection {
-    /// Writes a response to the output buffer. Returns false, and writes nothing, if the response is not small.
-    fn write_small(&mut self, response: Janet, buffers: Buffers) -> Result<bool, String> {
+    /// Writes a response to the output buffer, or its head if it is large.
+    fn write_answer(&mut self, response: Janet, buffers: Buffers) -> Result<Written, String> {
         buffer::clear(&mut buffer::get(buffers.out)?);
         let result = vm::with(|vm| {
             let fields = Fields::of(response, &vm.keys)?;
-            if !is_small(&fields) {
-                return Ok(false);
+            if !is_whole(&fields) {
+                return Ok(Written::Nothing);
             }
             let is_last = self.config.is_draining.get();
             let delivery = self.write_response(&vm.keys, response, &fields, buffers, is_last)?;
-            Ok(is_identical(delivery, vm.keys.none.into()))
+            if is_identical(delivery, vm.keys.none.into()) {
+                return Ok(Written::All);
+            }
+            if is_identical(delivery, vm.keys.bytes.into()) || is_identical(delivery, vm.keys.file.into()) {
+                return Ok(Written::HeadOf(fields.body));
+            }
+            self.written_head = Some(delivery);
+            Ok(Written::Nothing)
         });
         self.is_response_invalid |= result.is_err();
         result
+    }
+
+    /// Empties the output buffer, which an idle connection keeps, but not the memory that a large response needed.
+    pub fn clear_output(&self, out: &mut Buffer) {
+        buffer::clear(out);
+        buffer::shrink(out, MAX_IDLE_OUTPUT);
     }
 
     /// Sends the response in the output buffer. Returns what comes next.
@@ -118,20 +145,19 @@ impl Connection {
         self.push_later()?;
         match sent {
             Sent::All => {
-                buffer::clear(out);
-                buffer::shrink(out, MAX_IDLE_OUTPUT);
+                self.clear_output(out);
                 self.next_request(buffers.received, &[], fiber)
             }
             Sent::Lost => Ok(Next::Other(gone())),
             Sent::Failed(errno) => Err(io_error("write to", errno)),
+            Sent::Broken(why) => Err(why),
             Sent::Enough | Sent::Full => Ok(Next::Other(Janet::number(at as f64))),
         }
     }
 }
 
-/// Whether a response is written in one piece with its head: if its body is small, and the connection stays the server's.
-fn is_small(fields: &Fields) -> bool {
+/// Whether a response is sent without Janet code: if its body is there as a whole, and the connection stays the server's.
+fn is_whole(fields: &Fields) -> bool {
     let body = &fields.body;
-    let is_small = body.is_nil() || bytes(body).is_some_and(|body| body.len() <= SMALL_BODY);
-    is_small && !is_true(fields.detached)
+    (body.is_nil() || bytes(body).is_some() || file_body::of(body).is_some()) && !is_true(fields.detached)
 }

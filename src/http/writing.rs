@@ -11,7 +11,7 @@ use kqnet_accept::{Errno, socket};
 
 use super::connection::{self, Connection};
 use super::wait::{self, Side, gone, io_error};
-use super::{MAX_TURN, pace};
+use super::{MAX_TURN, file_body, pace};
 use crate::boundary::{Function, Outcome, catch_panic, native};
 use crate::deadlines::{Reason, Slot};
 use crate::stream;
@@ -19,14 +19,17 @@ use crate::value::{arg, bytes, describe, integer, string};
 use crate::vm;
 
 /// The native functions of this file.
-pub const FUNCTIONS: &[Function] = &[native!("http-write", "http bytes from", write)];
+pub const FUNCTIONS: &[Function] = &[native!("http-write", "http body from &opt size", write)];
+
+/// The error for a buffer whose length is no longer what the client was told.
+const CHANGED: &str = "a buffer was changed while it was sent";
 
 /// A task that waits for the client to take bytes.
 pub struct Writing {
     pub fiber: *mut c::JanetFiber,
-    /// What is written: a string or a buffer.
+    /// What is written: a string, a buffer or a file.
     value: Janet,
-    /// Its length. It must not change during the wait.
+    /// Its length, if it has bytes. It must not change during the wait.
     length: usize,
     /// The index of the first byte that was not sent.
     at: usize,
@@ -63,6 +66,8 @@ pub enum Sent {
     Lost,
     /// The system cannot send.
     Failed(Errno),
+    /// What was to be sent is not there, for this reason.
+    Broken(String),
 }
 
 impl Connection {
@@ -98,6 +103,17 @@ impl Connection {
         if end == all.len() { Sent::All } else { Sent::Enough }
     }
 
+    /// Does what [`Self::send`] does for a value: bytes that have this length, or a file, which keeps track of what was sent itself.
+    fn send_value(&mut self, fd: RawFd, value: &Janet, length: usize, at: &mut usize) -> Sent {
+        if let Some(file) = file_body::of(value) {
+            return self.send_file(fd, file);
+        }
+        match bytes(value).filter(|all| all.len() == length) {
+            Some(all) => self.send(fd, all, at, false),
+            None => Sent::Broken(CHANGED.into()),
+        }
+    }
+
     /// Counts bytes that the system has taken.
     pub fn count_sent(&mut self, count: usize) {
         self.pace.add_sent(count);
@@ -125,18 +141,26 @@ impl Connection {
     }
 }
 
-/// `(native/http-write http bytes from)`: Sends bytes from an index on, and waits until the client has taken them.
-/// Returns nil when all were sent, the index to continue from, or :gone.
+/// `(native/http-write http body from &opt size)`: Sends bytes from an index on, or what remains of a file, and waits until the
+/// client has taken them. `size` is the length that the bytes had when their sending began. Returns nil when all was sent, the index
+/// to continue from, or :gone.
 fn write(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
     let value = arg(args, 1);
-    let all = bytes(&value).ok_or_else(|| format!("expected bytes, got {}", describe(value)))?;
-    let from = integer(arg(args, 2)).and_then(|from| usize::try_from(from).ok()).filter(|from| *from <= all.len());
+    let length = match file_body::of(&value) {
+        Some(_) => 0,
+        None => bytes(&value).ok_or_else(|| format!("expected bytes, got {}", describe(value)))?.len(),
+    };
+    if integer(arg(args, 3)).is_some_and(|size| usize::try_from(size) != Ok(length)) {
+        return Err(CHANGED.into());
+    }
+    let from = integer(arg(args, 2)).and_then(|from| usize::try_from(from).ok()).filter(|from| *from <= length);
     let mut at = from.ok_or_else(|| format!("expected an index, got {}", describe(arg(args, 2))))?;
     let Some((stream, fd)) = connection.writable()? else { return Ok(Outcome::Value(gone())) };
-    match connection.send(fd, all, &mut at, false) {
+    match connection.send_value(fd, &value, length, &mut at) {
         Sent::All => Ok(Outcome::Value(Janet::nil())),
         Sent::Lost => Ok(Outcome::Value(gone())),
+        Sent::Broken(why) => Err(why),
         Sent::Failed(errno) => Err(io_error("write to", errno)),
         Sent::Enough => {
             // SAFETY: Janet called this function on a task's fiber, which the trampoline suspends.
@@ -158,7 +182,7 @@ fn write(args: &[Janet]) -> Result<Outcome, String> {
                     Ok(())
                 })?;
             }
-            connection.writing = Some(Writing { fiber, value, length: all.len(), at, slot, uncharged_since: now });
+            connection.writing = Some(Writing { fiber, value, length, at, slot, uncharged_since: now });
             // SAFETY: the task waits for nothing else, and the trampoline suspends it. The VM's table of connections keeps
             // the connection and its stream alive.
             unsafe { wait::begin(fiber, stream, connection, Side::Write, on_writable) };
@@ -182,25 +206,22 @@ unsafe extern "C-unwind" fn on_writable(fiber: *mut c::JanetFiber, event: c::Jan
         let (value, signal) = match event {
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_WRITE
             | c::JanetAsyncEvent_JANET_ASYNC_EVENT_HUP
-            | c::JanetAsyncEvent_JANET_ASYNC_EVENT_ERR => {
-                let all = bytes(&value).filter(|all| all.len() == length);
-                match (all, stream::descriptor(stream)) {
-                    (None, _) => (string("a buffer was changed while it was sent"), error),
-                    (_, None) => (gone(), ok),
-                    (Some(all), Some(fd)) => match connection.send(fd, all, &mut at, false) {
-                        Sent::All => (Janet::nil(), ok),
-                        Sent::Enough => (Janet::number(at as f64), ok),
-                        Sent::Lost => (gone(), ok),
-                        Sent::Failed(errno) => (string(&io_error("write to", errno)), error),
-                        Sent::Full => {
-                            if let Some(writing) = &mut connection.writing {
-                                writing.at = at;
-                            }
-                            return;
+            | c::JanetAsyncEvent_JANET_ASYNC_EVENT_ERR => match stream::descriptor(stream) {
+                None => (gone(), ok),
+                Some(fd) => match connection.send_value(fd, &value, length, &mut at) {
+                    Sent::All => (Janet::nil(), ok),
+                    Sent::Enough => (Janet::number(at as f64), ok),
+                    Sent::Lost => (gone(), ok),
+                    Sent::Failed(errno) => (string(&io_error("write to", errno)), error),
+                    Sent::Broken(why) => (string(&why), error),
+                    Sent::Full => {
+                        if let Some(writing) = &mut connection.writing {
+                            writing.at = at;
                         }
-                    },
-                }
-            }
+                        return;
+                    }
+                },
+            },
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_CLOSE => (gone(), ok),
             // The fiber was cancelled. Janet frees the state of its wait.
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_DEINIT => {

@@ -28,4 +28,4 @@ pub use peer::{Peer, peer};
 pub use socket_file::SocketFile;
 pub(crate) use sockopt::no_sigpipe;
 pub use sockopt::{limit_unsent, nodelay};
-pub use transfer::{CAN_HOLD, end_sending, push, receive, send, send_held, unacknowledged};
+pub use transfer::{CAN_HOLD, end_sending, push, receive, send, send_both, send_held, unacknowledged};

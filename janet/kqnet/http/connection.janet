@@ -28,8 +28,7 @@
     (error "a response of status 101 is only for a request with an Upgrade header")))
 
 (defn- respond
-  ``Sends a response that `native/http-answer` does not send: one with :detached, or with a body that is large or comes in
-  pieces. Returns true when the connection no longer belongs to the server.``
+  ``Sends a response that `native/http-answer` does not send: one with :detached, or with a body that comes in pieces. Returns true when the connection no longer belongs to the server.``
   [connection state response]
   (def [conn http received] connection)
   (def detached (in response :detached))
@@ -62,6 +61,8 @@
               # An idle connection does not keep the memory.
               (buffer/clear out)
               (buffer/trim out)
+              (when-let [[body from size] (native/http-unsent-body http)]
+                (socket/write http body from size))
               false)
     # How the request before was answered.
     :array (do

@@ -12,10 +12,6 @@
   "How many bytes the output buffer of an idle connection may have."
   2048)
 
-(def- file-piece
-  "How many bytes of a file to copy and write when sendfile cannot send more."
-  16384)
-
 (defn- send-pieces
   ``Sends each piece of a body as it comes: as a chunk if `chunked` is true, or as it is. `size` is how many bytes the
   pieces must have in all, or nil. Raises an error when they have more or fewer.``
@@ -45,20 +41,6 @@
   (buffer/clear out)
   (buffer/trim out))
 
-(defn- send-file
-  "Sends a file from its descriptor."
-  [http file out]
-  (var result true)
-  (while (not (nil? result))
-    (case (set result (native/http-send-file http file))
-      # There is more to send. Other connections have their turn first.
-      true (ev/sleep 0)
-      # The client has to take some first. Writing a copied piece waits for that.
-      false (do
-              (native/file-take file file-piece (buffer/clear out))
-              (socket/write http out))
-      :gone (error (errors/gone "the client is gone")))))
-
 (defn drop-body
   "Ends a body that is a fiber and was not sent to its end, so that the fiber closes what it opened."
   [body why]
@@ -69,7 +51,6 @@
   ``Sends a response. `state` has its body under :body while that is sent in pieces. No other request follows if
   `closing` is true.``
   [[_ http in-buf out tracker] state response &opt closing]
-  (buffer/clear out)
   (def delivery (native/http-respond http response out in-buf (or closing (in tracker :draining))))
   (if (= delivery :none)
     (socket/write http out)
@@ -81,7 +62,7 @@
         :bytes (do
                  (native/http-announce http 0 (length body))
                  (socket/write http body))
-        :file (send-file http body out)
+        :file (socket/write http body)
         :unsent (drop-body body "this response has no body")
         (do
           (put state :body body)

@@ -6,9 +6,11 @@
 (import ./errors)
 
 (defn write
-  ``Writes bytes to the connection `http`, and waits until the system has taken them all. Raises an error when the
-  client is gone, or takes less than :write-timeout allows. Begins at the index `from`, by default 0.``
-  [http bytes &opt from]
+  ``Writes bytes, or what remains of a file, to the connection `http`, and waits until the system has taken them all. Raises
+  an error when the client is gone, or takes less than :write-timeout allows. Begins at the index `from`, by default 0.
+  Bytes must keep the length `size`, by default the one that they have now.``
+  [http body &opt from size]
+  (default size (if (bytes? body) (length body) 0))
   (var at (or from 0))
-  (while (set at (native/http-write http bytes at))
+  (while (set at (native/http-write http body at size))
     (when (= at :gone) (error (errors/gone "the client is gone")))))

@@ -6,6 +6,12 @@ use std::os::fd::RawFd;
 use crate::errno::Errno;
 use crate::sys::syscall;
 
+/// The flags for sending. macOS has no MSG_NOSIGNAL, but the connection has inherited SO_NOSIGPIPE from its listener.
+#[cfg(target_vendor = "apple")]
+const FLAGS: libc::c_int = 0;
+#[cfg(not(target_vendor = "apple"))]
+const FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
+
 /// Reads what has arrived, without blocking. Returns `None` if nothing has, and 0 at the end.
 ///
 /// # Errors
@@ -19,11 +25,6 @@ pub fn receive(fd: RawFd, space: &mut [MaybeUninit<u8>]) -> Result<Option<usize>
 /// # Errors
 /// Returns the error of send(2).
 pub fn send(fd: RawFd, bytes: &[u8]) -> Result<Option<usize>, Errno> {
-    // macOS has no such flag, but the connection has inherited SO_NOSIGPIPE from its listener.
-    #[cfg(target_vendor = "apple")]
-    const FLAGS: libc::c_int = 0;
-    #[cfg(not(target_vendor = "apple"))]
-    const FLAGS: libc::c_int = libc::MSG_NOSIGNAL;
     transferred(|| syscall!(send(fd, bytes.as_ptr().cast(), bytes.len(), FLAGS)))
 }
 
@@ -58,6 +59,19 @@ pub fn send_held(fd: RawFd, bytes: &[u8]) -> Result<Option<usize>, Errno> {
 pub fn push(fd: RawFd) -> Result<(), Errno> {
     // Setting the option sends what is queued, even if it was set before (tcp(7)).
     super::sockopt::nodelay(fd)
+}
+
+/// Like [`send`], for bytes that are in two places.
+///
+/// # Errors
+/// Returns the error of sendmsg(2).
+pub fn send_both(fd: RawFd, first: &[u8], second: &[u8]) -> Result<Option<usize>, Errno> {
+    let part = |bytes: &[u8]| libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let mut parts = [part(first), part(second)];
+    // SAFETY: the structure consists of numbers and pointers, which may be zero.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (parts.as_mut_ptr(), parts.len() as _);
+    transferred(|| syscall!(sendmsg(fd, &raw const message, FLAGS)))
 }
 
 /// Calls again after an interruption, and returns `None` if the call would block.
