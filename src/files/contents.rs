@@ -17,8 +17,9 @@ pub const FUNCTIONS: &[Function] = &[
     native!("file-piece", "file index", piece),
 ];
 
-/// Bodies up to this size are read at once, so that their descriptor is closed before they are sent.
-const SMALL: u64 = 32 * 1024;
+/// Bodies up to this size are read at once. Reading larger ones costs more than the calls that sendfile(2) needs, mainly because
+/// garbage of that size makes Janet collect more often.
+const SMALL: u64 = 4 * 1024;
 
 /// The size of the pieces that `each` finds in a file.
 pub const PIECE: u64 = 64 * 1024;

@@ -10,6 +10,7 @@ use kqnet_files::{Folder, Found, Refusal};
 use kqnet_http1::coding;
 use kqnet_http1::path::RelativePath;
 
+use super::answer::joined;
 use super::{OpenFile, text};
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Function, Outcome, native};
@@ -60,11 +61,13 @@ fn path(args: &[Janet]) -> Result<Outcome, String> {
     }))
 }
 
-/// `(native/file-codings accept-encoding)`: Returns the codings that a client prefers to a file as it is. Each is a tuple
+/// `(native/file-codings accept-encoding)`: Returns the codings that a client prefers to a file as it is. The argument is the value of
+/// the header, an array of them, or nil. Each is a tuple
 /// of its name and the suffix of files that have it.
 fn codings(args: &[Janet]) -> Result<Outcome, String> {
     let value = arg(args, 0);
-    let codings = coding::accepted(bytes(&value).unwrap_or_default());
+    let value = joined(value).unwrap_or_default();
+    let codings = coding::accepted(&value);
     let pairs: Vec<_> = codings.map(|one| tuple(&[string(one.name()), string(one.suffix())])).collect();
     Ok(Outcome::Value(tuple(&pairs)))
 }

@@ -4,16 +4,29 @@
 
 (import ../_native :as native)
 (import ../options)
+(import ../show)
 (import ../signature)
 (import ./handler)
 (import ./log)
 (import ./types)
 
-(defn- joined
-  "Returns the value of a header, joined if it came in several lines, or nil."
-  [headers name]
-  (def value (in headers name))
-  (if (array? value) (string/join value ", ") value))
+(def- who "kqnet/http/static")
+
+(defn- folder-first
+  "Returns the arguments of `static` with the folder in front, in whichever order the folder and the next handler came."
+  [args]
+  (def [one other] args)
+  (cond
+    (bytes? one)
+    (if-not (keyword? one) args
+      (error (string who ": the path of a folder or the next handler must come before the options, got " (show/value one))))
+    (nil? one)
+    (error (string who ": the first argument must be the path of a folder or the next handler, got nil"))
+    (and (bytes? other) (not (keyword? other)))
+    [other one ;(slice args 2)]
+    (error (string who ": the path of a folder must come before or after the next handler, "
+                   (if (= 1 (length args)) "but there is none" (string "got " (show/value other)))
+                   "; the next handler is " (show/value one)))))
 
 (defn- file? [x] (= :kqnet/file (type x)))
 
@@ -21,7 +34,7 @@
   ``Returns the file to send and its coding: the precompressed copy of `file` that the client prefers, or else `file` and
   nil.``
   [{:folder folder} req path file]
-  (def codings (native/file-codings (joined (in req :headers) "accept-encoding")))
+  (def codings (native/file-codings (in (in req :headers) "accept-encoding")))
   (def found
     (some (fn [[coding suffix]]
             (def neighbour (native/folder-open folder (string path suffix) (in req :connection)))
@@ -37,28 +50,27 @@
   (def get? (= "GET" (in req :method)))
   (def headers (in req :headers))
   (def [file coding] (if precompressed (in-coding served req path original) [original nil]))
-  (def [status etag last-modified first-byte length size]
-    (native/file-answer file folder
-                        {:coding coding
-                         :if-match (joined headers "if-match")
-                         :if-unmodified-since (joined headers "if-unmodified-since")
-                         :if-none-match (joined headers "if-none-match")
-                         :if-modified-since (joined headers "if-modified-since")
-                         :range (if get? (joined headers "range"))
-                         :if-range (joined headers "if-range")}))
-  (def out @{"ETag" etag "Accept-Ranges" "bytes" "Last-Modified" last-modified})
-  (when precompressed (put out "Vary" "Accept-Encoding"))
-  # A 304 has it too (RFC 9110, 15.4.5).
-  (when (< status 400)
-    (put out "Cache-Control" (if (function? cache-control) (cache-control (string "/" path)) cache-control)))
+  (def [status etag last-modified first-byte length content-length content-range]
+    (native/file-answer file folder coding
+                        (in headers "if-match")
+                        (in headers "if-unmodified-since")
+                        (in headers "if-none-match")
+                        (in headers "if-modified-since")
+                        (if get? (in headers "range"))
+                        (in headers "if-range")))
   (def content? (or (= status 200) (= status 206)))
-  (when content?
-    (put out "Content-Type" (types/of-file types path))
-    (put out "Content-Encoding" coding)
-    (put out "Content-Length" (string/format "%.0f" length)))
-  (case status
-    206 (put out "Content-Range" (string/format "bytes %.0f-%.0f/%.0f" first-byte (+ first-byte length -1) size))
-    416 (put out "Content-Range" (string/format "bytes */%.0f" size)))
+  (def out
+    @{"ETag" etag
+      "Accept-Ranges" "bytes"
+      "Last-Modified" last-modified
+      "Vary" (if precompressed "Accept-Encoding")
+      # A 304 has it too (RFC 9110, 15.4.5).
+      "Cache-Control" (if (< status 400)
+                        (if (function? cache-control) (cache-control (string "/" path)) cache-control))
+      "Content-Type" (if content? (types/of-file types path))
+      "Content-Encoding" (if content? coding)
+      "Content-Length" content-length
+      "Content-Range" content-range})
   {:status status
    :headers out
    :body (if (and content? get?) (native/file-body file first-byte length) (native/file-close file))})
@@ -90,8 +102,10 @@
 
 (defn static
   ``Creates a middleware that serves the files of `folder`, the path of a folder, for GET and HEAD: content types, index
-  files, ETag and Last-Modified with 304 and 412, and single ranges with 206 and 416. After the folder it takes `nextmw`, a
-  handler for paths that have no file. Without it they get 404.
+  files, ETag and Last-Modified with 304 and 412, and single ranges with 206 and 416. Before or after the folder it takes
+  `nextmw`, a handler for paths that have no file. Without it they get 404. So (static nextmw "public" :index false) and
+  (-> nextmw (static "public" :index false)) are the same as (static "public" nextmw :index false). Of two strings, the
+  first is the folder.
 
   A path that would leave the folder by "..", an encoded slash or NUL, or that leads to something other than a plain file,
   counts as having no file. A file that may not be read is answered with 403, and a shortage of descriptors with 503.
@@ -112,26 +126,27 @@
   The ETag of a file of up to 1 MiB is made from its content, so that it is the same on all machines. That of a larger
   file is made from its times. Within two seconds of a change, each answer has a different one.
 
-  The :body of a response is a buffer for a file of up to 32 KiB. For a larger file it is a `kqnet/file`, which `each`
+  The :body of a response is a buffer for a file of up to 4 KiB. For a larger file it is a `kqnet/file`, which `each`
   goes through in pieces, and which the server sends without copying. The server closes its descriptor when the response
   has ended. On any other server, `(:close body)` closes it.
 
   The folder may be replaced, or the link that leads to it changed, while it is served. The new folder is served within
-  about a second. Raises an error for wrong options, and when there is no such folder.``
+  about a second. Raises an error for wrong options, when no path of a folder is given, and when there is no such folder.``
   [folder & args]
+  (def [folder & args] (folder-first [folder ;args]))
   (def {:nextmw nextmw :prefix prefix :index index :symlinks symlinks :hidden hidden
         :types types :cache-control cache-control :precompressed precompressed}
     (merge {:prefix "" :index "index.html"}
-           (options/split "kqnet/http/static" [:nextmw] option-names args)))
+           (options/split who [:nextmw] option-names args)))
   (def served
-    {:folder (try (native/folder folder symlinks) ([err] (error (string "kqnet/http/static: " err))))
+    {:folder (try (native/folder folder symlinks) ([err] (error (string who ": " err))))
      :prefix (string/trimr prefix "/")
      :index index
      :hidden hidden
      :types (if types (table/to-struct (merge types/content-types types)) types/content-types)
      :cache-control cache-control
      :precompressed precompressed})
-  (def nextmw (if nextmw (handler/check "kqnet/http/static" nextmw)))
+  (def nextmw (if nextmw (handler/check who nextmw)))
   (defn static-mw [req]
     (def {:method method :route route :query-string query} req)
     (def found (if (or (= method "GET") (= method "HEAD") (not nextmw)) (find-file served req)))

@@ -132,8 +132,10 @@
   ``Returns the content type of the file at a path, from a struct such as `content-types`. The key "" is for names without
   an extension.``
   [types path]
-  (def slash (last (string/find-all "/" path)))
-  (def dot (last (string/find-all "." path)))
+  # From the end, since an extension is short.
+  (var at (dec (length path)))
+  (while (and (>= at 0) (not= (chr ".") (in path at)) (not= (chr "/") (in path at)))
+    (-- at))
   (get types
-       (if (and dot (> dot (or slash -1))) (string/ascii-lower (string/slice path (inc dot))) "")
+       (if (= (chr ".") (get path at)) (string/ascii-lower (string/slice path (inc at))) "")
        "application/octet-stream"))
