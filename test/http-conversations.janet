@@ -573,6 +573,45 @@
 
 (defn- active [server] ((kqnet/stats server) :active))
 
+(t/test "large bodies from memory arrive whole, one after the other, however late the client reads"
+  (def body (string/join (seq [n :range [0 1000000]] (string/format "%08d " n))))
+  (def small (string/repeat "s" 40000))
+  (def handler (http/router {"/string" (fn [_] {:body body})
+                             "/buffer" (fn [_] {:body (buffer body)})
+                             "/small" (fn [_] {:body small})}))
+  (with [server (http/server handler host 0 ;no-timeouts)]
+    (with [conn (t/connect server)]
+      (def asked ["/string" "/buffer" "/small" "/small" "/string"])
+      (:write conn (string ;(map |(request "GET" $ "" []) asked)))
+      # The system's buffers are full before the client reads anything.
+      (repeat 20 (ev/sleep 0))
+      (def got @"")
+      (each path asked
+        (def expected (if (= path "/small") small body))
+        (var end nil)
+        (while (not (set end (string/find "\r\n\r\n" got))) (:read conn 65536 got))
+        (t/check (string/find (string "Content-Length: " (length expected)) (string/slice got 0 end)) path)
+        (def rest (+ end 4 (length expected)))
+        (while (< (length got) rest) (:read conn 65536 got))
+        (t/check (= expected (string/slice got (+ end 4) rest)) (string path " is whole"))
+        (def more (string/slice got rest))
+        (buffer/push (buffer/clear got) more)))))
+
+(t/test "a buffer whose length changes while it is sent is an error, and the client never gets more than was announced"
+  (def told (ev/chan 10))
+  (each [what change] [["longer" |(buffer/push $ "and more")] ["shorter" |(buffer/popn $ 10)]]
+    (def body (buffer/new-filled 64000000 (chr "x")))
+    (def size (length body))
+    (with [server (http/server (fn [_] {:body body}) host 0 ;no-timeouts :on-error (fn [_ err _] (ev/give told err) nil))]
+      (with [conn (t/connect server)]
+        (:write conn (request "GET" "/" "" []))
+        (def got @"")
+        (:read conn 1000 got)
+        (change body)
+        (receive conn got)
+        (t/same "a buffer was changed while it was sent" (ev/take told))
+        (t/check (< (length got) size) what)))))
+
 (t/test "a client that reads nothing for :write-timeout loses its connection"
   (def piece (string/repeat "x" 1000000))
   (def handler (http/router {"/string" {:body (string/repeat piece 64)}

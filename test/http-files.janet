@@ -482,6 +482,22 @@
       (t/same [201 (string "next: " method " " path)] (h/brief (h/fetch server method path))))
     (t/same 304 ((h/fetch server "GET" "/a.txt" [(string "If-None-Match: " tag)]) :status))))
 
+(t/test "the folder and the next handler come in either order"
+  (defn next-handler [req] {:status 201 :body "next"})
+  (each files [(http/static root next-handler :index false)
+               (http/static next-handler root :index false)
+               (-> next-handler (http/static root :index false))
+               (http/static {:status 201 :body "next"} root :index false)
+               (http/static (buffer root) next-handler :index false)
+               # Of two strings, the first is the folder.
+               (http/static root "next" :index false)]
+    (def answers (seq [path :in ["/a.txt" "/nowhere" "/"]]
+                   (def {:status status :body body} (files {:method "GET" :route path :headers {}}))
+                   [status (string body)]))
+    (t/same [200 text] (first answers))
+    (t/same "next" (last (in answers 1)))
+    (t/same "next" (last (in answers 2)))))
+
 (t/test "one folder may be behind another"
   (with [server (http/server (http/static (in-root "sub") (http/static (in-root "bare") nil :index "home.htm")) host 0)]
     (t/same [200 "<title>page</title>"] (h/brief (h/fetch server "GET" "/page.html")))
@@ -493,6 +509,16 @@
   (defn why [& args] (string (t/raised |(http/static ;args))))
   (each [args word] [[["/nowhere/at/all"] "/nowhere/at/all"]
                      [[text-file] text-file]
+                     [[nil root] "got nil"]
+                     [[:prefix "/a"] "got :prefix"]
+                     [[identity] "there is none"]
+                     [[identity :index "x"] "got :index"]
+                     [[identity identity] "got <function identity>"]
+                     [[identity identity root] "got <function identity>"]
+                     [[identity root "more"] "more"]
+                     [[identity root :prefx "/a"] ":prefx"]
+                     [[identity "/nowhere/at/all"] "/nowhere/at/all"]
+                     [[@["a"] root] "a response, got @["]
                      [[root nil :prefx "/a"] ":prefx"]
                      [[root nil :prefix] ":prefix"]
                      [[root nil :prefix 5] ":prefix"]
@@ -750,6 +776,42 @@
       (def response (:receive c "GET"))
       (t/same [200 size] [(response :status) (length (response :body))])
       (when body (t/same body (response :body))))))
+
+(t/test "files of all sizes arrive whole, however the client takes them"
+  (def content (string/join (seq [n :range [0 100000]] (string/format "%08d " n))))
+  (each size [1 4095 4096 4097 16384 16385 32768 32769 65536 (length content)]
+    (make "sized" (string/slice content 0 size))
+    (with [c (h/client plain)]
+      # The second answer waits in the server until the client has read the first.
+      (:write (c :conn) (string (h/request "GET" "/sized") (h/request "GET" "/sized" ["Range: bytes=1-"])))
+      (t/check (= (string/slice content 0 size) ((:receive c "GET") :body)) (string "a file of " size " bytes"))
+      (def {:status status :body body} (:receive c "GET"))
+      (if (= size 1)
+        (t/same [416 ""] [status body])
+        (t/check (= [206 (string/slice content 1 size)] [status body]) (string "a part of " (dec size) " bytes"))))))
+
+(t/test "a file whose Content-Length says something else is an error that says so"
+  (def files (http/static root))
+  (def told (ev/chan 10))
+  (defn longer [req]
+    (def response (files req))
+    (put (response :headers) "Content-Length" "100")
+    response)
+  (with [server (http/server longer host 0 :on-error (fn [_ err _] (ev/give told err) nil))]
+    (leaves-none "a wrong length"
+      (t/check (< (length (t/ask server (h/request "GET" "/left"))) 1000) "not more than was announced"))
+    (t/same "a response's body is longer than its Content-Length" (ev/take told))))
+
+(t/test "while one client takes a very large file as quickly as it can, others are served"
+  (unless (= 0 (os/execute ["sh" "-c" "command -v curl >/dev/null 2>&1"] :p)) (t/skip "curl is not installed"))
+  (make-sparse "endless" (* 64 1024 mebibyte) [])
+  (defer (os/rm (in-root "endless"))
+    (with [server (start-server)]
+      (def port (:port server))
+      (with [fast (t/start "curl" "-s" "-o" "/dev/null" "-w" "%{size_download}" (string "http://127.0.0.1:" port "/endless"))]
+        (with [c (h/client port)]
+          (repeat 50 (t/same [200 text] (h/brief (:ask c "GET" "/a.txt")))))
+        (t/check (nil? (fast :status)) "the file is still being sent")))))
 
 (t/test "a program that may not read files cannot serve a folder"
   (t/same [0 "operation forbidden by sandbox\n" ""]
