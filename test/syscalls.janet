@@ -1,5 +1,6 @@
 ###
-### System calls: per accepted connection with 64 clients, compared with core's net/server, and for pipelined requests.
+### System calls: per accepted connection with 64 clients, compared with core's net/server, for pipelined requests, and for
+### large responses.
 ###
 
 (import ./support :as t)
@@ -152,4 +153,75 @@
   (t/check (some held? lines) "something is held")
   (check-pushed lines))
 
+
+# Large responses. How often a client finds the socket full depends on its speed, so that reading and waiting are not counted.
+
+(def- mebibyte 1048576)
+
+(def- place (t/scratch "syscalls"))
+(os/mkdir place)
+(spit (string place "/large") (string/repeat "x" mebibyte))
+(spit (string place "/medium") (string/repeat "x" 65536))
+(spit (string place "/small") (string/repeat "x" 1000))
+
+(defn- named
+  "How often a server of the folder makes each system call from start to end, if it answers this many requests."
+  [path times]
+  (def table (t/scratch "strace"))
+  (defer (protect (os/rm table))
+    (with [server (t/start "timeout" "-k" "1" "55" "strace" "-f" "-c" "-o" table (dyn *executable*) "-e"
+                           (t/source ~[(import kqnet/http)
+                                       (def files (http/static ,place))
+                                       (def memory (string/repeat "x" ,mebibyte))
+                                       (defn served [req]
+                                         (case (req :route)
+                                           "/end" (os/exit 0)
+                                           "/memory" {:body memory}
+                                           (files req)))
+                                       (def server (http/server served "127.0.0.1" 0))
+                                       (print (last (net/localname server)))
+                                       (flush)]))]
+      (def port (:port server))
+      (with [c (h/client port)]
+        (repeat times (t/same 200 ((:ask c "GET" path) :status)))
+        (:write (c :conn) (h/request "GET" "/end")))
+      (:wait server)
+      (tabseq [line :in (string/split "\n" (slurp table))
+               :let [words (filter |(not (empty? $)) (string/split " " line))
+                     calls (scan-number (get words 3 ""))]
+               :when calls]
+        (last words) calls))))
+
+(defn- for-each
+  "How many of these system calls the server makes for each request for a path."
+  [path & names]
+  # A file that may still be changing is read for each of its tags.
+  (t/wait-until "files that are not new" |(> (- (os/time) (os/stat (string place "/small") :changed)) 3))
+  (def [few many] [(named path 10) (named path 60)])
+  (sum (map |(/ (- (get many $ 0) (get few $ 0)) 50) names)))
+
+(t/test "a large file costs one call to send its head, no reading, and one call to open, look at and close it"
+  (when-let [reason (reason-to-skip)] (t/skip reason))
+  (each path ["/large" "/medium"]
+    (def calls (for-each path "sendto" "sendmsg" "writev" "read" "pread64" "openat" "openat2" "close" "statx" "newfstatat" "fstat"))
+    (printf "      %s %.2f" path calls)
+    # Once a second, a call looks whether the folder was replaced.
+    (t/check (<= calls 4.5) (string/format "4 calls, not %.2f" calls)))
+  # A client that keeps up takes all of it at once. One that does not gets it in a few parts.
+  (def sends (for-each "/medium" "sendfile" "rt_sigprocmask"))
+  (t/check (<= sends 3.5) (string/format "3 calls, not %.2f" sends)))
+
+(t/test "a small file costs one call to read it, and one to send it with its head"
+  (when-let [reason (reason-to-skip)] (t/skip reason))
+  (def calls (for-each "/small" "sendto" "sendmsg" "writev" "sendfile" "rt_sigprocmask" "read" "pread64"))
+  (t/check (<= calls 2.1) (string/format "2 calls, not %.2f" calls)))
+
+(t/test "a large body from memory is sent together with its head"
+  (when-let [reason (reason-to-skip)] (t/skip reason))
+  (def calls (for-each "/memory" "sendmsg" "sendto"))
+  (printf "      %.2f" calls)
+  # The client may be slower than the server, and then the rest follows.
+  (t/check (<= calls 4) (string/format "at most 4 calls, not %.2f" calls)))
+
+(t/remove place)
 (t/finish)
