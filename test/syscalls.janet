@@ -153,7 +153,6 @@
   (t/check (some held? lines) "something is held")
   (check-pushed lines))
 
-
 # Large responses. How often a client finds the socket full depends on its speed, so that reading and waiting are not counted.
 
 (def- mebibyte 1048576)
