@@ -1,6 +1,5 @@
 ###
-### System calls: per accepted connection with 64 clients, compared with core's net/server, for pipelined requests, and for
-### large responses.
+### System calls: for accepted connections, compared with core's net/server, for pipelined requests, and for large responses.
 ###
 
 (import ./support :as t)
