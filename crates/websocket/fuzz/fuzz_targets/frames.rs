@@ -1,0 +1,13 @@
+//! Checks that frames cause no panic, agree with the reference decoder, and may arrive in any pieces.
+#![no_main]
+
+#[path = "../../tests/reference/mod.rs"]
+mod reference;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let [limit, cut, bytes @ ..] = input else { return };
+    let limit = if limit % 4 == 0 { 20 } else { 1000 };
+    reference::agree(limit, bytes, &[usize::from(*cut).min(bytes.len())]);
+});
