@@ -24,6 +24,7 @@
 //! | clients that are gone while the handler runs | `watch` |
 //! | letting the client take the last response | `lingering` |
 //! | what logs and metrics report | `account`, `statistics` |
+//! | a connection that has become a WebSocket | `websocket` |
 
 mod account;
 mod chain;
@@ -50,6 +51,7 @@ mod statistics;
 mod turn;
 mod wait;
 mod watch;
+mod websocket;
 mod writing;
 
 use crate::boundary::{self, Function};
@@ -77,6 +79,7 @@ const LISTS: &[&[Function]] = &[
     peer::FUNCTIONS,
     account::FUNCTIONS,
     statistics::FUNCTIONS,
+    websocket::FUNCTIONS,
 ];
 
 /// The most bytes that are sent, or discarded, for a connection in one turn of the loop, so that one client does not keep

@@ -47,6 +47,21 @@
   [x]
   (and (string? x) (not (empty? x)) (all |(or (= $ 9) (and (>= $ 32) (not= $ 127))) x)))
 
+(defn- token?
+  "Whether this is a token, such as the name of a subprotocol (RFC 9110, 5.6.2)."
+  [x]
+  (and (string? x) (peg/match '(* (some (+ :w (set "!#$%&'*+-.^_`|~"))) -1) x)))
+
+(defn- tokens? [x] (and (indexed? x) (not (empty? x)) (all token? x)))
+
+(defn- origins?
+  "Whether this is :any, a function, or a list of origins."
+  [x]
+  (or (= :any x)
+      (function? x)
+      (and (indexed? x) (not (empty? x))
+           (all |(and (string? $) (peg/match '(* (some (+ :w (set "+-."))) "://" (some (if-not (set "/ ") 1)) -1) $)) x))))
+
 (defn- types?
   "Whether this is a dictionary of content types by file extension."
   [x]
@@ -63,6 +78,7 @@
    :batch ["a positive integer" positive-integer?]
    :cache-control ["the value of a header, or a function of the path" |(or (visible? $) (function? $))]
    :cancel ["true or false" boolean?]
+   :close-timeout seconds
    :domain ["a domain such as \"example.com\", without a port" domain?]
    :cancel-when-gone ["true, false or :or-ended" |(or (boolean? $) (= :or-ended $))]
    :drain-timeout seconds
@@ -88,20 +104,27 @@
    :max-files ["an integer that is not negative" size?]
    :max-head ["a positive integer" positive-integer?]
    :max-headers ["a positive integer" positive-integer?]
+   :max-message ["a positive integer" positive-integer?]
    :max-name ["a positive integer" positive-integer?]
    :max-part-head ["a positive integer" positive-integer?]
+   :max-queued ["a positive integer" positive-integer?]
    :max-requests ["a positive integer" positive-integer?]
    :max-text ["an integer that is not negative" size?]
+   :max-unread ["a positive integer" positive-integer?]
    :memory ["an integer that is not negative" size?]
    :mode ["file permissions, an integer from 0 to 8r777" permissions?]
    :nodelay ["true or false" boolean?]
    :on-error ["a function" function?]
    :or-ended ["true or false" boolean?]
+   :origins [":any, a list of origins such as [\"https://example.org\"], or a function" origins?]
    :out ["a file, a buffer or a function" |(or (= :core/file (type $)) (buffer? $) (function? $))]
    :partitioned ["true or false" boolean?]
    :path ["a path that begins with a slash, of up to 1024 bytes of visible ASCII without semicolons" cookie-path?]
+   :ping seconds
+   :pong-timeout seconds
    :precompressed ["true or false" boolean?]
    :prefix ["a path such as \"/assets\"" path?]
+   :protocols ["a list of the names of subprotocols, such as [\"chat\"]" tokens?]
    :proxy-protocol ["true or false" boolean?]
    :queue ["a positive integer" positive-integer?]
    :retry ["a number of seconds from 0 to 1e9" |(and (number? $) (<= 0 $ 1e9))]

@@ -15,11 +15,12 @@
   * :running - a function that returns how many handlers a drain has to wait for, or nil if it has to wait for all.
   * :lingering - a table whose keys are the tasks whose work is done, but whose clients are still receiving the last
     response.
+  * :websockets - a table of the open WebSockets, with a function to call with each when a drain begins.
   * :config, :loggers - the configuration of an HTTP server and the loggers of its handler (http/connection.janet).``
   [listener]
   (def known (native/trackers))
   (or (in known listener)
-      (let [new @{:lingering @{}}]
+      (let [new @{:lingering @{} :websockets @{}}]
         (put known listener new)
         new)))
 

@@ -126,6 +126,8 @@ pub struct Connection {
     pub to_cancel: Janet,
     /// The files that were opened for the running request, or came with it.
     pub files: OpenFiles,
+    /// The WebSocket that the connection has become (src/http/websocket.rs), or nil.
+    pub websocket: Janet,
 }
 
 static CONNECTION: AbstractType = AbstractType(c::JanetAbstractType {
@@ -176,6 +178,7 @@ unsafe extern "C-unwind" fn mark(data: *mut c_void, _size: usize) -> i32 {
         c::janet_mark(connection.observers.into());
         connection.peer.mark();
         c::janet_mark(connection.to_cancel.into());
+        c::janet_mark(connection.websocket.into());
         connection.files.mark();
     }
     0
@@ -289,6 +292,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             peer: Peer::of(arg(args, 0), &config.proxies),
             to_cancel: Janet::nil(),
             files: OpenFiles::default(),
+            websocket: Janet::nil(),
         }));
         // SAFETY: the new value is alive, since nothing collects before this function returns. The table is rooted.
         unsafe {

@@ -2,6 +2,7 @@
 //!
 //! A client that is gone is a result and not an error.
 
+use std::cell::RefCell;
 use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 
@@ -186,7 +187,7 @@ impl Connection {
                 self.reading = Some(reading);
                 // SAFETY: the task waits for nothing else, and the trampoline suspends it. The VM's table of connections
                 // keeps the connection and its stream alive.
-                unsafe { wait::begin(fiber, stream, self, Side::Read, on_readable) };
+                unsafe { wait::begin(fiber, stream, self.value, Side::Read, on_readable) };
                 return Ok(Outcome::Await);
             }
             Received::Some(is_all) => {
@@ -276,11 +277,11 @@ impl Connection {
 unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::JanetAsyncEvent) {
     if event == c::JanetAsyncEvent_JANET_ASYNC_EVENT_MARK {
         // SAFETY: the collector asks for this, for a fiber that has waited since `read`.
-        return unsafe { wait::mark(fiber) };
+        return unsafe { wait::mark::<RefCell<Connection>>(fiber) };
     }
     catch_panic("reading", || {
         // SAFETY: Janet calls this for a fiber that has waited since `read`.
-        let (connection, stream) = unsafe { wait::of(fiber) };
+        let (connection, stream) = unsafe { wait::of::<RefCell<Connection>>(fiber) };
         let connection = &mut *connection.borrow_mut();
         let Some(reading) = connection.reading else { return };
         let finish = |value: Janet, signal| {

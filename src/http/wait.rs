@@ -5,14 +5,11 @@
 //! that list. What keeps it alive instead is the VM's table of open connections: the table refers to the connection, and the
 //! connection to the waiting fiber.
 
-use std::cell::RefCell;
-
 use janetrs::Janet;
 use janetrs::lowlevel as c;
 use kqnet_accept::Errno;
 
-use super::connection::Connection;
-use crate::collected;
+use crate::collected::{self, Collected};
 
 /// What a fiber waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,15 +31,16 @@ pub fn io_error(what: &str, errno: Errno) -> String {
     format!("cannot {what} the connection: {errno}")
 }
 
-/// Has Janet call a function with the events of a stream.
+/// Has Janet call a function with the events of a stream. `owner` is what
+/// the function finds by [`of`]: a connection, or its WebSocket.
 ///
 /// # Safety
-/// The fiber waits for nothing, and is suspended before Janet's loop goes on. Connection and stream are in the VM's table
-/// of open connections for as long as it waits.
-pub unsafe fn begin(
+/// The fiber waits for nothing, and is suspended before Janet's loop goes on. The owner and the stream are reachable from
+/// the VM's table of open connections for as long as it waits.
+pub unsafe fn begin<T: Collected>(
     fiber: *mut c::JanetFiber,
     stream: *mut c::JanetStream,
-    connection: &Connection,
+    owner: *const T,
     side: Side,
     callback: unsafe extern "C-unwind" fn(*mut c::JanetFiber, c::JanetAsyncEvent),
 ) {
@@ -51,8 +49,8 @@ pub unsafe fn begin(
         (*fiber).ev_callback = Some(callback);
         (*fiber).ev_stream = stream;
         // Janet frees the state together with a fiber that is collected while it waits.
-        let state: *mut *const RefCell<Connection> = c::janet_malloc(size_of::<*const RefCell<Connection>>()).cast();
-        state.write(connection.value);
+        let state: *mut *const T = c::janet_malloc(size_of::<*const T>()).cast();
+        state.write(owner);
         (*fiber).ev_state = state.cast();
         match side {
             Side::Read => (*stream).read_fiber = fiber,
@@ -62,13 +60,14 @@ pub unsafe fn begin(
     }
 }
 
-/// The connection and the stream that a fiber waits for.
+/// The owner of a wait, and the stream that its fiber waits for.
 ///
 /// # Safety
-/// The fiber has waited since [`begin`], and the references are used only until the callback returns.
-pub unsafe fn of<'a>(fiber: *mut c::JanetFiber) -> (&'a RefCell<Connection>, *mut c::JanetStream) {
-    // SAFETY: the fiber's state refers to a connection that is alive for as long as the fiber waits.
-    unsafe { (&**(*fiber).ev_state.cast::<*const RefCell<Connection>>(), (*fiber).ev_stream) }
+/// The fiber has waited since [`begin`] was called with an owner of this type, and the references are used only until the
+/// callback returns.
+pub unsafe fn of<'a, T: Collected>(fiber: *mut c::JanetFiber) -> (&'a T, *mut c::JanetStream) {
+    // SAFETY: the fiber's state refers to an owner that is alive for as long as the fiber waits.
+    unsafe { (&**(*fiber).ev_state.cast::<*const T>(), (*fiber).ev_stream) }
 }
 
 /// Ends a wait: the fiber goes on with a value, or with an error.
@@ -99,12 +98,11 @@ pub fn root_for_cancel(stream: *mut c::JanetStream) {
     unsafe { c::janet_gcroot(c::janet_wrap_abstract(stream.cast())) };
 }
 
-/// Marks the connection that a fiber waits for. The connection is not borrowed, since marking it may lead to another fiber that
-/// waits for it.
+/// Marks the owner of a wait. It is not borrowed, since marking it may lead to another fiber that waits for it.
 ///
 /// # Safety
-/// The collector asks for what is reachable, and the fiber has waited since [`begin`].
-pub unsafe fn mark(fiber: *mut c::JanetFiber) {
-    // SAFETY: the fiber's state refers to a connection that is alive for as long as the fiber waits.
-    unsafe { collected::mark(*(*fiber).ev_state.cast::<*const RefCell<Connection>>()) };
+/// The collector asks for what is reachable, and the fiber has waited since [`begin`] was called with an owner of this type.
+pub unsafe fn mark<T: Collected>(fiber: *mut c::JanetFiber) {
+    // SAFETY: the fiber's state refers to an owner that is alive for as long as the fiber waits.
+    unsafe { collected::mark(*(*fiber).ev_state.cast::<*const T>()) };
 }

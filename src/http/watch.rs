@@ -2,6 +2,7 @@
 //!
 //! The task that watches takes the place of the stream's reader for as long as nobody reads.
 
+use std::cell::RefCell;
 use std::ffi::c_void;
 use std::time::Duration;
 
@@ -115,7 +116,7 @@ fn watch(args: &[Janet]) -> Result<Outcome, String> {
     // connection and its stream alive.
     unsafe {
         let (is_read, reader) = (stream::is_read(stream), (*stream).read_fiber);
-        wait::begin(fiber, stream, connection, Side::Read, on_event);
+        wait::begin(fiber, stream, connection.value, Side::Read, on_event);
         if is_read {
             (*stream).read_fiber = reader;
         }
@@ -135,11 +136,11 @@ fn look_again(connection: *mut c_void, now: Duration) -> Option<Duration> {
 unsafe extern "C-unwind" fn on_event(fiber: *mut c::JanetFiber, event: c::JanetAsyncEvent) {
     if event == c::JanetAsyncEvent_JANET_ASYNC_EVENT_MARK {
         // SAFETY: the collector asks for this, for a fiber that has waited since `watch`.
-        return unsafe { wait::mark(fiber) };
+        return unsafe { wait::mark::<RefCell<Connection>>(fiber) };
     }
     catch_panic("watching", || {
         // SAFETY: Janet calls this for a fiber that has waited since `watch`.
-        let (connection, stream) = unsafe { wait::of(fiber) };
+        let (connection, stream) = unsafe { wait::of::<RefCell<Connection>>(fiber) };
         let connection = &mut *connection.borrow_mut();
         match event {
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_READ

@@ -2,6 +2,7 @@
 //!
 //! A client that is gone is a result and not an error.
 
+use std::cell::RefCell;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
@@ -185,7 +186,7 @@ fn write(args: &[Janet]) -> Result<Outcome, String> {
             connection.writing = Some(Writing { fiber, value, length, at, slot, uncharged_since: now });
             // SAFETY: the task waits for nothing else, and the trampoline suspends it. The VM's table of connections keeps
             // the connection and its stream alive.
-            unsafe { wait::begin(fiber, stream, connection, Side::Write, on_writable) };
+            unsafe { wait::begin(fiber, stream, connection.value, Side::Write, on_writable) };
             Ok(Outcome::Await)
         }
     }
@@ -195,11 +196,11 @@ fn write(args: &[Janet]) -> Result<Outcome, String> {
 unsafe extern "C-unwind" fn on_writable(fiber: *mut c::JanetFiber, event: c::JanetAsyncEvent) {
     if event == c::JanetAsyncEvent_JANET_ASYNC_EVENT_MARK {
         // SAFETY: the collector asks for this, for a fiber that has waited since `write`.
-        return unsafe { wait::mark(fiber) };
+        return unsafe { wait::mark::<RefCell<Connection>>(fiber) };
     }
     catch_panic("writing", || {
         // SAFETY: Janet calls this for a fiber that has waited since `write`.
-        let (connection, stream) = unsafe { wait::of(fiber) };
+        let (connection, stream) = unsafe { wait::of::<RefCell<Connection>>(fiber) };
         let connection = &mut *connection.borrow_mut();
         let Some(&Writing { value, length, mut at, .. }) = connection.writing.as_ref() else { return };
         let (ok, error) = (c::JanetSignal_JANET_SIGNAL_OK, c::JanetSignal_JANET_SIGNAL_ERROR);

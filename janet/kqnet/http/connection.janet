@@ -126,7 +126,8 @@
   (put tracker :config config)
   (put tracker :on-drain (fn []
                            (native/http-drain config)
-                           (end-soon open)))
+                           (end-soon open)
+                           (eachp [websocket leave] (in tracker :websockets) (leave websocket))))
   (put tracker :running (fn [] (unfinished open)))
   (fn http-connection [conn]
     (def http (native/http-open conn config tracker))
