@@ -123,10 +123,13 @@ impl Socket {
                     return None;
                 }
                 look_at(end);
+                // The answer may have come by then, and the next ping may be due.
+                look_at(silence.ping.map(|ping| now + ping));
             }
             (None, Some(ping)) if silence.heard + ping <= now => {
                 silence.pinged = Some(now);
                 look_at(silence.pong_timeout.map(|timeout| now + timeout));
+                look_at(Some(now + ping));
                 // If something else is queued, its end is answer enough.
                 if !is_queued {
                     self.send_frame(Opcode::Ping, b"");
