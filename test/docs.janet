@@ -14,6 +14,7 @@
 
 (import kqnet)
 (import kqnet/http)
+(import kqnet/websocket)
 (import kqnet/options)
 
 (defn- path [& parts] (string t/project "/" ;parts))
@@ -48,7 +49,8 @@
      ;(seq [[name entry] :in (public "kqnet/http")
             :let [old (sporks name)]
             :unless (and old (= (value old) (value entry)))]
-        [(string "http/" name) entry])]))
+        [(string "http/" name) entry])
+     ;(map (fn [[name entry]] [(string "websocket/" name) entry]) (public "kqnet/websocket"))]))
 
 (def- docs (tabseq [[name entry] :in ours] name (or (entry :doc) "")))
 
@@ -121,7 +123,8 @@
    "http/redirect" (options-of http/redirect "/")
    "http/form" (options-of http/form nil)
    "http/parts" (options-of http/parts nil)
-   "http/static" (options-of http/static t/project)})
+   "http/static" (options-of http/static t/project)
+   "websocket/upgrade" (options-of websocket/upgrade nil nil)})
 
 (t/test "a signature names each option instead of saying & args"
   (none "with & args" (filter |(string/find "& args)" (docs $)) (sort (keys docs))))
@@ -134,7 +137,7 @@
           [name option])))
 
 (t/test "the modules themselves have docstrings"
-  (each module ["kqnet" "kqnet/http"]
+  (each module ["kqnet" "kqnet/http" "kqnet/websocket"]
     (t/check (string? (get (require module) :doc)) module)))
 
 (t/test "each option of each function is in its docstring, or in one that its docstring names"
@@ -149,7 +152,7 @@
   (each name ["kqnet/listen" "kqnet/accept" "kqnet/accept-loop" "kqnet/from-fd" "kqnet/activated" "http/server"
               "http/static"]
     (t/check (or (string/find "Raises" (docs name)) (string/find "raises" (docs name))) name))
-  (each name ["kqnet/accept" "kqnet/drain" "http/server" "http/serve-forever"]
+  (each name ["kqnet/accept" "kqnet/drain" "http/server" "http/serve-forever" "websocket/upgrade"]
     (t/check (string/find "seconds" (docs name)) name)))
 
 (t/test "the README names each public function and each option"
@@ -179,7 +182,8 @@
      "ending" "http/ending" "events" "http/events" "gone?" "http/gone?"
      "set-cookie" "http/set-cookie" "delete-cookie" "http/delete-cookie" "redirect" "http/redirect"
      "cancel-when-gone" "http/cancel-when-gone" "proxy-header" "kqnet/proxy-header"
-     "form" "http/form" "parts" "http/parts"})
+     "form" "http/form" "parts" "http/parts"
+     "upgrade" "websocket/upgrade"})
   (def told
     (seq [[options owners] :in table-rows owner :in (string/split ", " owners) option :in options]
       [(functions owner) option]))

@@ -4,6 +4,7 @@
 
 (import ./support :as t)
 (import ./support/multipart :as m)
+(import ./support/websocket :as w)
 
 (def- from (t/need-spork))
 (print "with " from)
@@ -208,5 +209,22 @@
 
 (t/test "every example has a test here"
   (t/same (map |(string $ ".janet") tested) (sort (os/dir (string t/project "/examples")))))
+
+(t/test "websocket-chat: what one guest says, all hear, and pages of other sites may not connect"
+  (def [process port] (start "websocket-chat" "0"))
+  (has "new WebSocket" (last (request port "GET" "/")))
+  (with [one (w/connect port "/chat")]
+    (t/same [:text "guest 1 is here"] (:receive one))
+    (with [other (w/connect port "/chat")]
+      (each guest [one other] (t/same [:text "guest 2 is here"] (:receive guest)))
+      (:send other (w/frame :text "hello"))
+      (each guest [one other] (t/same [:text "guest 2: hello"] (:receive guest))))
+    (t/same [:text "guest 2 has left"] (:receive one))
+    (t/same 403 (first (request port "GET" "/chat" nil
+                                (string (string/join [;w/handshake "Origin: https://evil.example"] "\r\n") "\r\n"))))
+    (:signal process :term)
+    (t/same [:close (w/close-payload 1001 "the server is ending")] (:receive one))
+    (:send one (w/frame :close)))
+  (t/same 0 (:wait process) (process :err)))
 
 (t/finish)

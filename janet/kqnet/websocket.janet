@@ -2,10 +2,15 @@
 ### WebSockets (RFC 6455) on the HTTP server: the handshake, and what a handler does with an open WebSocket.
 ###
 
+(setdyn :doc
+        ``WebSockets (RFC 6455) on kqnet/http: `upgrade` makes the connection of a request a WebSocket. The page docs/http.md
+        has examples.``)
+
 (import ./_native :as native)
 (import ./http/errors)
 (import ./options)
 (import ./show)
+(import ./signature)
 (import ./tracker)
 
 (def- who "kqnet/websocket/upgrade")
@@ -303,3 +308,5 @@
                    "Sec-WebSocket-Accept" (native/websocket-key (header req "sec-websocket-key"))
                    "Sec-WebSocket-Protocol" protocol}
          :detached (fn websocket [conn received] (serve handler opts req protocol conn received))})))
+
+(signature/show upgrade [] upgrade-options)

@@ -49,4 +49,5 @@ def main(url, reloads, deadline, screenshot):
         driver.end()
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -39,7 +39,7 @@ impl Files {
                 ["behaviours", "drain", "errors", "handlers", "http-conversations", "http-server", "limits", "stats"]
                     .contains(&stem)
             }
-            Files::Memory => ["bursts", "forks", "handlers", "http-form", "shared"].contains(&stem),
+            Files::Memory => ["bursts", "forks", "handlers", "http-form", "shared", "websocket"].contains(&stem),
         }
     }
 }
