@@ -204,12 +204,6 @@
   (:close process)
   (echoes))
 
-(def- tested
-  ["events" "graceful-restart" "hello" "json-api" "line-protocol" "static-site" "unedited" "unix-socket" "upload"])
-
-(t/test "every example has a test here"
-  (t/same (map |(string $ ".janet") tested) (sort (os/dir (string t/project "/examples")))))
-
 (t/test "websocket-chat: what one guest says, all hear, and pages of other sites may not connect"
   (def [process port] (start "websocket-chat" "0"))
   (has "new WebSocket" (last (request port "GET" "/")))
@@ -226,5 +220,12 @@
     (t/same [:close (w/close-payload 1001 "the server is ending")] (:receive one))
     (:send one (w/frame :close)))
   (t/same 0 (:wait process) (process :err)))
+
+(def- tested
+  ["events" "graceful-restart" "hello" "json-api" "line-protocol" "static-site" "unedited" "unix-socket" "upload"
+   "websocket-chat"])
+
+(t/test "every example has a test here"
+  (t/same (map |(string $ ".janet") tested) (sort (os/dir (string t/project "/examples")))))
 
 (t/finish)

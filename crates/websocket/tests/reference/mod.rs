@@ -110,7 +110,7 @@ fn reference(limit: usize, bytes: &[u8]) -> (Vec<Event>, Option<u16>) {
             127 => (rest[2..10].iter().fold(0, |sum, byte| sum * 256 + u128::from(*byte)), 10),
             short => (u128::from(short), 2),
         };
-        if (short == 126 && length < 126) || (short == 127 && (length < 65536 || length >= 1 << 63)) {
+        if (short == 126 && length < 126) || (short == 127 && !(65536..1 << 63).contains(&length)) {
             return (events, Some(1002));
         }
         if rest.len() < head + 4 {
