@@ -5,6 +5,7 @@
 (import ./support :as t)
 (import ./support/markdown)
 (import ./support/programs)
+(import ./support/python :as py)
 (import ./support/websocket :as w)
 (t/need-spork)
 (import kqnet)
@@ -12,10 +13,6 @@
 (import kqnet/websocket)
 
 (def- host "127.0.0.1")
-
-(def- packages
-  "A folder of this checkout for Python's packages."
-  (string t/project "/target/python"))
 
 (defn- echo [ws]
   (while (def message (:read ws))
@@ -36,15 +33,12 @@
 (defn- python
   "Runs a Python program that needs the package websockets. Returns its exit status and output."
   [program & args]
-  (def [python] (programs/need "python3"))
-  (def env {"PYTHONPATH" packages})
+  (def [python env] (py/with-packages "websockets==15.0.1"))
   (defn run [& args]
     (with [process (t/start env python ;args)]
       (def status (:wait process))
       (t/wait-until "the end of its output" |(and (process :out-ended) (process :err-ended)))
       [status (string (process :out) (process :err))]))
-  (unless (= 0 (first (run "-c" "import websockets.asyncio.client")))
-    (t/skip "Python's package websockets is not installed; type: python3 -m pip install --target target/python websockets"))
   (run "-c" (string "import asyncio, random, sys\nimport websockets\nfrom websockets.asyncio.client import connect\n"
                     "url = sys.argv[1]\n" program "\nasyncio.run(main())\nprint('done')\n")
        ;args))

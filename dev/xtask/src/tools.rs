@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use kqnet_hosts::{ARM64_COMPILER, ARM64_EMULATOR, ARM64_LIBRARIES, Result};
 
-use crate::{process, repo};
+use crate::process;
 
 /// Finds or installs a C compiler.
 pub fn c_compiler() -> Result<()> {
@@ -18,24 +18,6 @@ pub fn c_compiler() -> Result<()> {
     }
     install("a C compiler", &["gcc", "libc6-dev"])?;
     kqnet_hosts::compiler().map(drop).ok_or_else(|| "there is still no C compiler on the PATH".to_owned())
-}
-
-/// Installs Python's packages that tests use as clients, in target/python. Without them, those tests are skipped and say why.
-pub fn python_packages() {
-    const PACKAGE: &str = "websockets";
-    let folder = repo::root().join("target/python");
-    if folder.join(PACKAGE).is_dir() || !on_path("python3") {
-        return;
-    }
-    let installed = Command::new("python3")
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
-        .args([folder.as_os_str(), PACKAGE.as_ref()])
-        .stdin(Stdio::null())
-        .stdout(io::stderr())
-        .status();
-    if !installed.is_ok_and(|status| status.success()) {
-        eprintln!("cannot install Python's package {PACKAGE}: the tests that need it are skipped");
-    }
 }
 
 /// Finds or installs what is needed to compile programs for Linux on arm64, and to run them.

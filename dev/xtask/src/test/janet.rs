@@ -13,7 +13,7 @@ use super::matrix::Files;
 use super::parallel::in_parallel;
 use super::plan::Plan;
 use super::tally::Tally;
-use crate::{process, repo, spork, tools};
+use crate::{process, repo, spork};
 
 /// One test file on one host.
 struct Case {
@@ -29,9 +29,6 @@ struct Case {
 /// Runs every file under test/ that the plan includes, on every host that is to run it.
 pub fn tests(plan: &Plan) -> Result<Tally> {
     let files = files(plan)?;
-    if files.iter().any(|file| file == "websocket-clients") {
-        tools::python_packages();
-    }
     let mut total = Tally::default();
     let hosts: Vec<_> = plan.hosts.iter().filter(|(_, which)| files.iter().any(|file| which.include(file))).collect();
     let mut builds = plan.builds.borrow_mut();
