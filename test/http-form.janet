@@ -8,6 +8,7 @@
 (import ./support/programs)
 (t/need-spork)
 (import kqnet)
+(import kqnet/_native :as native)
 (import kqnet/http)
 
 (def- host "127.0.0.1")
@@ -123,6 +124,63 @@
                          {:body (show-form (http/form req))}))]
     (t/same [200 `"a"=1`] (post server m/content-type (m/body (m/part "a" "1"))))
     (t/same [200 `"a"=1`] (post server urlencoded "a=1"))))
+
+(t/test "a body that was read without being kept is not taken for an empty one"
+  (def steps
+    {"form" http/form
+     "parts" (fn [req] (each part (http/parts req) (break)))
+     "chunks" (fn [req] (each piece (http/body-chunks req) (break)))
+     "sink" (fn [req] (http/read-body req @""))
+     "body" http/read-body})
+  (defn after
+    "What the second step of a handler raises after the first."
+    [first second body type]
+    (with [server (serve (fn [req]
+                           ((steps first) req)
+                           (def [ok err] (protect ((steps second) req)))
+                           {:body (if ok "fine" err)}))]
+      (last (post server type body))))
+  (def form (m/body (m/part "a" "1")))
+  (each [type body] [[m/content-type form] [urlencoded "a=1"]]
+    (each second ["body" "chunks" "sink"]
+      (t/check (string/find "http/form has read the body of this request already; its fields are in (req :form)"
+                            (after "form" second body type))
+               second))
+    (each first ["chunks" "sink"]
+      (t/check (string/find "kqnet/http/form: http/body-chunks, or http/read-body with a sink, has read the body"
+                            (after first "form" body type))
+               first)))
+  (t/check (string/has-prefix? "kqnet/http/parts: http/form has read the body" (after "form" "parts" form m/content-type))
+           "parts")
+  (each second ["form" "parts" "body"]
+    (t/check (string/find ": http/parts has read the body of this request already" (after "parts" second form m/content-type))
+             second)
+    (t/same "fine" (after "body" second form m/content-type)))
+  (t/same "fine" (after "form" "body" "" urlencoded)))
+
+(t/test "a form that was refused is refused again"
+  (with [server (serve (fn [req]
+                         (def [_ first] (protect (http/form req :max-field 3)))
+                         (def [ok again] (protect (http/form req)))
+                         {:body (string/format "%q %q" ok (= first again))}))]
+    (t/same [200 "false true"] (post server m/content-type (m/body (m/part "a" "1234") (m/part "b" ""))))
+    (t/same [200 "false true"] (post server urlencoded "a=1234&b"))))
+
+(t/test "what follows a part in a buffer is not moved for each part"
+  (def parts 2000)
+  (def buf (buffer (m/body ;(seq [_ :range [0 parts]] (m/part "a" "1")))))
+  (def parser (native/form-type (string/slice m/content-type (length "Content-Type: ")) 8192))
+  (def data @"")
+  (var moves 0)
+  (var ends 0)
+  (forever
+    (def before (length buf))
+    (def event (native/multipart-next parser buf data math/int-max))
+    (unless (= before (length buf)) (++ moves))
+    (if (= event :end) (++ ends))
+    (unless event (break)))
+  (t/same [parts parts 0] [ends (length data) (length buf)])
+  (t/check (< moves 30) (string moves " moves")))
 
 (t/test "a body that is split at any byte gives the same form"
   (def body (m/body (m/part "a" "\r\n--\r\n") (m/part "f" "\r\n------WebKit\r" "x")))
@@ -264,9 +322,11 @@
 
 (t/test "wrong arguments are errors"
   (t/raises `kqnet/http/form: expected a request, got nil` (http/form nil))
+  (t/raises `kqnet/http/form: expected a request, got @{}` (http/form @{}))
   (t/raises `kqnet/http/parts: expected a request, got 5` (http/parts 5))
-  (t/raises `kqnet/http/form: :max-files must be an integer that is not negative, got -1` (http/form @{} :max-files -1))
-  (t/check (string/find "unknown option :max-size" (t/raised |(http/parts @{} :max-size 1))) "the option"))
+  (t/raises `kqnet/http/parts: expected a request, got @{}` (http/parts @{}))
+  (t/raises `kqnet/http/form: :max-files must be an integer that is not negative, got -1` (http/form @{:headers {}} :max-files -1))
+  (t/check (string/find "unknown option :max-size" (t/raised |(http/parts @{:headers {}} :max-size 1))) "the option"))
 
 # Files.
 

@@ -49,6 +49,28 @@
              (not (native/open? (in req :connection))))
     (error errors/over)))
 
+(def- readers
+  "Who may have read a body without keeping it, and what to do about it."
+  {:form ["http/form" "its fields are in (req :form), and for the body itself, call http/read-body before http/form"]
+   :parts ["http/parts" "call http/read-body before, which keeps the body, to read it twice"]
+   :pieces ["http/body-chunks, or http/read-body with a sink," "call http/read-body without a sink, which keeps the body"]})
+
+(defn- check-reader
+  "Raises an error in the name of `who` if one of the `others` has read the body of `req`."
+  [who req others]
+  (def reader (in req :body-reader))
+  (when (and reader (index-of reader others))
+    (def [name advice] (readers reader))
+    (errorf "%s: %s has read the body of this request already; %s" who name advice)))
+
+(defn begin-reading
+  ``Notes that `reader`, :form or :parts, reads the body of `req` and keeps none of it. Raises an error if there is nothing
+  left to read, since the body would look as if it were empty.``
+  [who req reader]
+  (when (and (nil? (in req :body)) (has-body? req) (not= "0" (get-in req [:headers "content-length"])))
+    (check-reader who req [:form :parts :pieces])
+    (put req :body-reader reader)))
+
 (defn take-more
   ``Appends what comes next of the body of `req` to the buffer `out`, and waits for it if need be. Returns whether the body
   is complete. Raises an error when the body is refused, and when the client is gone.``
@@ -65,8 +87,10 @@
   in memory. The fiber yields nothing if there is no body. Limits and errors are those of `read-body`.``
   [req]
   (def http (or (native/http-of (in req :connection)) (error errors/over)))
+  (check-reader "kqnet/http/body-chunks" req [:form :parts])
   (coro
     (when (has-body? req)
+      (if (table? req) (put req :body-reader :pieces))
       (forever
         (def out @"")
         # What came before a refusal is yielded too.
@@ -92,7 +116,8 @@
   (cond
     (in req :body) (in req :body)
     (nil? http) (spork/read-body req)
-    (has-body? req) (let [out (buffer/new (expected-size req))]
+    (has-body? req) (let [_ (check-reader "kqnet/http/read-body" req [:form :parts])
+                          out (buffer/new (expected-size req))]
                       (while (not (take-body http req out))
                         (wait-for-more req http))
                       (put req :body out)
@@ -102,7 +127,7 @@
   ``Reads the body of the request `req`, and returns it as a buffer, or nil if there is no body. A body with
   Content-Length and a chunked one are decoded. If the body is larger than the server's :max-body, an error is raised,
   and the client gets 413. A client that waits for 100 Continue is sent it first. Raises an error once the response was
-  sent, so a task that outlives its handler cannot read the body. Also takes what `read-response` returns.
+  sent, so a task that outlives its handler cannot read the body, and after `form` and `parts`, which do not keep it. Also takes what `read-response` returns.
 
   With `sink`, writes each piece of the body to it as it comes, and returns the sink, or nil if there is no body. A sink
   is a file, a stream or anything else with a method :write, a buffer, or a function that is called with each piece, a

@@ -48,7 +48,7 @@
   (def max-text (opts :max-text))
   (when (> (scan-number (get-in req [:headers "content-length"] "0")) max-text)
     (refuse-text opts))
-  (def more (parts/open-body req))
+  (def more (parts/open-body req :form))
   (def text @"")
   (var complete false)
   (while (not complete)
@@ -110,7 +110,7 @@
 
 (defn- read-parts
   [req parser opts]
-  (def reader (parts/open-reader req parser opts))
+  (def reader (parts/open-reader :form req parser opts))
   (def {:max-files max-files :max-text max-text} opts)
   (def result @{})
   (def files @[])
@@ -192,11 +192,18 @@
   limit, that is malformed, or that has another type. If the handler does not catch it, the client gets 413, 400 or 415 with
   a text that names the limit and the field, and nothing is printed. Without space for a temporary file the client gets 507,
   without descriptors 503, and a line on stderr says why. A form that was read is kept as (req :form), which later calls
-  return. Writing to a temporary file is synchronous, at most 64 KiB at a time. Also raises the errors of `read-body`.``
+  return, and one that was refused is refused again. Also raises an error if `parts`, or `read-body` with a sink, has read the
+  body. Writing to a temporary file is synchronous, at most 64 KiB at a time. Also raises the errors of `read-body`.``
   [req & args]
   (def opts (merge limits (options/split "kqnet/http/form" [] names args)))
   (parts/check-request "kqnet/http/form" req)
+  # What follows in a body that was read in part would look like an empty form.
+  (when-let [refusal (in req :form-refusal)] (error refusal))
   (unless (in req :form)
-    (put req :form (read-form req opts)))
+    (try
+      (put req :form (read-form req opts))
+      ([err fib]
+        (put req :form-refusal err)
+        (propagate err fib))))
   (in req :form))
 (signature/show form [] names)

@@ -25,9 +25,9 @@
   (error (errors/reject [status reason] (if-not (empty? args) (string/format ;args)))))
 
 (defn check-request
-  "Raises an error in the name of `who` unless `req` is a table, as a request is, whose connection has not ended."
+  "Raises an error in the name of `who` unless `req` is a table with headers, as a request is, whose connection has not ended."
   [who req]
-  (unless (table? req)
+  (unless (and (table? req) (dictionary? (in req :headers)))
     (errorf "%s: expected a request, got %s" who (show/value req)))
   (unless (in req :form)
     (body/check-open req (native/http-of (in req :connection)))))
@@ -46,8 +46,9 @@
 
 (defn open-body
   ``Returns a function that appends what comes next of the body of `req` to a buffer, waits for it if need be, and returns
-  whether the body is complete.``
-  [req]
+  whether the body is complete. `reader` is :form or :parts.``
+  [req reader]
+  (body/begin-reading (string "kqnet/http/" reader) req reader)
   (def http (native/http-of (in req :connection)))
   (if (and http (nil? (in req :body)))
     (fn [out] (body/take-more req http out))
@@ -65,9 +66,9 @@
 # * :part - the head of the part that is being read.
 
 (defn open-reader
-  "Makes a reader for the body of `req`."
-  [req parser opts]
-  @{:parser parser :more (open-body req) :received @"" :complete false :max-part-head (opts :max-part-head)
+  "Makes a reader for the body of `req`, on behalf of `form` or `parts`, as the keyword `who` says."
+  [who req parser opts]
+  @{:parser parser :more (open-body req who) :received @"" :complete false :max-part-head (opts :max-part-head)
     :max-name (opts :max-name)})
 
 (defn- refuse-part
@@ -164,7 +165,7 @@
   (def parser (type-of req (opts :max-part-head)))
   (unless (abstract? parser)
     (refuse 415 "the body is not a form with parts" "it must be multipart/form-data"))
-  (def reader (open-reader req parser opts))
+  (def reader (open-reader :parts req parser opts))
   (coro
     (var part (next-part reader))
     (while part
