@@ -124,7 +124,11 @@
     [["the response must be a table or a struct, got nil" nil]
      [`the response must be a table or a struct, got "text"` "text"]
      ["the :headers of the response must be a table or a struct, got 5" {:headers 5}]]
-    (t/same (string "kqnet/http/set-cookie: " expected) (refusal http/set-cookie response "a" "b"))))
+    (t/same (string "kqnet/http/set-cookie: " expected) (refusal http/set-cookie response "a" "b")))
+  # The arguments in another order.
+  (t/same `kqnet/http/set-cookie: the response must be a table or a struct, got "a"` (refusal http/set-cookie "a" "b" {}))
+  (t/same `kqnet/http/delete-cookie: the response must be a table or a struct, got "a"` (refusal http/delete-cookie "a" {}))
+  (t/same "kqnet/http/cookie: expected a request, got nil" (refusal http/cookie nil "a")))
 
 (t/test "a cookie is deleted by its name, path and domain"
   (def gone "Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT")
@@ -178,7 +182,9 @@
   (each status [301 302 303 307 308] (t/same status ((http/redirect "/a" status) :status)))
   (each status [200 300 304 404 "301" :permanent true]
     (t/check (string? (refusal http/redirect "/a" status)) status))
-  (t/same "kqnet/http/redirect: the status must be 301, 302, 303, 307 or 308, got 304" (refusal http/redirect "/a" 304)))
+  (t/same "kqnet/http/redirect: the status must be 301, 302, 303, 307 or 308, got 304" (refusal http/redirect "/a" 304))
+  (t/same `kqnet/http/redirect: the location comes first, and then the status: (http/redirect "/a" 302)`
+          (refusal http/redirect 302 "/a")))
 
 (t/test "a location may be a path, relative, or a URL"
   (each to ["/" "/a/b?c=d&e=f#g" "b" "../b" "./b" "?c=d" "#g" "https://example.com/a?b=c" "http://[::1]:8000/" "app://x"

@@ -5,6 +5,7 @@
 (import ../options)
 (import ../show)
 (import ../signature)
+(import ./request)
 
 (def- max-size
   "The most bytes that a cookie's name and value may have together. Browsers drop a longer cookie without a word."
@@ -92,11 +93,14 @@
   [dictionary]
   (if (table? dictionary) (table/clone dictionary) (struct/to-table (or dictionary {}) true)))
 
+(defn- check-response
+  [who response]
+  (unless (dictionary? response)
+    (fail who "the response must be a table or a struct, got " (show/value response))))
+
 (defn- with-line
   "Returns a new response with one more line of Set-Cookie."
   [who response text]
-  (unless (dictionary? response)
-    (fail who "the response must be a table or a struct, got " (show/value response)))
   (def headers (in response :headers))
   (unless (or (nil? headers) (dictionary? headers))
     (fail who "the :headers of the response must be a table or a struct, got " (show/value headers)))
@@ -140,6 +144,7 @@
   [response name value & args]
   (def who "kqnet/http/set-cookie")
   (def attributes (options/split who [] set-options args))
+  (check-response who response)
   (check-name who name)
   (check-value who name value)
   (with-line who response (line name value (with-defaults who name attributes))))
@@ -156,6 +161,7 @@
   [response name & args]
   (def who "kqnet/http/delete-cookie")
   (def attributes (options/split who [] delete-options args))
+  (check-response who response)
   (check-name who name)
   (with-line who response
              (line name "" (with-defaults who name (merge attributes {:max-age 0 :expires 0})))))
@@ -165,8 +171,9 @@
   ``Returns the value of the cookie called `name` of a request `req`, a string, or nil if the client has not sent it. If it
   has sent several, for different paths or domains, the first one counts, which browsers make that of the longest path.
   The value is what the client sent, with double quotes if it has them. It may have any byte that a header may have. Raises
-  an error for a name that no cookie can have.``
+  an error for a name that no cookie can have, and if `req` is not a dictionary.``
   [req name]
+  (request/check "kqnet/http/cookie" req)
   (check-name "kqnet/http/cookie" name)
   (def header (get-in req [:headers "cookie"]))
   (when header

@@ -23,7 +23,7 @@
   (def value (in params name))
   (cond
     (bytes? value) (string value)
-    (and (number? value) (= value (math/floor value)) (< (math/abs value) math/inf)) (string/format "%.0f" value)
+    (and (number? value) (= value (math/floor value)) (<= (math/abs value) 9007199254740992)) (string/format "%.0f" value)
     (fail path "the value of " (show/value name) " must be a string or an integer, got " (show/value value))))
 
 (defn path-for

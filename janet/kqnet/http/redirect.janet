@@ -47,6 +47,8 @@
   [location & args]
   (def {:status status :fallback fallback}
     (merge {:status 303} (options/split "kqnet/http/redirect" [:status] [:fallback] args)))
+  (when (and (number? location) (bytes? status))
+    (fail "the location comes first, and then the status: (http/redirect " (show/value status) " " (show/value location) ")"))
   (unless (index-of status [301 302 303 307 308])
     (fail "the status must be 301, 302, 303, 307 or 308, got " (show/value status)))
   (def usable? (and (bytes? location) (not (empty? location))))

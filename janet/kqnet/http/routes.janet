@@ -92,7 +92,11 @@
     ((in stages (inc at)) req))
   (reduce (fn [next mw]
             (native/check-function name "one argument, the next handler" mw 1)
-            (handler/check name (mw next)))
+            (def made (mw next))
+            # A handler in its place would return a response, and that would be the answer to all requests.
+            (unless (or (nil? made) (function? made) (cfunction? made))
+              (error (string name " must return a handler, a function; " (show/value mw) " has returned " (show/value made))))
+            (handler/check name made))
           go-on
           (reverse middleware)))
 
@@ -100,6 +104,8 @@
   "Returns the whole prefix of a group, its middleware, and its routes."
   [group prefix]
   (def own (in group 0))
+  (when (or (in known-methods (get group 1)) (string? (get group 1)))
+    (fail "the method of a route comes first, and then its pattern: got " (shown group)))
   (unless (or (empty? own) (peg/match '(* "/" (any 1) (> -1 (not "/")) -1) own))
     (fail "the prefix " (show/value own) " of a group must begin with a slash and not end with one, or be empty"))
   (def path (string prefix own))
