@@ -128,11 +128,18 @@ impl Saving {
         Ok(self.copied >= size)
     }
 
-    /// Gives the complete file its name. A file that has the name is replaced.
+    /// Gives the complete file its name. A file or symbolic link that has the name is replaced.
     ///
     /// # Errors
-    /// Returns the error of rename(2).
+    /// Returns the error of rename(2), and an error if a device, pipe or socket has the name: to replace `/dev/null` is never
+    /// meant.
     pub fn finish(mut self) -> io::Result<()> {
+        if let Ok(found) = std::fs::symlink_metadata(&self.path) {
+            let kind = found.file_type();
+            if !kind.is_file() && !kind.is_symlink() && !kind.is_dir() {
+                return Err(io::Error::other("a device, pipe or socket has that name"));
+            }
+        }
         if let Some(partial) = &self.partial {
             std::fs::rename(partial, &self.path)?;
         }
@@ -230,6 +237,21 @@ mod tests {
             let mode = std::fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o600, 0o600);
             assert_eq!(mode & 0o111, 0);
+        }
+    }
+
+    #[test]
+    fn a_special_file_is_not_replaced() {
+        let place = Place::new("special");
+        let path = place.0.join("socket");
+        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let file = temporary(&place.0).unwrap();
+        for link in [false, true] {
+            let made = if link { Saving::link(&file, &path) } else { Saving::copy(&path).ok() };
+            let Some(saving) = made else { continue };
+            assert!(saving.finish().is_err());
+            assert_eq!(place.names(), ["socket"]);
+            assert!(!path.metadata().unwrap().is_file());
         }
     }
 

@@ -167,7 +167,7 @@
 
   * `(:read file n)` - returns the next `n` bytes as a buffer, or nil at the end. With :all, returns all that is left.
   * `(:save file path)` - saves it under a path, and returns the path. It appears there when it is complete, and replaces
-    what was there. Raises an error if it cannot be saved.
+    what was there, unless that is a folder, device, pipe or socket. Raises an error if it cannot be saved.
   * `(:close file)` - drops it before the request ends.
 
   Nothing that the client sends may be trusted: neither the :filename, which may be that of any file, nor the
