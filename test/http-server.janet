@@ -352,21 +352,24 @@
           "/routes" {"/" "home"}
           "/status" {:status "200"}
           "/value" {:headers {"X-A" "a\nb"}}
+          "/middleware" (http/logger http/metrics)
           {:body "fine"}))
       (def server (http/server handler "127.0.0.1" 0))
       (print (last (net/localname server)))
       (flush)])
   (with [process (t/start-forms program)]
     (def port (:port process))
-    (each path ["/nil" "/keys" "/routes" "/status" "/value"]
+    (each path ["/nil" "/keys" "/routes" "/status" "/value" "/middleware"]
       (t/same 500 ((h/fetch port "GET" path) :status) path))
     (t/same [200 "fine"] (h/brief (h/fetch port "GET" "/")))
-    (def text (t/wait-until "its lines" |(if (= 5 (length (string/find-all "\n" (process :err)))) (string (process :err)))))
+    (def text (t/wait-until "its lines" |(if (= 6 (length (string/find-all "\n" (process :err)))) (string (process :err)))))
     (t/same ["kqnet/http: GET /nil: the handler returned nil, which is not a response"
              "kqnet/http: GET /keys: what the handler returned is not a response: it has none of :status, :headers and :body, but :boby :stauts"
              `kqnet/http: GET /routes: what the handler returned is not a response: it has none of :status, :headers and :body, but "/"`
              "kqnet/http: GET /status: a response's :status must be a number of three digits, got \"200\""
              "kqnet/http: GET /value: value of header \"X-A\" has a control byte"
+             (string "kqnet/http: GET /middleware: the handler returned <function logged>, which is not a response: if the handler is "
+                     "middleware, call it with the next handler first")
              ""]
             (string/split "\n" text))))
 

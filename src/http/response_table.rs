@@ -38,6 +38,13 @@ impl Fields {
                     (pairs, head.capacity, head.proto.cast())
                 }
                 c::JanetType_JANET_NIL => return Err("the handler returned nil, which is not a response".into()),
+                c::JanetType_JANET_FUNCTION | c::JanetType_JANET_CFUNCTION => {
+                    return Err(format!(
+                        "the handler returned {}, which is not a response: if the handler is middleware, call it with the next \
+                         handler first",
+                        describe(response)
+                    ));
+                }
                 _ => return Err(format!("a response must be a table or a struct, got {}", describe(response))),
             }
         };
