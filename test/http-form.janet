@@ -514,6 +514,17 @@
     (t/same 3 (length lines) (process :err))
     (t/check (string/has-prefix? "kqnet/http: 507: cannot write " (first lines)) (first lines))))
 
+(t/test "a file that would exceed the largest size of the process gets 507, and the process goes on"
+  (def program
+    ~[(import kqnet/http)
+      (def server (http/server (fn [req] (http/form req :memory 10 :folder ,place) {:body "fine"}) "127.0.0.1" 0))
+      (print (last (net/localname server)))
+      (flush)])
+  (with [process (t/start "sh" "-c" `ulimit -f 64 && exec "$0" "$@"` (dyn *executable*) "-e" (t/source program))]
+    (def port (:port process))
+    (t/same [507 "there is no space for the file\n"] (post port m/content-type (large-form)))
+    (t/same [200 "fine"] (post port m/content-type (m/body (m/part "f" (string/repeat "x" 20000) "x"))))))
+
 (t/test "a sandboxed program can read forms, but makes no files that it may not make"
   (def program
     '[(import kqnet/http)

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use janetrs::Janet;
 use janetrs::lowlevel as c;
-use kqnet_files::{Saving, temporary};
+use kqnet_files::{Saving, temporary, write_at};
 
 use super::text;
 use crate::abstract_type::{AbstractType, NOTHING};
@@ -91,7 +91,9 @@ impl Unstored {
     fn new(what: &str, why: &io::Error) -> Self {
         let told = format!("{what}: {}", text(why));
         match why.raw_os_error() {
-            Some(libc::ENOSPC | libc::EDQUOT) => Self::Shortage(507, "there is no space for the file", told),
+            Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG) => {
+                Self::Shortage(507, "there is no space for the file", told)
+            }
             Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => {
                 Self::Shortage(503, "the server is out of descriptors or memory", told)
             }
@@ -140,8 +142,7 @@ impl Upload {
                 memory.try_reserve(data.len()).map_err(out)?;
                 memory.extend_from_slice(data);
             }
-            Content::File(file) => file
-                .write_all_at(data, self.size)
+            Content::File(file) => write_at(file, data, self.size)
                 .map_err(|why| Unstored::new(&format!("cannot write {} to its temporary file", self.field), &why))?,
             Content::Closed => return Err(Unstored::Failed(self.over())),
         }
@@ -154,7 +155,7 @@ impl Upload {
         let Content::Memory(memory) = &self.content else { return Ok(()) };
         let what = |verb: &str| format!("cannot {verb} a temporary file in {}", folder.display());
         let file = temporary(folder).map_err(|why| Unstored::new(&what("make"), &why))?;
-        file.write_all_at(memory, 0).map_err(|why| Unstored::new(&what("write"), &why))?;
+        write_at(&file, memory, 0).map_err(|why| Unstored::new(&what("write"), &why))?;
         self.content = Content::File(file);
         Ok(())
     }

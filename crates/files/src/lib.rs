@@ -63,5 +63,5 @@ pub use folder::{Folder, Found};
 pub use info::Info;
 pub use refusal::Refusal;
 pub use send::{Sent, Stop, send};
-pub use temporary::{COPIED, Saving, temporary};
+pub use temporary::{COPIED, Saving, temporary, write_at};
 pub use validators::Validators;

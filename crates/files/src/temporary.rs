@@ -38,6 +38,23 @@ fn unnamed(folder: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).mode(0o666).custom_flags(libc::O_TMPFILE).open(folder)
 }
 
+/// Writes bytes at an offset of a file, all of them.
+///
+/// # Errors
+/// Returns the error of write(2). That is EFBIG for a file that would exceed the largest size that the process may make
+/// (`ulimit -f`); the system would end the process with SIGXFSZ.
+pub fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a limit, which the call fills in.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) };
+    // The type of a limit depends on the system.
+    #[allow(clippy::unnecessary_cast)]
+    if result == 0 && offset.saturating_add(bytes.len() as u64) > limit.rlim_cur as u64 {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    }
+    file.write_all_at(bytes, offset)
+}
+
 /// Makes a file with a name that nothing in the folder has.
 fn new_in(folder: &Path, mode: u32) -> io::Result<(File, PathBuf)> {
     loop {
@@ -104,7 +121,7 @@ impl Saving {
     /// Returns the error of write(2).
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Some(file) = &self.file {
-            file.write_all_at(bytes, self.copied)?;
+            write_at(file, bytes, self.copied)?;
             self.copied += bytes.len() as u64;
         }
         Ok(())
