@@ -467,6 +467,23 @@
         (t/same ["the path to save a file as must be a path, got 5" `the path to save a file as must be a path, got ""`]
                 (slice lines 2))))))
 
+(t/test "a file whose saving was cancelled can be saved again, and nothing is left of the copy"
+  (def content (string/repeat "0123456789abcdef" 400000))
+  (defn handler [req]
+    (def file ((http/form req :memory 10 :folder place) "f"))
+    # The second name needs a copy, which takes several turns.
+    (:save file (in-place "linked"))
+    (def task (ev/go (fn [] (protect (:save file (in-place "cancelled"))))))
+    (ev/sleep 0)
+    (ev/cancel task "meant")
+    (ev/sleep 0)
+    (def left (names))
+    (:save file (in-place "again"))
+    {:body (string/format "%q %q" left (= content (string (slurp (in-place "again")))))})
+  (with [server (serve handler :max-body 1e8)]
+    (defer (each name ["linked" "again"] (protect (os/rm (in-place name))))
+      (t/same [200 `@["linked"] true`] (post server m/content-type (m/body (m/part "f" content "x")))))))
+
 (t/test "a folder for temporary files that does not exist is an error of the program"
   (buffer/clear errors)
   (with [server (serve (showing :memory 10 :folder (in-place "none")))]

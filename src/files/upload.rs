@@ -27,6 +27,7 @@ pub const FUNCTIONS: &[Function] = &[
     native!("upload-read", "upload most buffer", read),
     native!("upload-save", "upload path", save, c::JANET_SANDBOX_FS_WRITE),
     native!("upload-save-more", "upload", save_more, c::JANET_SANDBOX_FS_WRITE),
+    native!("upload-save-stop", "upload", save_stop),
     native!("upload-close", "upload", close),
 ];
 
@@ -296,6 +297,12 @@ fn save(args: &[Janet]) -> Result<Outcome, String> {
 /// `(native/upload-save-more upload)`: Copies some more of an upload that is being saved. Returns whether that is done.
 fn save_more(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(Janet::boolean(borrow(&arg(args, 0))?.save_more()?)))
+}
+
+/// `(native/upload-save-stop upload)`: Gives up a copy that is not complete, and removes it.
+fn save_stop(args: &[Janet]) -> Result<Outcome, String> {
+    borrow(&arg(args, 0))?.saving = None;
+    Ok(Outcome::Value(Janet::nil()))
 }
 
 /// `(native/upload-close upload)`: Drops the content of an upload.

@@ -26,8 +26,13 @@
   other requests have their turns meanwhile.``
   [{:upload upload} path]
   (unless (native/upload-save upload path)
-    (while (not (native/upload-save-more upload))
-      (ev/sleep 0)))
+    (try
+      (while (not (native/upload-save-more upload))
+        (ev/sleep 0))
+      # The task was cancelled.
+      ([err fib]
+        (native/upload-save-stop upload)
+        (propagate err fib))))
   path)
 
 (defn- close
