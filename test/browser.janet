@@ -69,9 +69,9 @@
     (t/skip (string "takes long, so it runs on few hosts, not on " host)))
   (t/finish))
 
-(browser-test "each reload of the demo completes"
-  (with [server (t/start-janet (path "demo/site.janet") "0")]
-    (t/same (string "loaded " (inc reloads)) (reload (:line server) reloads patience (string host "-kept")))))
+(browser-test "each reload completes"
+  (with [server (t/start-janet (path "test/browser/server.janet") "kept")]
+    (t/same (string "loaded " (inc reloads)) (reload (url (:port server)) reloads patience (string host "-kept")))))
 
 (browser-test "each reload completes with a connection for each request"
   (with [server (t/start-janet (path "test/browser/server.janet") "closing")]

@@ -1,10 +1,10 @@
 ###
-### Serves the demo's files for test/browser.janet, and prints the port.
-### Usage: janet server.janet core|closing
+### Serves the files of public/, beside this one, for test/browser.janet, and prints the port.
+### Usage: janet server.janet core|kept|closing
 ###
 
 (def- folder
-  (string (string/join (array/slice (string/split "/" (dyn *current-file*)) 0 -4) "/") "/demo/public"))
+  (string (string/join (array/slice (string/split "/" (dyn *current-file*)) 0 -2) "/") "/public"))
 
 (def- types
   {"html" "text/html" "css" "text/css" "js" "text/javascript" "svg" "image/svg+xml"})
@@ -21,17 +21,20 @@
                            "\r\nContent-Length: " (length body)
                            "\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n" body)))))
 
-(defn- closing
-  "Starts kqnet/http's server with one connection for each request, as browsers get from spork/http."
-  []
+(defn- kqnet-server
+  ``Starts kqnet/http's server. Browsers may keep their connections, or get one for each request, as from spork/http. No
+  caching, so that each reload fetches everything again.``
+  [& options]
   (def {'server {:value server} 'static {:value static}} (require "kqnet/http"))
-  (def files (static folder))
-  (server (fn [req] (merge (files req) {:headers (merge (in (files req) :headers) {"Cache-Control" "no-store"})}))
-          "127.0.0.1" 0 :max-requests 1))
+  (server (static folder :cache-control "no-store") "127.0.0.1" 0 ;options))
 
 (defn main
   [_ &opt kind]
   (when kind
-    (def listener (if (= kind "core") (net/server "127.0.0.1" 0 answer) (closing)))
+    (def listener
+      (case kind
+        "core" (net/server "127.0.0.1" 0 answer)
+        "kept" (kqnet-server)
+        "closing" (kqnet-server :max-requests 1)))
     (print (last (net/localname listener)))
     (flush)))
