@@ -1,4 +1,4 @@
-//! `cargo xtask serve`: serves the demo site with the newest Janet.
+//! `cargo xtask serve`: serves the demo, a guest book, with the newest Janet. Its entries are in `target/guest-book`.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -27,6 +27,7 @@ pub fn run(mut args: Parser) -> Result<ExitCode> {
     let error = Command::new(built.janet())
         .arg(repo::root().join("demo/site.janet"))
         .arg(port.to_string())
+        .arg(repo::target().join("guest-book"))
         .env("JANET_PATH", spork::beside(&folder)?)
         .exec();
     Err(format!("cannot run {}: {error}", built.janet().display()))
