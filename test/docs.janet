@@ -233,11 +233,13 @@
 (defn- run-snippet
   "Runs a Janet snippet in its own process, on a free port."
   [snippet]
-  (def file (t/scratch "snippet.janet"))
-  (spit file (string (if (= "setup" (snippet :kind)) (snippet :value) "") "\n"
-                     (string/replace-all ` "127.0.0.1" 8000` ` "127.0.0.1" 0` (snippet :text))))
-  (defer (os/rm file)
-    (with [process (t/start-janet (t/program "snippet") file)]
+  (def folder (t/scratch "snippet"))
+  (os/mkdir folder)
+  (spit (string folder "/snippet.janet")
+        (string (if (= "setup" (snippet :kind)) (snippet :value) "") "\n"
+                (string/replace-all ` "127.0.0.1" 8000` ` "127.0.0.1" 0` (snippet :text))))
+  (defer (t/remove folder)
+    (with [process (t/start-janet (t/program "snippet") folder)]
       # The snippet may print its own lines.
       (var line nil)
       (while (not (has-value? ["serving" "evaluated"] line))
