@@ -9,6 +9,7 @@ mod close;
 mod handlers;
 mod inherit;
 mod listen;
+mod old_waits;
 mod program;
 mod proxy_header;
 mod statistics;
@@ -33,6 +34,7 @@ const LISTS: &[&[Function]] = &[
     close::FUNCTIONS,
     statistics::FUNCTIONS,
     program::FUNCTIONS,
+    old_waits::FUNCTIONS,
     proxy_header::FUNCTIONS,
     files::FUNCTIONS,
     http::FUNCTIONS,

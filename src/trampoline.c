@@ -110,6 +110,10 @@ const uint32_t kqnet_stays_registered =
     0;
 #endif
 
+/* Whether closing a channel resumes tasks that no longer wait for it (janet#1705). Channels of these versions are laid out as
+   src/functions/old_waits.rs says. */
+const int kqnet_close_wakes_others = JANET_VERSION_MAJOR == 1 && JANET_VERSION_MINOR >= 36 && JANET_VERSION_MINOR < 41;
+
 /* A stream that no fiber waits for. */
 static JANET_THREAD_LOCAL JanetStream nobody;
 

@@ -356,6 +356,59 @@ for text in [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\
     (all-ended server))
   (t/wait-until "no more tasks than before" |(<= (t/tasks) before)))
 
+(t/test "ending: a task that selected from the channel and waits for something else is not woken when the channel is closed"
+  (def news (ev/chan 1))
+  (def asked @[])
+  (def place @[nil])
+  (defn select [req]
+    (ev/go (fn [] (ev/give news "news")))
+    (in (ev/select news (http/ending req)) 2))
+  (defn handler [req]
+    (array/push asked (get req :path req))
+    (case (get req :path)
+      "/wait" (do
+                (select req)
+                (def wait (ev/chan))
+                (ev/go (fn []
+                         (kqnet/drain (in place 0) 0)
+                         (repeat 5 (ev/sleep 0))
+                         (ev/give wait "waited")))
+                {:body (ev/take wait)})
+      {:body (select req)}))
+  (with [server (serve handler)]
+    (put place 0 server)
+    (with [c (h/client server)]
+      (repeat 3
+        (t/same "news" ((:ask c "GET" "/") :body))
+        # The task that watches closes the channel, while the connection waits for its next request.
+        (repeat 5 (ev/sleep 0)))
+      (t/same "waited" ((:ask c "GET" "/wait") :body)))
+    (all-ended server))
+  (t/same ["/" "/" "/" "/wait"] asked))
+
+(t/test "ending: all tasks that still wait for the channel are told of its end"
+  (var told 0)
+  (def waiting (ev/chan 100))
+  (with [server (serve (fn [req]
+                         (def ending (http/ending req))
+                         (defn select-from [news]
+                           (ev/give news true)
+                           (ev/select news ending))
+                         (repeat 20
+                           (select-from (ev/chan 1))
+                           (ev/go (fn []
+                                    (def news (ev/chan 1))
+                                    (repeat 3 (select-from news))
+                                    (ev/go (fn [] (ev/give news true)))
+                                    (ev/select news ending)
+                                    (ev/give waiting true)
+                                    (when (= :close (first (ev/select news ending))) (++ told)))))
+                         (repeat 20 (ev/take waiting))
+                         {:body "over"}))]
+    (with [c (h/client server)]
+      (t/same "over" ((:ask c "GET" "/") :body)))
+    (t/wait-until "all of them" |(= 20 told))))
+
 (t/test "ending: a detached connection's channel is closed when the server is done with the connection"
   (each detached [true (fn [_ _] nil)]
     (each turns [0 5]

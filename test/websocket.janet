@@ -643,6 +643,23 @@
       (t/same [] (:closed c)))
     (all-ended server)))
 
+(t/test "a handler that has selected from :incoming waits for the client at its end all the same"
+  (def news (ev/chan 1))
+  (with-server [server errors
+                (fn [ws]
+                  (ev/give news "news")
+                  (:write ws (in (ev/select news (ws :incoming)) 2))
+                  (ev/go (fn [] (ev/give news "more")))
+                  (:write ws (in (ev/select (ws :incoming) news) 2)))]
+    (with [c (w/connect server)]
+      (t/same [:text "news"] (:receive c))
+      (t/same [:text "more"] (:receive c))
+      (t/same [:close (w/close-payload 1000)] (:receive c))
+      (t/same "timeout" (t/raised |(:read (c :conn) 1 @"" 0.1)) "the connection is still open")
+      (:send c (w/frame :close (w/close-payload 1000)))
+      (t/same nil (:receive c)))
+    (all-ended server)))
+
 (t/test "several tasks that read all get nil at the end"
   (def ended (ev/chan 10))
   (with-server [server errors (fn [ws]

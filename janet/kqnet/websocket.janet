@@ -7,6 +7,7 @@
         has examples.``)
 
 (import ./_native :as native)
+(import ./channel)
 (import ./http/errors)
 (import ./options)
 (import ./show)
@@ -44,7 +45,7 @@
              (while (native/websocket-flush queue)
                (when-let [room (in ws :room)]
                  (put ws :room nil)
-                 (ev/chan-close room)))
+                 (channel/close room)))
              (put ws :flushing nil))
            nil (ev/chan 1))))
 
@@ -114,7 +115,7 @@
   (while (not (in ws :over)) (ev/give incoming nil))
   (while (native/websocket-finish websocket))
   (put ws :reading-ended true)
-  (when-let [done (in ws :done)] (ev/chan-close done)))
+  (when-let [done (in ws :done)] (channel/close done)))
 
 (defn- finish
   "Ends a WebSocket after its handler: closes it if it is open, and waits until the client has done so too."
@@ -129,7 +130,7 @@
            (put (in tracker :lingering) me nil))
     (put ws :over true)
     (native/websocket-discard websocket)
-    (ev/chan-close incoming)
+    (channel/close incoming)
     (close ws code)
     (unless (in ws :reading-ended)
       (def done (ev/chan))

@@ -3,6 +3,7 @@
 ###
 
 (import ../_native :as native)
+(import ../channel)
 (import ../tracker)
 (import ./collection)
 (import ./failure)
@@ -113,7 +114,7 @@
   [connections]
   (eachk http connections
     (native/http-end-idle http)
-    (when-let [ending (native/http-ending http)] (ev/chan-close ending))))
+    (when-let [ending (native/http-ending http)] (channel/close ending))))
 
 (defn serve
   "Makes the function that serves each connection of a listener."
@@ -142,7 +143,7 @@
       (protect (failure/settle connection state on-error result serving)))
     (log/report-answer connection state)
     # On a detached connection nobody watches the client, so the channel is closed here.
-    (when-let [ending (native/http-ending http)] (ev/chan-close ending))
+    (when-let [ending (native/http-ending http)] (channel/close ending))
     (native/http-close http)
     (unless (state :detached) (:close conn))
     (put open http nil)

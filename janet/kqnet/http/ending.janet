@@ -3,6 +3,7 @@
 ###
 
 (import ../_native :as native)
+(import ../channel)
 (import ../options)
 (import ../signature)
 (import ./errors)
@@ -22,9 +23,9 @@
                    (when-let [task (native/http-take-cancelled http number)]
                      # The task may have ended.
                      (protect (ev/cancel task (errors/gone "the client is gone")))))
-                 (unless (= why :detached) (ev/chan-close channel)))
+                 (unless (= why :detached) (channel/close channel)))
                nil (ev/chan 1))
-        (when (in (native/http-tracker http) :draining) (ev/chan-close channel))
+        (when (in (native/http-tracker http) :draining) (channel/close channel))
         channel)))
 
 (defn cancel-when-gone

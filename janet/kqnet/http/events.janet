@@ -104,8 +104,8 @@
   (when (has-value? [:new :suspended] (fiber/status task))
     (ev/cancel task (errors/gone over))))
 
-# A stream neither selects nor closes a channel. Up to Janet 1.37.1, and in some versions after it, closing a channel also wakes a
-# task that once selected from it and waits for something else by now.
+# A stream neither selects nor closes a channel. A channel remembers each wait for it, so one that is selected from for each event
+# would grow, and before Janet 1.41, closing it would wake tasks that wait for something else by now (../channel.janet).
 (defn- stream
   ``Makes the fiber that yields the bytes of an event stream. Runs `f` in a task with a function that sends an event.
   The queue holds bytes in buffers, and at last what ended the stream: :done, or a tuple of an error and its fiber.``
