@@ -660,6 +660,30 @@
       (t/same nil (:receive c)))
     (all-ended server)))
 
+(t/test "a handler that closes its channel, or reads from the connection by itself, does not keep the connection from ending"
+  (var ready nil)
+  (def got @[])
+  (each handler [(fn [ws]
+                   (ev/chan-close (ws :incoming))
+                   (ev/give ready true)
+                   (ev/take ready)
+                   (array/push got (:read ws)))
+                 (fn [ws]
+                   # The task that reads is replaced, and finds that when it begins again.
+                   (protect (ev/with-deadline 0.05 (ev/read ((ws :request) :connection) 10)))
+                   (ev/give ready true)
+                   (ev/take ready)
+                   (array/push got (:read ws)))]
+    (set ready (ev/chan))
+    (with-server [server errors handler :close-timeout 0.1]
+      (with [c (w/connect server)]
+        (ev/take ready)
+        (:send c (w/frame :text "x") (w/frame :close))
+        (ev/give ready true))
+      (all-ended server)
+      (t/same [] errors)))
+  (t/same 2 (length got)))
+
 (t/test "several tasks that read all get nil at the end"
   (def ended (ev/chan 10))
   (with-server [server errors (fn [ws]

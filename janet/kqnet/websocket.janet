@@ -97,25 +97,33 @@
 ### Serving
 ###
 
-(defn- read-messages
-  ``Gives each message to the handler's channel, and nil when there are no more. Runs in a task of its own, so that pings
-  are answered whatever the handler does.``
+(defn- give-messages
+  "Gives each message to the handler's channel, and nil when there are no more, until the handler has ended."
   [ws]
   (def {:native websocket :incoming incoming} ws)
-  (var message nil)
-  (while (set message (native/websocket-next websocket))
-    (when (native/websocket-unsent? websocket) (flush-later ws))
-    (unless (or (= true message) (in ws :over))
-      (ev/give incoming message)))
+  (def [read? problem]
+    (protect
+      (var message nil)
+      (while (set message (native/websocket-next websocket))
+        (when (native/websocket-unsent? websocket) (flush-later ws))
+        (unless (or (= true message) (in ws :over))
+          (ev/give incoming message)))))
   (when (native/websocket-unsent? websocket) (flush-later ws))
-  (def [code reason] (native/websocket-end websocket))
+  (def [code reason] (if read? (native/websocket-end websocket) [1006 (string problem)]))
   (put ws :close-code code)
   (put ws :close-reason reason)
   # Each reader gets nil, however many there are. At the end of the handler the channel is closed.
-  (while (not (in ws :over)) (ev/give incoming nil))
-  (while (native/websocket-finish websocket))
-  (put ws :reading-ended true)
-  (when-let [done (in ws :done)] (channel/close done)))
+  (while (not (in ws :over)) (ev/give incoming nil)))
+
+(defn- read-messages
+  ``Reads from the client until the end of the connection. Runs in a task of its own, so that pings are answered whatever the
+  handler does. A handler that closes its channel, or reads from the connection by itself, must not keep the WebSocket from ending.``
+  [ws]
+  (defer (do
+           (put ws :reading-ended true)
+           (when-let [done (in ws :done)] (channel/close done)))
+    (protect (give-messages ws))
+    (while (native/websocket-finish (in ws :native)))))
 
 (defn- finish
   "Ends a WebSocket after its handler: closes it if it is open, and waits until the client has done so too."
