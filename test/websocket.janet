@@ -684,6 +684,20 @@
       (t/same [] errors)))
   (t/same 2 (length got)))
 
+(t/test "writing to the connection beside the WebSocket does not stop its queue for ever"
+  (def big (string/repeat "z" 20000000))
+  (with-server [server errors
+                (fn [ws]
+                  (ev/go (fn [] (protect (:write ((ws :request) :connection) big))) nil (ev/chan 1))
+                  (forever (:write ws (string/repeat "q" 100000))))
+                :max-queued 200000]
+    (with [c (w/connect server)]
+      (var total 0)
+      (while (< total 21000000)
+        (def bytes (:read (c :conn) 65536 @"" 20))
+        (+= total (length bytes))))
+    (all-ended server)))
+
 (t/test "several tasks that read all get nil at the end"
   (def ended (ev/chan 10))
   (with-server [server errors (fn [ws]

@@ -22,6 +22,10 @@
 (def- defaults
   {:max-message 1048576 :max-queued 1048576 :max-unread 16 :ping 30 :pong-timeout 20 :close-timeout 5})
 
+(def- flush-again
+  "After how many seconds to try again to send what is queued, when another task writes to the connection."
+  0.05)
+
 # A WebSocket is a table with these keys, beside those that `upgrade` describes:
 #
 # * :native - its native half.
@@ -42,10 +46,17 @@
     # This task gets a supervisor channel of its own, since the handler's supervisor does not know it.
     (ev/go (fn websocket-flush []
              (def queue (in ws :native))
-             (while (native/websocket-flush queue)
-               (when-let [room (in ws :room)]
-                 (put ws :room nil)
-                 (channel/close room)))
+             (var more true)
+             (while more
+               (def [flushed? result] (protect (native/websocket-flush queue)))
+               (if flushed?
+                 (do
+                   (set more result)
+                   (when-let [room (in ws :room)]
+                     (put ws :room nil)
+                     (channel/close room)))
+                 # The program itself writes to the connection.
+                 (ev/sleep flush-again)))
              (put ws :flushing nil))
            nil (ev/chan 1))))
 
