@@ -1,7 +1,7 @@
 //! Tables of headers: made from the headers of a request, or copied when headers like these came before.
 //!
 //! What is kept of a request are immutable strings, so nothing of one request is visible to another. Values that identify a
-//! user are not kept.
+//! user are not kept, nor are queries.
 
 use janetrs::Janet;
 use janetrs::lowlevel as c;
@@ -25,13 +25,41 @@ pub struct HeaderTables {
 
 /// The layout of a table of headers with certain names.
 struct NamedLayout {
-    /// The names as they were received, in this order, and whether their values are kept.
-    names: Vec<(Box<str>, bool)>,
+    /// The names as they were received, in this order, and which of their values are kept.
+    names: Vec<(Box<str>, Kept)>,
     /// Its prepared table has the values that the last such request had, as far as they are kept. Most are the same in the
     /// next one.
     layout: Layout,
     /// The index of its table in `held`.
     held_at: usize,
+}
+
+/// Which values of a header are kept for the next request.
+#[derive(Clone, Copy)]
+enum Kept {
+    All,
+    /// Those of a header that has a URI. A query may have secrets.
+    WithoutQuery,
+    None,
+}
+
+impl Kept {
+    fn of(name: &str) -> Self {
+        let is_one_of = |names: &[&str]| names.iter().any(|other| name.eq_ignore_ascii_case(other));
+        if is_one_of(&SECRET) {
+            return Self::None;
+        }
+        if is_one_of(&["referer"]) { Self::WithoutQuery } else { Self::All }
+    }
+
+    fn has(self, value: &[u8]) -> bool {
+        let may_be_kept = match self {
+            Self::All => true,
+            Self::WithoutQuery => !value.contains(&b'?'),
+            Self::None => false,
+        };
+        may_be_kept && value.len() <= MAX_KEPT_VALUE
+    }
 }
 
 /// Headers whose values identify a user. They are not kept longer than the request.
@@ -55,14 +83,14 @@ impl NamedLayout {
 
     /// Whether the values of all these headers may be kept.
     fn keeps_all(&self, headers: &[Header<'_>]) -> bool {
-        self.names.iter().zip(headers).all(|((_, is_kept), header)| *is_kept && header.value.len() <= MAX_KEPT_VALUE)
+        self.names.iter().zip(headers).all(|((_, kept), header)| kept.has(header.value))
     }
 
     /// Makes the table of headers with these names.
     fn table(&mut self, headers: &[Header<'_>]) -> *mut c::JanetTable {
         let table = self.layout.copy();
-        for (index, (header, (_, is_kept))) in headers.iter().zip(&self.names).enumerate() {
-            let is_kept = *is_kept && header.value.len() <= MAX_KEPT_VALUE;
+        for (index, (header, (_, kept))) in headers.iter().zip(&self.names).enumerate() {
+            let is_kept = kept.has(header.value);
             if is_kept && bytes(&Janet::from(*self.layout.prepared(index))) == Some(header.value) {
                 continue;
             }
@@ -129,8 +157,7 @@ impl HeaderTables {
         let replaced = if self.layouts.len() == MAX_LAYOUTS { self.layouts.pop() } else { None };
         // SAFETY: the layout's table is live.
         let held_at = unsafe { hold(self.held, layout.prepared_table(), replaced.map(|replaced| replaced.held_at)) };
-        let is_kept = |name: &str| !SECRET.iter().any(|secret| name.eq_ignore_ascii_case(secret));
-        let names = headers.iter().map(|header| (header.name.into(), is_kept(header.name))).collect();
+        let names = headers.iter().map(|header| (header.name.into(), Kept::of(header.name))).collect();
         self.layouts.insert(0, NamedLayout { names, layout, held_at });
     }
 }
