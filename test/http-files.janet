@@ -627,6 +627,16 @@
     (t/check (string/find "became shorter while it was sent" (last told)) "the reason")
     (t/same [200 text] (h/brief (h/fetch server "GET" "/a.txt")))))
 
+(t/test "if a small file becomes shorter before any of it is sent, the answer is 500"
+  (make "shortened" (string/repeat "x" 12000))
+  (def files (http/static root))
+  (defn shorten [req]
+    (def response (files req))
+    (spit (in-root "shortened") "short")
+    response)
+  (with [server (http/server shorten host 0 :on-error (fn [&] nil))]
+    (t/same 500 ((h/fetch server "GET" "/shortened") :status))))
+
 (t/test "if a file grows while it is sent, only the announced bytes are sent"
   (make-sparse "growing" (* 32 mebibyte) [])
   (def got (while-sent plain "growing"

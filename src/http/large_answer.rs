@@ -75,7 +75,11 @@ impl Connection {
         if let Some(file) = file_body::of(&body) {
             let length = file.borrow().length();
             if length <= COPIED_FILE {
-                file.borrow_mut().take(length, out)?;
+                if let Err(why) = file.borrow_mut().take(length, out) {
+                    // Nothing was sent, so the client can still be told.
+                    self.is_answering = false;
+                    return Err(why);
+                }
                 return Ok(self.send(fd, buffer::contents(out), at, false));
             }
             return Ok(match self.send_in_one_packet(fd, buffer::contents(out), at) {
