@@ -13,6 +13,7 @@ mod old_waits;
 mod program;
 mod proxy_header;
 mod statistics;
+mod supervise;
 
 use std::ffi::CStr;
 use std::ptr;
@@ -36,6 +37,7 @@ const LISTS: &[&[Function]] = &[
     program::FUNCTIONS,
     old_waits::FUNCTIONS,
     proxy_header::FUNCTIONS,
+    supervise::FUNCTIONS,
     files::FUNCTIONS,
     http::FUNCTIONS,
 ];

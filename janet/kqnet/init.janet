@@ -8,6 +8,7 @@
 (import ./_native :as native)
 (import ./tracker)
 (import ./options)
+(import ./inherited)
 (import ./signature)
 
 (setdyn :doc
@@ -21,6 +22,13 @@
 
 (def- listen-options [:backlog :nodelay :reuse-port :mode])
 (def- loop-options [:batch :max-connections :max-accept-rate :on-error])
+
+(defn- open
+  "Listens, or takes over the supervisor's listener if this is a worker of kqnet-serve."
+  [host port opts]
+  (if-let [taken (if (not= :datagram (opts :type)) (inherited/take host port))]
+    (if (opts :nodelay) (native/nodelay taken) taken)
+    (native/listen host port opts)))
 
 (defn listen
   ``Listens on an address. Returns a new stream (core/stream) for `accept`, `accept-loop`, or core's `net/accept` and
@@ -49,7 +57,7 @@
   is sandboxed. An option that would have no effect is an error too: :mode on a port or an abstract name, :reuse-port on a
   unix socket, :nodelay on a unix socket or with :datagram, and :backlog with :datagram.``
   [host port & args]
-  (native/listen host port (options/split "kqnet/listen" [:type :no-reuse] listen-options args)))
+  (open host port (options/split "kqnet/listen" [:type :no-reuse] listen-options args)))
 (signature/show listen [:type :no-reuse] listen-options)
 
 (defn accept
@@ -100,7 +108,7 @@
     (native/check-handler handler)
     (when-let [name (find |(has-key? opts $) loop-options)]
       (error (string/format "kqnet/server: %q is for a server with a handler" name))))
-  (def listener (native/listen host port opts))
+  (def listener (open host port opts))
   (when handler
     (native/claim listener)
     (ev/go (fn kqnet-server []

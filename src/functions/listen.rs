@@ -19,21 +19,8 @@ pub const FUNCTIONS: &[Function] = &[
 
 /// Listens on an address. The options are those of `kqnet/listen`, including :type and :no-reuse.
 fn listen(args: &[Janet]) -> Result<Outcome, String> {
-    let options = Options::new(arg(args, 2))?;
-    let kind = match options.get("type") {
-        kind if kind.is_nil() || is_keyword(kind, "stream") => socket::Kind::Stream,
-        kind if is_keyword(kind, "datagram") => socket::Kind::Datagram,
-        // The words are those of core's `net/listen`.
-        kind => return Err(format!("expected socket type as :stream or :datagram, got {}", describe(kind))),
-    };
-    let settings = socket::Options {
-        kind,
-        reuse_address: !options.is_true("no-reuse"),
-        reuse_port: options.is_true("reuse-port"),
-        backlog: options.count("backlog")?.map(|count| count as i32),
-        nodelay: options.is_true("nodelay"),
-        mode: mode(options.get("mode"))?,
-    };
+    let settings = settings(arg(args, 2))?;
+    let kind = settings.kind;
     let address = address(arg(args, 0), arg(args, 1))?;
     let failed = |why: &dyn std::fmt::Display| format!("cannot listen on {address}: {why}");
     // The queue is made first: without one, kqnet would not notice when the listener is closed.
@@ -62,6 +49,25 @@ fn listen(args: &[Janet]) -> Result<Outcome, String> {
     }
 }
 
+/// The options of `kqnet/listen`, including :type and :no-reuse.
+pub(super) fn settings(options: Janet) -> Result<socket::Options, String> {
+    let options = Options::new(options)?;
+    let kind = match options.get("type") {
+        kind if kind.is_nil() || is_keyword(kind, "stream") => socket::Kind::Stream,
+        kind if is_keyword(kind, "datagram") => socket::Kind::Datagram,
+        // The words are those of core's `net/listen`.
+        kind => return Err(format!("expected socket type as :stream or :datagram, got {}", describe(kind))),
+    };
+    Ok(socket::Options {
+        kind,
+        reuse_address: !options.is_true("no-reuse"),
+        reuse_port: options.is_true("reuse-port"),
+        backlog: options.count("backlog")?.map(|count| count as i32),
+        nodelay: options.is_true("nodelay"),
+        mode: mode(options.get("mode"))?,
+    })
+}
+
 /// The permissions of a file, or none for nil.
 fn mode(value: Janet) -> Result<Option<u32>, String> {
     if value.is_nil() {
@@ -74,7 +80,7 @@ fn mode(value: Janet) -> Result<Option<u32>, String> {
 }
 
 /// The address to listen on: a host and a port, or `:unix` and a path.
-fn address(host: Janet, port: Janet) -> Result<Address, String> {
+pub(super) fn address(host: Janet, port: Janet) -> Result<Address, String> {
     if is_keyword(host, "unix") {
         let path = c_string("the path of a unix socket", port)?;
         // Linux would take it for an abstract name that consists of NULs.

@@ -21,7 +21,7 @@
 //! | `engine/statistics` | what was counted |
 //! | `socket/transfer`, `socket/peer` | receives and sends on a connection; tells whether its peer is still there |
 //!
-//! `kernel` is what the engine needs of a system, and `system` implements it with `queue`, `room` and [`socket`]. `errno` and
+//! [`process`] is for a supervisor and its workers. `kernel` is what the engine needs of a system, and `system` implements it with `queue`, `room` and [`socket`]. `errno` and
 //! `sys` are for the errors of system calls, and [`signals`] for SIGPIPE, which must not end a server.
 //!
 //! # Example
@@ -89,6 +89,7 @@ pub mod activation;
 mod engine;
 mod errno;
 mod kernel;
+pub mod process;
 pub mod queue;
 mod room;
 pub mod signals;

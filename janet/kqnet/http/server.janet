@@ -5,6 +5,7 @@
 (import ../_native :as native)
 (import ../init :as kqnet)
 (import ../tracker)
+(import ../inherited)
 (import ../options)
 (import ../signature)
 (import ./connection)
@@ -53,7 +54,8 @@
 (defn- start
   "Listens, and serves in a new fiber, with the options `opts` of the function named `who`. Returns the listener."
   [who handler opts]
-  (def opts (merge defaults {:host "0.0.0.0" :port 8000} opts))
+  (def taken (unless (opts :listener) (inherited/take (opts :host) (opts :port))))
+  (def opts (merge defaults {:host "0.0.0.0" :port 8000 :listener taken} opts))
   (def {:host host :port port :listener given :on-error on-error} opts)
   (def config (native/http-config (merge opts {:max-request-line (min (opts :max-head) max-request-line)})))
   (def handler (cancelling (handler/check who handler) (opts :cancel-when-gone)))

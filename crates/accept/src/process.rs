@@ -1,0 +1,51 @@
+//! What a supervisor passes on to its workers, and how a worker belongs to its supervisor.
+
+use std::os::fd::RawFd;
+
+use crate::errno::Errno;
+use crate::sys::syscall;
+
+/// Has programs that this process starts inherit a descriptor, or not.
+///
+/// # Errors
+/// Returns the error of fcntl(2).
+pub fn set_inheritable(fd: RawFd, inheritable: bool) -> Result<(), Errno> {
+    syscall!(fcntl(fd, libc::F_SETFD, if inheritable { 0 } else { libc::FD_CLOEXEC })).map(drop)
+}
+
+/// Gives this process a process group of its own and a name, and has the system send it SIGTERM when its parent ends, where
+/// there is a way to ask for that: prctl(2) on Linux, procctl(2) on FreeBSD. What fails is left out, since a worker serves
+/// without it too.
+pub fn join_supervisor(name: &str) {
+    let _ = syscall!(setpgid(0, 0));
+    let name: String = name.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(15).collect();
+    let Ok(name) = std::ffi::CString::new(name) else { return };
+    die_with_parent(&name);
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn die_with_parent(name: &std::ffi::CStr) {
+    // SAFETY: both only read their arguments, and the name ends with NUL.
+    unsafe {
+        let parent = libc::getppid();
+        libc::prctl(libc::PR_SET_NAME, name.as_ptr());
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
+        // It may have ended before the system was asked.
+        if libc::getppid() != parent {
+            libc::raise(libc::SIGTERM);
+        }
+    }
+}
+
+#[cfg(target_os = "freebsd")]
+fn die_with_parent(name: &std::ffi::CStr) {
+    let mut signal: libc::c_int = libc::SIGTERM;
+    // SAFETY: the kernel reads an int at the address, and setproctitle(3) a text that ends with NUL.
+    unsafe {
+        libc::procctl(libc::P_PID, 0, libc::PROC_PDEATHSIG_CTL, (&raw mut signal).cast());
+        libc::setproctitle(c"-%s".as_ptr(), name.as_ptr());
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+fn die_with_parent(_name: &std::ffi::CStr) {}

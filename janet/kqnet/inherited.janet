@@ -1,0 +1,80 @@
+###
+### In a worker of kqnet-serve: taking over the supervisor's listeners instead of listening.
+###
+
+(import ./_native :as native)
+
+(def- variable
+  ``The variable by which the supervisor passes what a worker needs: the number of the worker, the descriptor of the pipe
+  on which it says that it is ready, and the descriptors of the listeners.``
+  "KQNET_WORKER")
+
+# It belongs to the process and not to this module, since a module in an executable is loaded when that is built.
+(def- state
+  ``What is left for this process: :listeners, an array of listeners that were not taken yet, and :pipe, the descriptor of the pipe
+  while it is open. Nil until it is known whether this is a worker, and false in any other process.``
+  @{:known nil})
+
+(defn- read-variable
+  "Returns what the variable says, and removes it, so that no child process takes the descriptors for its own."
+  []
+  (when-let [value (os/getenv variable)]
+    (os/setenv variable nil)
+    (def [number pipe & listeners] (map scan-number (string/split " " value)))
+    (native/join-supervisor (string "kqnet worker " number))
+    @{:pipe pipe :listeners (map native/from-fd listeners)}))
+
+(defn- known
+  []
+  (when (nil? (state :known))
+    (put state :known (or (read-variable) false)))
+  (state :known))
+
+(defn- same-address?
+  "Returns a function that says whether a listener has the address of a host and port."
+  [host port]
+  (def wanted
+    (if (= host :unix)
+      [[(string port)]]
+      # For a host that does not exist, listening raises the error.
+      (if-let [[ok found] (protect (net/address host port :stream true))
+               _ ok]
+        (map net/address-unpack found)
+        [])))
+  (fn [listener] (has-value? wanted (net/localname listener))))
+
+(defn- same-port?
+  "Returns a function that says whether a listener has a port."
+  [host port]
+  (def number (if (bytes? port) (scan-number port) port))
+  (fn [listener] (and number (not= host :unix) (= number (get (net/localname listener) 1)))))
+
+(defn- tell-ready
+  "Tells the supervisor that this worker accepts connections."
+  [worker]
+  (when-let [pipe (worker :pipe)]
+    (put worker :pipe nil)
+    (native/tell-supervisor pipe "ready")))
+
+(defn- index-of-listener
+  "Returns the index of the listener to take, or nil."
+  [listeners host port]
+  (if host
+    (or (find-index (same-address? host port) listeners)
+        # The address is what the operator chose.
+        (find-index (same-port? host port) listeners))
+    (if (= 1 (length listeners)) 0)))
+
+(defn take
+  ``Returns the supervisor's listener for an address, or nil if there is none: if this process is no worker, or was given no
+  such listener. A listener that has the port but another host will do. Without an address, returns the only listener, if
+  there is just one.``
+  [&opt host port]
+  (when-let [worker (known)
+             listeners (worker :listeners)
+             index (index-of-listener listeners host port)
+             listener (in listeners index)]
+    (array/remove listeners index)
+    # The loop that accepts begins in this turn of the event loop, and this task runs after it.
+    (ev/go (fn [] (ev/sleep 0) (tell-ready worker)))
+    listener))

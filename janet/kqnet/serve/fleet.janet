@@ -1,0 +1,236 @@
+###
+### The workers of a supervisor: how many there are, which are replaced, and what happens when they die.
+###
+
+(import ./worker)
+
+(def- young
+  "A worker that ends within this many seconds after it was ready, or before it was, has died young."
+  5)
+
+(def- first-pause
+  "How many seconds to wait after a worker has died young. The pause doubles with each one in a row."
+  0.25)
+
+(def- longest-pause 30)
+
+(def- attempts-at-start
+  "How many workers may die young, in a row, before any has ever been ready."
+  3)
+
+(def- attempts
+  "How many workers may die young, in a row, while none is ready."
+  10)
+
+(defn- now [] (os/clock :monotonic))
+
+(defn make
+  ``Makes a fleet without workers. `context` is what `worker/start` needs, with :size, how many workers there should be,
+  :start-timeout and :stop-timeout in seconds, and :say, a function that tells the operator something.``
+  [context]
+  @{:context context
+    :size (context :size)
+    # Workers of another generation are replaced.
+    :generation 1
+    :last-generation 1
+    :last-number 0
+    :workers @[]
+    # How many died young in a row, and before when no other is started.
+    :deaths 0
+    :not-before 0
+    :ever-ready false
+    :stopping false
+    # The exit status of a worker that ended badly while the fleet was stopping, or that made it give up.
+    :status 0
+    :words ""})
+
+(defn- say [fleet & parts] ((in (fleet :context) :say) (string ;parts)))
+
+(defn- name-of [worker] (string "worker " (worker :number) " (process " (worker :pid) ")"))
+
+(defn- having
+  "The workers in one of these states."
+  [fleet & states]
+  (filter |(has-value? states ($ :state)) (fleet :workers)))
+
+(defn- current? [fleet worker] (= (fleet :generation) (worker :generation)))
+
+(defn- retire
+  "Has a worker end gracefully. It is killed if that takes too long."
+  [fleet worker]
+  (put worker :state :ending)
+  (put worker :since (now))
+  (worker/kill worker :term))
+
+(defn- note-death
+  "Waits longer before the next start."
+  [fleet]
+  (def deaths (inc (fleet :deaths)))
+  (put fleet :deaths deaths)
+  (put fleet :not-before (+ (now) (min longest-pause (* first-pause (math/pow 2 (dec deaths)))))))
+
+(defn- start-one
+  [fleet]
+  (def number (inc (fleet :last-number)))
+  (put fleet :last-number number)
+  # After one has died young, the words of the next ones are kept, for the end of the story.
+  (def context (merge (fleet :context) {:keeps-words (or (in (fleet :context) :keeps-words) (pos? (fleet :deaths)))}))
+  (try
+    (array/push (fleet :workers) (worker/start number (fleet :generation) context))
+    ([err]
+      (say fleet "cannot start a worker: " err)
+      (put fleet :words (string err))
+      (note-death fleet))))
+
+(defn- give-up?
+  [fleet]
+  (and (empty? (having fleet :ready :starting))
+       (>= (fleet :deaths) (if (fleet :ever-ready) attempts attempts-at-start))
+       (not (in (fleet :context) :never-gives-up))))
+
+(defn stop
+  "Has all workers end gracefully."
+  [fleet]
+  (put fleet :stopping true)
+  (each worker (having fleet :starting :ready)
+    (retire fleet worker)))
+
+(defn- give-up
+  [fleet]
+  (def words (string/trim (fleet :words)))
+  (say fleet "gave up after " (fleet :deaths) " workers in a row have ended"
+       (if (empty? words) "" (string "; the last one wrote:\n" words)))
+  (when (zero? (fleet :status)) (put fleet :status 1))
+  (stop fleet))
+
+(defn- keep-old
+  "Ends a replacement whose first worker has failed. The old workers go on."
+  [fleet]
+  (def left (having fleet :ready))
+  (say fleet "the new version did not start; the old workers go on")
+  (put fleet :generation ((last left) :generation))
+  (put fleet :deaths 0)
+  (each worker (having fleet :starting)
+    (unless (current? fleet worker)
+      (retire fleet worker))))
+
+(defn- replacing?
+  "Whether old workers serve until there are new ones."
+  [fleet]
+  (some |(not (current? fleet $)) (having fleet :ready)))
+
+(defn- failed-replacement?
+  [fleet]
+  (and (replacing? fleet)
+       (not (some |(current? fleet $) (having fleet :ready)))))
+
+(defn balance
+  ``Starts and retires workers, so that there are as many of the current generation as there should be. While workers of
+  an older generation serve, the new ones are started one after the other, and each one that is ready replaces an old one.``
+  [fleet]
+  (unless (fleet :stopping)
+    (when (give-up? fleet) (give-up fleet)))
+  (unless (fleet :stopping)
+    (def size (fleet :size))
+    (defn of-now [& states] (filter |(current? fleet $) (having fleet ;states)))
+    (def limit (if (replacing? fleet) 1 size))
+    (while (and (< (length (of-now :starting :ready)) size)
+                (< (length (of-now :starting)) limit)
+                (<= (fleet :not-before) (now)))
+      (start-one fleet))
+    # Too many were started, or one of an older generation has a successor.
+    (def old (filter |(not (current? fleet $)) (having fleet :ready)))
+    (each worker (take (max 0 (- (+ (length old) (length (of-now :ready))) size)) old)
+      (retire fleet worker))
+    (each worker (filter |(not (current? fleet $)) (having fleet :starting))
+      (retire fleet worker))
+    (each worker (drop size (of-now :ready :starting))
+      (retire fleet worker))))
+
+(defn ready
+  "Takes note that a worker accepts connections."
+  [fleet worker]
+  (when (= :starting (worker :state))
+    (put worker :state :ready)
+    (put worker :since (now))
+    (put fleet :ever-ready true)
+    (balance fleet)))
+
+(defn- died
+  "Takes note that a worker has ended that nobody told to end."
+  [fleet worker status]
+  (def young? (or (= :starting (worker :state)) (< (- (now) (worker :since)) young)))
+  (say fleet (name-of worker) " ended with status " status
+       (if (= :starting (worker :state)) ", before it accepted connections" ""))
+  (put fleet :words (string (worker :words)))
+  (when (pos? status) (put fleet :status status))
+  (if young? (note-death fleet) (put fleet :deaths 0))
+  (when (and (current? fleet worker) (failed-replacement? fleet))
+    (keep-old fleet)))
+
+(defn ended
+  "Takes note that a worker has ended."
+  [fleet worker status]
+  (def index (find-index |(= $ worker) (fleet :workers)))
+  (array/remove (fleet :workers) index)
+  (cond
+    (fleet :stopping) (when (pos? status)
+                        (say fleet (name-of worker) " ended with status " status)
+                        (when (zero? (fleet :status)) (put fleet :status status)))
+    (= :ending (worker :state)) (when (pos? status)
+                                  (say fleet (name-of worker) ", which was replaced, ended with status " status))
+    (died fleet worker status))
+  (balance fleet))
+
+(defn replace
+  "Replaces all workers by new ones, which run the program as it is now."
+  [fleet]
+  (def generation (inc (fleet :last-generation)))
+  (put fleet :last-generation generation)
+  (put fleet :generation generation)
+  (put fleet :deaths 0)
+  (put fleet :not-before 0)
+  (balance fleet))
+
+(defn resize
+  "Changes how many workers there should be by `change`. There is always one."
+  [fleet change]
+  (put fleet :size (max 1 (+ change (fleet :size))))
+  (say fleet "now " (fleet :size) (if (= 1 (fleet :size)) " worker" " workers"))
+  (balance fleet))
+
+(defn- late?
+  [fleet worker]
+  (def {:start-timeout start :stop-timeout stop} (fleet :context))
+  (def limit (case (worker :state) :starting start :ending stop math/inf))
+  (> (- (now) (worker :since)) limit))
+
+(defn watch-time
+  "Kills the workers that take too long to start or to end, and starts those that had to wait."
+  [fleet]
+  (each worker (filter |(late? fleet $) (fleet :workers))
+    (say fleet (name-of worker)
+         (if (= :starting (worker :state))
+           (string " has not listened on an address of the supervisor; it is killed. Does the program serve one of them with kqnet? "
+                   "A program on net/server needs: kqnet-serve -l kqnet/install")
+           " takes too long to end; it is killed"))
+    # Its end is the event that follows.
+    (put worker :since (now))
+    (worker/kill worker :kill))
+  (balance fleet))
+
+(defn next-time
+  "Returns after how many seconds `watch-time` has something to do, or nil if it has nothing to do."
+  [fleet]
+  (def {:start-timeout start :stop-timeout stop} (fleet :context))
+  (def times
+    (seq [worker :in (fleet :workers)
+          :let [limit (case (worker :state) :starting start :ending stop)]
+          :when limit]
+      (+ (worker :since) limit)))
+  (when (and (not (fleet :stopping))
+             (> (fleet :not-before) (now))
+             (< (length (having fleet :starting :ready)) (fleet :size)))
+    (array/push times (fleet :not-before)))
+  (unless (empty? times)
+    (max 0.01 (- (min ;times) (now)))))

@@ -1,0 +1,109 @@
+###
+### kqnet-serve: opens listening sockets, and keeps workers running that serve them.
+###
+
+(import ../_native :as native)
+(import ../init :as kqnet)
+(import ./fleet)
+(import ./notify)
+(import ./options)
+
+(defn- say
+  "Tells the operator something."
+  [text]
+  (native/say (string "kqnet-serve: " text)))
+
+(defn- open-listeners
+  "Returns held listeners: those that systemd passed, or new ones."
+  [{:bind bind :backlog backlog :mode mode}]
+  (def variables ["LISTEN_PID" "LISTEN_FDS" "LISTEN_FDNAMES"])
+  (def passed (native/passed nil ;(map os/getenv variables)))
+  (each variable variables (os/setenv variable nil))
+  (if (and (empty? bind) (not (empty? passed)))
+    (map (fn [[_ fd]] (native/hold-passed fd)) passed)
+    (seq [[host port] :in (if (empty? bind) [["127.0.0.1" 8000]] bind)]
+      (native/hold host port {:backlog backlog
+                              :mode (if (= host :unix) mode)
+                              :nodelay (not= host :unix)}))))
+
+(defn- write-pid
+  "Writes this process's id to a file."
+  [path]
+  (spit path (string (os/getpid) "\n")))
+
+(defn- make-timer
+  ``Returns a function that has `events` given [:time] after some seconds. A wait that could be cut short would lose an event
+  that comes at the same moment, so a task of its own sleeps.``
+  [events]
+  (var next-time math/inf)
+  (fn wake-in [seconds]
+    (def at (+ seconds (os/clock :monotonic)))
+    # One that comes earlier will do: there will be another then.
+    (when (< at next-time)
+      (set next-time at)
+      (ev/go (fn timer []
+               (ev/sleep seconds)
+               (when (= at next-time) (set next-time math/inf))
+               (ev/give events [:time]))))))
+
+(defn- supervise
+  "Runs workers until they have ended for good. Returns the exit status."
+  [opts held]
+  (def events (ev/chan 1024))
+  (each signal [:hup :int :term :ttin :ttou]
+    (os/sigaction signal (fn [] (ev/give events [:signal signal])) true))
+  (def workers (fleet/make {:size (if (= :auto (opts :workers)) (os/cpu-count 1) (opts :workers))
+                            :command (opts :command)
+                            :load (opts :load)
+                            :start-timeout (opts :start-timeout)
+                            :stop-timeout (opts :stop-timeout)
+                            :held held
+                            :events events
+                            :say say}))
+  (def wake-in (make-timer events))
+  (var told false)
+  (defn tell-manager []
+    (when (and (not told) (workers :ever-ready))
+      (set told true)
+      (each one held (say (string "listening on " (native/held-name one))))
+      (notify/send "READY=1" (string "MAINPID=" (os/getpid)))))
+  (fleet/balance workers)
+  (while (not (and (workers :stopping) (empty? (workers :workers))))
+    (when-let [seconds (fleet/next-time workers)] (wake-in seconds))
+    (match (ev/take events)
+      [:time] (fleet/watch-time workers)
+      [:ready worker] (fleet/ready workers worker)
+      [:ended worker status] (fleet/ended workers worker status)
+      [:signal :hup] (do
+                       (say "replacing the workers")
+                       (notify/send "RELOADING=1" (string/format "MONOTONIC_USEC=%.0f" (* 1e6 (os/clock :monotonic))))
+                       (fleet/replace workers)
+                       (notify/send "READY=1"))
+      [:signal :ttin] (fleet/resize workers 1)
+      [:signal :ttou] (fleet/resize workers -1)
+      [:signal signal] (do
+                         (unless (workers :stopping)
+                           (say "stopping")
+                           (notify/send "STOPPING=1"))
+                         (fleet/stop workers)))
+    (tell-manager))
+  (workers :status))
+
+(defn run
+  "Runs the program with its arguments. Returns the exit status."
+  [args]
+  (def [parsed? opts] (protect (options/parse args)))
+  (cond
+    (not parsed?) (do (say opts) 2)
+    (opts :help) (do (print options/usage) 0)
+    (try
+      (do
+        (def held (open-listeners opts))
+        (when-let [path (opts :pid)] (write-pid path))
+        (defer (do
+                 (each one held (native/release-held one))
+                 (when-let [path (opts :pid)] (protect (os/rm path))))
+          (supervise opts held)))
+      ([err]
+        (say err)
+        1))))

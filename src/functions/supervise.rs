@@ -1,0 +1,152 @@
+//! What a supervisor and its workers need of the system (janet/kqnet/serve): listeners that are only held, descriptors that a
+//! worker inherits, and a worker that ends with its supervisor.
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use janetrs::Janet;
+use janetrs::lowlevel as c;
+use kqnet_accept::socket::{self, Listening, SocketFile};
+use kqnet_accept::{activation, process};
+
+use super::listen;
+use crate::abstract_type::{AbstractType, NOTHING};
+use crate::boundary::{Function, Outcome, native};
+use crate::collected::{self, Collected, drop_collected};
+use crate::stream;
+use crate::value::{arg, bytes, describe, integer, is_true, string};
+
+/// The functions of this file that Janet code calls.
+pub const FUNCTIONS: &[Function] = &[
+    native!("hold", "host port options", hold, c::JANET_SANDBOX_NET_LISTEN),
+    native!("hold-passed", "number", hold_passed, c::JANET_SANDBOX_NET_LISTEN),
+    native!("held-name", "held", held_name),
+    native!("pass-on", "held-or-stream passed", pass_on),
+    native!("release-held", "held", release),
+    native!("join-supervisor", "name", join),
+    native!("tell-supervisor", "number bytes", tell),
+    native!("put-on-stderr", "bytes", put_on_stderr),
+];
+
+/// A listening socket that nothing accepts from. Janet's loop does not know it, so clients do not wake this process.
+struct Held {
+    socket: std::cell::RefCell<Option<OwnedFd>>,
+    file: Option<SocketFile>,
+}
+
+static HELD: AbstractType = AbstractType(c::JanetAbstractType {
+    name: c"kqnet/held-listener".as_ptr(),
+    gc: Some(drop_collected::<Held>),
+    ..NOTHING
+});
+
+// SAFETY: values of the type are only made in this file, and its `gc` function is `drop_collected` for it.
+unsafe impl Collected for Held {
+    fn janet_type() -> &'static AbstractType {
+        &HELD
+    }
+}
+
+impl Held {
+    fn value(socket: OwnedFd, file: Option<SocketFile>) -> Outcome {
+        let held = collected::make(Self { socket: Some(socket).into(), file });
+        Outcome::Value(collected::wrap(held))
+    }
+
+    /// Closes the socket, and removes its file.
+    fn release(&self) {
+        if let Some(socket) = self.socket.take() {
+            if let Some(file) = &self.file {
+                file.remove(Some(socket.as_raw_fd()));
+            }
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// The held listener in the first argument.
+fn held(args: &[Janet]) -> Result<&Held, String> {
+    // The slice lives as long as the call.
+    args.first()
+        .and_then(collected::of::<Held>)
+        .ok_or_else(|| format!("expected a held listener, got {}", describe(arg(args, 0))))
+}
+
+/// Listens on an address, like `kqnet/listen`, for workers. Returns a held listener.
+fn hold(args: &[Janet]) -> Result<Outcome, String> {
+    let address = listen::address(arg(args, 0), arg(args, 1))?;
+    let settings = listen::settings(arg(args, 2))?;
+    let Listening { socket, file } =
+        socket::listen(&address, &settings).map_err(|why| format!("cannot listen on {address}: {why}"))?;
+    Ok(Held::value(socket, file))
+}
+
+/// Holds a listening descriptor that this process was started with.
+fn hold_passed(args: &[Janet]) -> Result<Outcome, String> {
+    let value = arg(args, 0);
+    let fd = integer(value).filter(|fd| *fd >= 0);
+    let fd = fd.ok_or_else(|| format!("a descriptor is a non-negative integer, got {}", describe(value)))?;
+    // SAFETY: a descriptor that was inherited belongs to nothing else in the program.
+    let owned = unsafe { activation::take(fd) }.map_err(|what| format!("cannot hold descriptor {fd}: {what}"))?;
+    Ok(Held::value(owned, None))
+}
+
+/// Returns the address of a held listener, as `kqnet/stats` gives it.
+fn held_name(args: &[Janet]) -> Result<Outcome, String> {
+    let socket = held(args)?.socket.borrow();
+    let fd = socket.as_ref().ok_or("the listener was released")?.as_raw_fd();
+    Ok(Outcome::Value(string(&socket::local_name(fd))))
+}
+
+/// Has the programs that are started from now on inherit a descriptor, or no longer. Returns its number.
+fn pass_on(args: &[Janet]) -> Result<Outcome, String> {
+    let fd = match collected::of::<Held>(&arg(args, 0)) {
+        Some(held) => held.socket.borrow().as_ref().map(AsRawFd::as_raw_fd),
+        None => stream::descriptor(stream::get(arg(args, 0))?),
+    };
+    let fd: RawFd = fd.ok_or("cannot pass on a descriptor that was closed")?;
+    process::set_inheritable(fd, is_true(arg(args, 1)))
+        .map_err(|why| format!("cannot pass on descriptor {fd}: {why}"))?;
+    Ok(Outcome::Value(Janet::number(fd.into())))
+}
+
+/// Closes a held listener, and removes the file of a unix socket.
+fn release(args: &[Janet]) -> Result<Outcome, String> {
+    held(args)?.release();
+    Ok(Outcome::Value(Janet::nil()))
+}
+
+/// Makes this process a worker: it gets a process group of its own, so that a Ctrl-C in the terminal reaches the supervisor only,
+/// it is told to end (SIGTERM) when the supervisor is gone, where the system can do that, and it gets a name.
+fn join(args: &[Janet]) -> Result<Outcome, String> {
+    let name = arg(args, 0);
+    let name = bytes(&name).ok_or_else(|| format!("expected a name, got {}", describe(name)))?;
+    process::join_supervisor(&String::from_utf8_lossy(name));
+    Ok(Outcome::Value(Janet::nil()))
+}
+
+/// Writes to an inherited descriptor, and closes it.
+fn tell(args: &[Janet]) -> Result<Outcome, String> {
+    let (number, text) = (arg(args, 0), arg(args, 1));
+    let fd = integer(number).filter(|fd| *fd > 2);
+    let fd = fd.ok_or_else(|| format!("expected the number of a descriptor, got {}", describe(number)))?;
+    let text = bytes(&text).ok_or_else(|| format!("expected bytes, got {}", describe(text)))?;
+    // SAFETY: the supervisor passed the descriptor to this process, and its number is used only once.
+    let pipe = unsafe { OwnedFd::from_raw_fd(fd) };
+    // The supervisor may be gone.
+    let _ = std::io::Write::write_all(&mut std::fs::File::from(pipe), text);
+    Ok(Outcome::Value(Janet::nil()))
+}
+
+/// Writes bytes to stderr as they are, if that is possible.
+fn put_on_stderr(args: &[Janet]) -> Result<Outcome, String> {
+    let text = arg(args, 0);
+    let text = bytes(&text).ok_or_else(|| format!("expected bytes, got {}", describe(text)))?;
+    // Nobody could be told.
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), text);
+    Ok(Outcome::Value(Janet::nil()))
+}
