@@ -40,8 +40,9 @@
     :not-before 0
     :ever-ready false
     :stopping false
-    # The exit status of a worker that ended badly while the fleet was stopping, or that made it give up.
+    # The exit status of the fleet, and what the worker that ended last by itself left: its status and its words.
     :status 0
+    :last-status 0
     :words ""})
 
 (defn- say [fleet & parts] ((in (fleet :context) :say) (string ;parts)))
@@ -100,7 +101,7 @@
   (def words (string/trim (fleet :words)))
   (say fleet "gave up after " (fleet :deaths) " workers in a row have ended"
        (if (empty? words) "" (string "; the last one wrote:\n" words)))
-  (when (zero? (fleet :status)) (put fleet :status 1))
+  (put fleet :status (max 1 (fleet :last-status)))
   (stop fleet))
 
 (defn- keep-old
@@ -163,7 +164,7 @@
   (say fleet (name-of worker) " ended with status " status
        (if (= :starting (worker :state)) ", before it accepted connections" ""))
   (put fleet :words (string (worker :words)))
-  (when (pos? status) (put fleet :status status))
+  (put fleet :last-status status)
   (if young? (note-death fleet) (put fleet :deaths 0))
   (when (and (current? fleet worker) (failed-replacement? fleet))
     (keep-old fleet)))

@@ -1,0 +1,263 @@
+###
+### kqnet-serve: workers that share an address, and a supervisor that keeps them running.
+###
+
+(import ./support :as t)
+(import ./support/http :as h)
+(import ./support/programs)
+(t/need-spork)
+
+(def- script (string t/project "/bin/kqnet-serve"))
+
+(def- answering
+  "A program that answers with the number of its process, and, at /sleep, later."
+  ```
+  (import kqnet/http)
+  (defn handler [req]
+    (case (req :path)
+      "/exit" (os/exit 7)
+      "/sleep" (do (ev/sleep 0.3) {:body "slept"})
+      {:body (string (os/getpid))}))
+  (http/serve-forever handler)
+  ```)
+
+(defn- with-program
+  "Calls a function with the path of a program that has this text."
+  [text f]
+  (def folder (t/scratch "serve"))
+  (os/mkdir folder)
+  (def file (string folder "/app.janet"))
+  (spit file text)
+  (defer (t/remove folder) (f file)))
+
+(defn- serve
+  "Starts kqnet-serve with these arguments."
+  [& args]
+  (t/start-janet script ;(map string args)))
+
+(defn- wait-for
+  "Waits until a process has written this text to stderr, as often as `count` says."
+  [process text &opt count]
+  (default count 1)
+  (t/wait-until (string text " on stderr")
+                (fn []
+                  (when (and (process :status) (process :err-ended) (< (length (string/find-all text (process :err))) count))
+                    (t/fail text (string "ended: " (process :status) ": " (process :err))))
+                  (>= (length (string/find-all text (process :err))) count))))
+
+(defn- start
+  "Starts kqnet-serve on a free port, and waits until it serves. Returns the process and the port."
+  [& args]
+  (def port (t/free-port))
+  (def process (serve "-b" (string "127.0.0.1:" port) ;args))
+  (wait-for process "kqnet-serve: listening on ")
+  [process port])
+
+(defn- ask
+  [port &opt path]
+  ((h/fetch port "GET" (or path "/")) :body))
+
+(defn- pids
+  "The processes that answer, once there are this many of them."
+  [port count &opt but]
+  (def seen @{})
+  (t/wait-until (string count " workers that answer")
+                (fn []
+                  (def pid (ask port))
+                  (unless (has-value? (or but []) pid) (put seen pid true))
+                  (= count (length seen))))
+  (sorted (keys seen)))
+
+(defn- ends
+  "Fails unless a process ends with this status after SIGTERM."
+  [process &opt status]
+  (:signal process :term)
+  (t/same (or status 0) (:wait process) (process :err)))
+
+(defn- alive? [pid] (t/exists? (string "/proc/" pid "/stat") :file))
+
+(t/test "workers share one address, and all of them answer"
+  (with-program answering
+    (fn [file]
+      (def [process port] (start "-w" 3 file))
+      (t/same 3 (length (pids port 3)))
+      (ends process))))
+
+(t/test "a worker that dies is replaced, whatever kills it"
+  (with-program answering
+    (fn [file]
+      (def [process port] (start "-w" 2 file))
+      (def before (pids port 2))
+      (os/execute ["kill" "-KILL" (first before)] :p)
+      (pids port 2 [(first before)])
+      (protect (ask port "/exit"))
+      (wait-for process "ended with status 7")
+      (pids port 2 [(first before)])
+      (ends process))))
+
+(t/test "SIGHUP replaces all workers, and running requests are answered"
+  (with-program answering
+    (fn [file]
+      (def [process port] (start "-w" 2 file))
+      (def before (pids port 2))
+      (def slow (seq [_ :range [0 4]] (:send (h/client port) "GET" "/sleep")))
+      (:signal process :hup)
+      (def after (pids port 2 before))
+      (t/check (not (some |(has-value? before $) after)) "only new workers")
+      (each c slow (t/same "slept" ((:receive c "GET") :body)) (:close c))
+      (ends process))))
+
+(t/test "a new version that does not start changes nothing, and the next one is taken"
+  (with-program answering
+    (fn [file]
+      (def [process port] (start "-w" 2 file))
+      (def before (pids port 2))
+      (spit file "(error \"not today\")")
+      (:signal process :hup)
+      (wait-for process "the old workers go on")
+      (t/check (string/find "not today" (process :err)) (process :err))
+      (t/same before (pids port 2))
+      (spit file answering)
+      (:signal process :hup)
+      (pids port 2 before)
+      (ends process))))
+
+(t/test "a program that does not start ends the supervisor, with the program's last words"
+  (with-program "(error \"the words\")"
+    (fn [file]
+      (def process (serve "-b" (t/free-port) file))
+      (t/same 1 (:wait process))
+      (t/wait-until "its words" |(process :err-ended))
+      (def [_ words] (string/split "gave up after 3 workers in a row have ended; the last one wrote:" (process :err)))
+      (t/check (string/find "the words" (or words "")) (process :err)))))
+
+(t/test "a worker that never takes the address is killed, and the supervisor says why"
+  (with-program "(ev/sleep 1000)"
+    (fn [file]
+      (def process (serve "-b" (t/free-port) "--start-timeout" 0.2 file))
+      (t/same true (pos? (:wait process)))
+      (t/wait-until "its words" |(process :err-ended))
+      (t/check (string/find "has not listened on an address of the supervisor" (process :err)) (process :err)))))
+
+(t/test "SIGTERM lets running requests end, and SIGINT does the same"
+  (each signal [:term :int]
+    (with-program answering
+      (fn [file]
+        (def [process port] (start "-w" 2 file))
+        (def slow (:send (h/client port) "GET" "/sleep"))
+        # The request has arrived once another one on the same worker would have been answered.
+        (pids port 2)
+        (:signal process signal)
+        (t/same "slept" ((:receive slow "GET") :body))
+        (t/same 0 (:wait process) (process :err))))))
+
+(t/test "TTIN adds a worker, and TTOU removes one, but not the last"
+  (with-program answering
+    (fn [file]
+      (def [process port] (start file))
+      (:signal process :ttin)
+      (wait-for process "now 2 workers")
+      (pids port 2)
+      (:signal process :ttou)
+      (wait-for process "now 1 worker\n")
+      (:signal process :ttou)
+      (wait-for process "now 1 worker\n" 2)
+      (ask port)
+      (ends process))))
+
+(t/test "programs on kqnet/server, on net/server by -l, and on an address that they name, take the supervisor's listener"
+  (def port (t/free-port))
+  (each [text & options]
+    [[`(import kqnet) (kqnet/server "127.0.0.1" "PORT" (fn [conn] (:write conn "raw") (:close conn)))`]
+     [`(net/server "127.0.0.1" "PORT" (fn [conn] (:write conn "raw") (:close conn)))` "-l" "kqnet/install"]
+     [`(import kqnet) (def l (kqnet/listen "0.0.0.0" "PORT")) (forever (def c (kqnet/accept l)) (:write c "raw") (:close c))`]]
+    (with-program (string/replace "PORT" (string port) text)
+      (fn [file]
+        (def process (serve "-b" (string "127.0.0.1:" port) "-w" 2 ;options file))
+        (wait-for process "kqnet-serve: listening on ")
+        (repeat 5 (t/same "raw" (t/receive (t/connect port))))
+        (:signal process :term)
+        (:wait process)))))
+
+(t/test "several addresses are all served, each by the one who asks for it"
+  (def [one other] [(t/free-port) (t/scratch "s.sock")])
+  (with-program (string/format
+                  ```
+                  (import kqnet/http)
+                  (def l (http/server (fn [_] {:body "port"}) "127.0.0.1" %d))
+                  (http/serve-forever (fn [_] {:body "file"}) :unix %q)
+                  (:close l)
+                  ```
+                  one other)
+    (fn [file]
+      (def process (serve "-b" one "-b" (string "unix:" other) "--mode" "600" "-w" 2 file))
+      (wait-for process "kqnet-serve: listening on " 2)
+      (t/same "port" (ask one))
+      (t/same "rw-------" (os/stat other :permissions))
+      (with [conn (net/connect :unix other)]
+        (:write conn "GET / HTTP/1.0\r\n\r\n")
+        (t/check (string/has-suffix? "file" (t/receive conn)) "the answer"))
+      (:signal process :term)
+      (:wait process)
+      (t/same nil (os/stat other) "the file is removed"))))
+
+(t/test "workers end when the supervisor is killed"
+  (unless (t/exists? "/proc/self/stat" :file) (t/skip "only Linux and FreeBSD tell a process that its parent has ended"))
+  (with-program answering
+    (fn [file]
+      (def [process port] (start "-w" 2 file))
+      (def before (pids port 2))
+      (:signal process :kill)
+      (t/wait-until "the ends of all workers" |(not (some alive? before))))))
+
+(t/test "the service manager is told when the service is ready, and when it stops"
+  (def path (t/scratch "notify"))
+  (def manager (net/listen :unix path :datagram))
+  (defer (do (:close manager) (os/rm path))
+    (with-program answering
+      (fn [file]
+        (def process (t/start {"NOTIFY_SOCKET" path} (dyn *executable*) script "-b" (string (t/free-port)) file))
+        (defn told [] (def buf @"") (net/recv-from manager 1000 buf) (string buf))
+        (t/check (string/has-prefix? "READY=1\nMAINPID=" (told)) "READY=1")
+        (:signal process :term)
+        (t/same "STOPPING=1" (told))
+        (t/same 0 (:wait process) (process :err))))))
+
+(t/test "the file of --pid names the supervisor, and is removed at its end"
+  (with-program answering
+    (fn [file]
+      (def pid-file (string file ".pid"))
+      (def [process] (start "--pid" pid-file file))
+      (t/same (string ((process :proc) :pid) "\n") (string (slurp pid-file)))
+      (ends process)
+      (t/same nil (os/stat pid-file)))))
+
+(t/test "wrong command lines are refused in one line"
+  (with-program answering
+    (fn [file]
+      (each [part & args]
+        [["which program"]
+         ["there is no program" "nowhere.janet"]
+         ["there is no option" "--fast" file]
+         ["an address is HOST:PORT" "-b" "localhost:http" file]
+         ["an address is HOST:PORT" "-b" "1:99999" file]
+         ["-w takes a whole number" "-w" "0" file]
+         ["--workers takes" "--workers=two" file]
+         ["--mode takes permissions" "--mode" "999" file]
+         ["needs a value" "--pid"]]
+        (def process (serve ;args))
+        (t/same 2 (:wait process))
+        (t/wait-until "its words" |(process :err-ended))
+        (t/check (string/find part (process :err)) (process :err))
+        (t/same 1 (length (string/find-all "\n" (process :err))) (process :err))))))
+
+(t/test "an address that is taken ends it at once"
+  (with [taken (net/listen "127.0.0.1" "0")]
+    (with-program answering
+      (fn [file]
+        (def process (serve "-b" (t/port taken) file))
+        (t/same 1 (:wait process))
+        (t/wait-until "its words" |(process :err-ended))
+        (t/check (string/find "cannot listen on 127.0.0.1:" (process :err)) (process :err))))))
+
+(t/finish)
