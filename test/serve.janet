@@ -6,6 +6,7 @@
 (import ./support/http :as h)
 (import ./support/programs)
 (t/need-spork)
+(import kqnet)
 
 (def- script (string t/project "/bin/kqnet-serve"))
 
@@ -13,11 +14,12 @@
   "A program that answers with the number of its process, and, at /sleep, later."
   ```
   (import kqnet/http)
+  (import kqnet/_native :as native)
   (defn handler [req]
     (case (req :path)
       "/exit" (os/exit 7)
       "/sleep" (do (ev/sleep 0.3) {:body "slept"})
-      {:body (string (os/getpid))}))
+      {:body (string (native/process-id))}))
   (http/serve-forever handler)
   ```)
 
@@ -212,8 +214,8 @@
 
 (t/test "the service manager is told when the service is ready, and when it stops"
   (def path (t/scratch "notify"))
-  (def manager (net/listen :unix path :datagram))
-  (defer (do (:close manager) (os/rm path))
+  (def manager (kqnet/listen :unix path :datagram))
+  (defer (:close manager)
     (with-program answering
       (fn [file]
         (def process (t/start {"NOTIFY_SOCKET" path} (dyn *executable*) script "-b" (string (t/free-port)) file))

@@ -9,8 +9,12 @@ use crate::message;
 use crate::value::{arg, bytes, describe, tuple};
 
 /// The functions of this file that Janet code calls.
-pub const FUNCTIONS: &[Function] =
-    &[native!("environments", "", environments), native!("say", "text", say), native!("backend", "", backend)];
+pub const FUNCTIONS: &[Function] = &[
+    native!("environments", "", environments),
+    native!("say", "text", say),
+    native!("backend", "", backend),
+    native!("process-id", "", process_id),
+];
 
 /// Returns the environments of the running fibers, outermost first: from the task to the caller.
 fn environments(_args: &[Janet]) -> Result<Outcome, String> {
@@ -39,4 +43,9 @@ fn say(args: &[Janet]) -> Result<Outcome, String> {
 /// Returns the name of the event queue in use, as a keyword.
 fn backend(_args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(Janet::keyword(Queue::NAME.into())))
+}
+
+/// Returns the number of this process. Janet before 1.38 has no function for it.
+fn process_id(_args: &[Janet]) -> Result<Outcome, String> {
+    Ok(Outcome::Value(Janet::number(std::process::id().into())))
 }

@@ -29,7 +29,7 @@
 (defn- write-pid
   "Writes this process's id to a file."
   [path]
-  (spit path (string (os/getpid) "\n")))
+  (spit path (string (native/process-id) "\n")))
 
 (defn- make-timer
   ``Returns a function that has `events` given [:time] after some seconds. A wait that could be cut short would lose an event
@@ -66,7 +66,7 @@
     (when (and (not told) (workers :ever-ready))
       (set told true)
       (each one held (say (string "listening on " (native/held-name one))))
-      (notify/send "READY=1" (string "MAINPID=" (os/getpid)))))
+      (notify/send "READY=1" (string "MAINPID=" (native/process-id)))))
   (fleet/balance workers)
   (while (not (and (workers :stopping) (empty? (workers :workers))))
     (when-let [seconds (fleet/next-time workers)] (wake-in seconds))
