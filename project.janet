@@ -19,8 +19,8 @@
 (def modules (dyn :modpath))
 (def scripts (dyn :binpath))
 (def installed (string modules "/kqnet"))
-(def doctor (string scripts "/kqnet-doctor"))
-(array/push (dyn :installed-files) installed doctor)
+(def commands (map |(string scripts "/" $) module/commands))
+(array/push (dyn :installed-files) installed ;commands)
 
 (defn- rooted [path] (string (dyn :dest-dir "") path))
 
@@ -29,9 +29,10 @@
     (error "kqnet was installed by Janet's own bundles; type: janet --uninstall kqnet"))
   (own/stage-modules (rooted installed))
   (try
-    (own/stage-script "bin/kqnet-doctor" (rooted doctor) modules)
+    (each [name to] (map array module/commands commands)
+      (own/stage-script (string "bin/" name) (rooted to) modules))
     ([err]
-      (own/discard (rooted installed))
+      (each to [installed ;commands] (own/discard (rooted to)))
       (error err))))
 
 # jpm removes the installed module before it builds. It has to build and copy everything first, so that a module that works is
@@ -41,6 +42,5 @@
   (add-dep "uninstall" "stage"))
 
 (task "install" []
-  (print "installing " installed " and " doctor)
-  (own/install (rooted installed))
-  (own/install (rooted doctor)))
+  (print "installing " (string/join [installed ;commands] ", "))
+  (each to [installed ;commands] (own/install (rooted to))))

@@ -12,6 +12,10 @@
   "The folder in which a build lays out the whole module as it will be installed."
   "build/kqnet")
 
+(def commands
+  "The scripts in bin/ that are installed with the module."
+  ["kqnet-doctor" "kqnet-serve"])
+
 (defn compile
   ``Has cargo build both libraries for this system, and write to a file what the static one has to be linked with.
   Returns the folder that has the libraries. The target is named because the user's configuration of cargo may name

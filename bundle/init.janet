@@ -17,11 +17,12 @@
   (when (os/stat (string modules "/.manifests/kqnet.jdn"))
     (error "kqnet was installed by jpm; type: jpm uninstall kqnet"))
   # An installation that was interrupted leaves files that Janet does not know of, and would refuse to write over.
-  (each left ["kqnet" "bin/kqnet-doctor"] (files/remove (string modules "/" left)))
+  (each left ["kqnet" ;(map |(string "bin/" $) module/commands)] (files/remove (string modules "/" left)))
   (bundle/add-directory manifest "kqnet")
   (each [path directory?] (files/tree module/folder)
     (def target (string "kqnet/" path))
     (if directory?
       (bundle/add-directory manifest target)
       (bundle/add-file manifest (string module/folder "/" path) target)))
-  (bundle/add-bin manifest "bin/kqnet-doctor"))
+  (each name module/commands
+    (bundle/add-bin manifest (string "bin/" name))))

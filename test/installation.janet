@@ -23,7 +23,8 @@
   (each file (os/dir (string t/project "/bundle"))
     (copy (string t/project "/bundle/" file) (string checkout "/bundle/" file)))
   (copy (string t/project "/project.janet") (string checkout "/project.janet"))
-  (copy (string t/project "/bin/kqnet-doctor") (string checkout "/bin/kqnet-doctor"))
+  (each name ["kqnet-doctor" "kqnet-serve"]
+    (copy (string t/project "/bin/" name) (string checkout "/bin/" name)))
   # A bundle is not installed before those that it needs.
   (def info (parse (slurp (string checkout "/bundle/info.jdn"))))
   (spit (string checkout "/bundle/info.jdn") (string/format "%j" (merge info {:dependencies []})))
@@ -97,12 +98,14 @@
       (succeeds run ;jpm "install")
       (works run)
       (t/check (os/stat (string target "/kqnet/_native.so")) "the library")
-      (t/check (string/find script-runs (last (run (string target "/bin/kqnet-doctor") "--unknown"))) "the script runs")
+      (each name ["kqnet-doctor" "kqnet-serve"]
+        (t/check (string/find name (last (run (string target "/bin/" name) "--unknown"))) "the script runs"))
       (over-a-running-program target |(succeeds run ;jpm "install"))
       (works run)
       (succeeds run ;jpm "uninstall")
       (is-gone run)
-      (t/same nil (os/stat (string target "/bin/kqnet-doctor"))))))
+      (each name ["kqnet-doctor" "kqnet-serve"]
+        (t/same nil (os/stat (string target "/bin/" name)))))))
 
 (t/test "an installation by jpm that cannot build says what to type, and leaves the one that works"
   (with-checkout
