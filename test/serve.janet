@@ -76,6 +76,13 @@
   (:signal process :term)
   (t/same (or status 0) (:wait process) (process :err)))
 
+(defn- ends-whatever
+  "Fails unless a process ends after SIGTERM, and leaves no workers."
+  [process]
+  (:signal process :term)
+  (:wait process)
+  (t/check (not (string/find "stacktrace" (process :err))) (process :err)))
+
 (defn- alive? [pid] (t/exists? (string "/proc/" pid "/stat") :file))
 
 (t/test "workers share one address, and all of them answer"
@@ -261,5 +268,75 @@
         (t/same 1 (:wait process))
         (t/wait-until "its words" |(process :err-ended))
         (t/check (string/find "cannot listen on 127.0.0.1:" (process :err)) (process :err))))))
+
+(def- rounds
+  "How often something happens to the workers in the last test. A long run sets another number."
+  (scan-number (or (os/getenv "KQNET_SERVE_ROUNDS") "40")))
+
+(defn- workers-of
+  "The processes that a supervisor has started."
+  [pid]
+  (def [_ text] (programs/run "ps" "-o" "pid=" "--ppid" (string pid)))
+  (filter |(not (empty? $)) (string/split " " (string/replace-all "\n" " " text))))
+
+(defn- answered?
+  "Sends a request on a connection. Returns whether there was an answer: a worker may be killed before it."
+  [conn]
+  (def buf @"")
+  (and (first (protect (:write conn "GET / HTTP/1.1\r\nHost: h\r\n\r\n")))
+       (let [[ok] (protect (while (not (peg/match '(* "HTTP/1.1 200" (thru "\r\n\r\n") :d) buf))
+                             (unless (:read conn 4096 buf 20) (error "closed"))))]
+         ok)))
+
+(defn- insist
+  "Asks again and again, on kept connections, until `stop` is true. Each request is repeated until it is answered."
+  [port stop counts]
+  (var conn nil)
+  (while (not (stop))
+    (var done false)
+    (while (not done)
+      (unless conn (set conn (t/connect port)))
+      (set done (answered? conn))
+      (put counts (if done :answered :repeated) (inc (get counts (if done :answered :repeated) 0)))
+      (when (or (not done) (zero? (% (get counts :answered 0) 50)))
+        (protect (:close conn))
+        (set conn nil)))
+    (ev/sleep 0))
+  (when conn (:close conn)))
+
+(t/test-within 200 "each request is answered in the end, whatever happens to the workers and whenever"
+  (unless (t/exists? "/proc/self/stat" :file) (t/skip "the test finds the workers by Linux's ps"))
+  (with-program answering
+    (fn [file]
+      (def [process port] (start "-w" 3 file))
+      (def supervisor ((process :proc) :pid))
+      (def counts @{})
+      (var stopping false)
+      (def ends (ev/chan))
+      (repeat 8
+        (ev/go (fn [] (ev/give ends (protect (insist port (fn [] stopping) counts))))))
+      (def rng (math/rng (or (scan-number (or (os/getenv "KQNET_SERVE_SEED") "")) (os/time))))
+      (defn some-worker [] (let [all (workers-of supervisor)] (if (empty? all) nil (in all (math/rng-int rng (length all))))))
+      (repeat rounds
+        (case (math/rng-int rng 8)
+          0 (:signal process :hup)
+          1 (:signal process :ttin)
+          2 (:signal process :ttou)
+          3 (do
+              (spit file "(error 1)")
+              (:signal process :hup)
+              (ev/sleep (* 0.2 (math/rng-uniform rng)))
+              (spit file answering)
+              (:signal process :hup))
+          (when-let [pid (some-worker)]
+            (os/execute ["kill" (in ["-KILL" "-TERM" "-ABRT"] (math/rng-int rng 3)) pid] :p)))
+        # Random moments are the point of this test: nothing is expected after the wait.
+        (ev/sleep (* 0.15 (math/rng-uniform rng)))
+        (t/same nil (process :status) (process :err)))
+      (set stopping true)
+      (repeat 8 (let [[ok err] (ev/take ends)] (t/check ok err)))
+      (print "      " (string/format "%q" counts))
+      (t/check (> (counts :answered) (* 10 rounds)) counts)
+      (ends-whatever process))))
 
 (t/finish)

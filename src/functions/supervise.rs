@@ -13,7 +13,7 @@ use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Function, Outcome, native};
 use crate::collected::{self, Collected, drop_collected};
 use crate::stream;
-use crate::value::{arg, bytes, describe, integer, is_true, string};
+use crate::value::{arg, bytes, describe, integer, is_keyword, is_true, string};
 
 /// The functions of this file that Janet code calls.
 pub const FUNCTIONS: &[Function] = &[
@@ -25,6 +25,8 @@ pub const FUNCTIONS: &[Function] = &[
     native!("join-supervisor", "name", join),
     native!("tell-supervisor", "number bytes", tell),
     native!("put-on-stderr", "bytes", put_on_stderr),
+    native!("signal-process", "pid name", signal_process, c::JANET_SANDBOX_SUBPROCESS),
+    native!("reap", "pid", reap, c::JANET_SANDBOX_SUBPROCESS),
 ];
 
 /// A listening socket that nothing accepts from. Janet's loop does not know it, so clients do not wake this process.
@@ -149,4 +151,32 @@ fn put_on_stderr(args: &[Janet]) -> Result<Outcome, String> {
     // Nobody could be told.
     let _ = std::io::Write::write_all(&mut std::io::stderr(), text);
     Ok(Outcome::Value(Janet::nil()))
+}
+
+/// The number of a process in an argument.
+fn pid(value: Janet) -> Result<i32, String> {
+    // 0 and below are groups of processes.
+    integer(value).filter(|pid| *pid > 0).ok_or_else(|| format!("expected a process id, got {}", describe(value)))
+}
+
+/// Sends SIGTERM (:term) or SIGKILL (:kill) to a child that was not reaped.
+fn signal_process(args: &[Janet]) -> Result<Outcome, String> {
+    let (pid, name) = (pid(arg(args, 0))?, arg(args, 1));
+    let signal = match () {
+        () if is_keyword(name, "term") => libc::SIGTERM,
+        () if is_keyword(name, "kill") => libc::SIGKILL,
+        () => return Err(format!("expected :term or :kill, got {}", describe(name))),
+    };
+    // It may have ended. Until it is reaped, no other process has its number.
+    let _ = process::kill(pid, signal);
+    Ok(Outcome::Value(Janet::nil()))
+}
+
+/// Returns the exit status of a child that has ended, or 128 and the number of the signal that ended it. Returns nil while the
+/// child runs. Core's `os/proc-wait` waits in a thread, and a signal that the system gives to that thread ends the process:
+/// Janet's handler looks for the VM of the thread that it runs in.
+fn reap(args: &[Janet]) -> Result<Outcome, String> {
+    let pid = pid(arg(args, 0))?;
+    let ended = process::reap(pid).map_err(|why| format!("cannot wait for process {pid}: {why}"))?;
+    Ok(Outcome::Value(ended.map_or_else(Janet::nil, |status| Janet::number(status.into()))))
 }

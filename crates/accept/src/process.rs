@@ -49,3 +49,24 @@ fn die_with_parent(name: &std::ffi::CStr) {
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
 fn die_with_parent(_name: &std::ffi::CStr) {}
+
+/// Sends a signal to a process.
+///
+/// # Errors
+/// Returns the error of kill(2).
+pub fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
+    syscall!(kill(pid, signal)).map(drop)
+}
+
+/// The exit status of a child that has ended, or 128 and the number of the signal that ended it; `None` while it runs. The child is
+/// then gone, and its number may be used again.
+///
+/// # Errors
+/// Returns the error of waitpid(2): ECHILD if this process has no such child.
+pub fn reap(pid: i32) -> Result<Option<i32>, Errno> {
+    let mut status = 0;
+    if syscall!(waitpid(pid, &mut status, libc::WNOHANG))? == 0 {
+        return Ok(None);
+    }
+    Ok(Some(if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) }))
+}

@@ -5,21 +5,27 @@
 (import ./worker)
 
 (def- young
-  "A worker that ends within this many seconds after it was ready, or before it was, has died young."
+  "A worker that ends within this many seconds after it was ready has died young, as has one that was never ready."
   5)
 
 (def- first-pause
   "How many seconds to wait after a worker has died young. The pause doubles with each one in a row."
   0.25)
 
-(def- longest-pause 30)
+(def- longest-pause
+  "The longest pause after workers that were never ready."
+  30)
+
+(def- longest-pause-if-ready
+  "The longest pause after workers that were ready. Something else may have killed them, and clients are waiting."
+  1)
 
 (def- attempts-at-start
-  "How many workers may die young, in a row, before any has ever been ready."
+  "How many workers in a row may end before they are ready, if none has ever been ready."
   3)
 
 (def- attempts
-  "How many workers may die young, in a row, while none is ready."
+  "How many workers in a row may end before they are ready, while none is ready."
   10)
 
 (defn- now [] (os/clock :monotonic))
@@ -35,8 +41,9 @@
     :last-generation 1
     :last-number 0
     :workers @[]
-    # How many died young in a row, and before when no other is started.
+    # How many died young in a row, how many of the last ones were never ready, and before when no other is started.
     :deaths 0
+    :failures 0
     :not-before 0
     :ever-ready false
     :stopping false
@@ -61,14 +68,17 @@
   [fleet worker]
   (put worker :state :ending)
   (put worker :since (now))
-  (worker/kill worker :term))
+  (worker/signal worker :term))
 
 (defn- note-death
-  "Waits longer before the next start."
-  [fleet]
+  "Waits longer before the next start. `ready?` says whether the worker that died young was ready before."
+  [fleet ready?]
   (def deaths (inc (fleet :deaths)))
   (put fleet :deaths deaths)
-  (put fleet :not-before (+ (now) (min longest-pause (* first-pause (math/pow 2 (dec deaths)))))))
+  (unless ready? (put fleet :failures (inc (fleet :failures))))
+  (put fleet :not-before
+       (+ (now) (min (if ready? longest-pause-if-ready longest-pause)
+                     (* first-pause (math/pow 2 (dec deaths)))))))
 
 (defn- start-one
   [fleet]
@@ -81,12 +91,12 @@
     ([err]
       (say fleet "cannot start a worker: " err)
       (put fleet :words (string err))
-      (note-death fleet))))
+      (note-death fleet false))))
 
 (defn- give-up?
   [fleet]
   (and (empty? (having fleet :ready :starting))
-       (>= (fleet :deaths) (if (fleet :ever-ready) attempts attempts-at-start))
+       (>= (fleet :failures) (if (fleet :ever-ready) attempts attempts-at-start))
        (not (in (fleet :context) :never-gives-up))))
 
 (defn stop
@@ -99,7 +109,7 @@
 (defn- give-up
   [fleet]
   (def words (string/trim (fleet :words)))
-  (say fleet "gave up after " (fleet :deaths) " workers in a row have ended"
+  (say fleet "gave up after " (fleet :failures) " workers in a row have ended"
        (if (empty? words) "" (string "; the last one wrote:\n" words)))
   (put fleet :status (max 1 (fleet :last-status)))
   (stop fleet))
@@ -111,6 +121,7 @@
   (say fleet "the new version did not start; the old workers go on")
   (put fleet :generation ((last left) :generation))
   (put fleet :deaths 0)
+  (put fleet :failures 0)
   (each worker (having fleet :starting)
     (unless (current? fleet worker)
       (retire fleet worker))))
@@ -155,19 +166,27 @@
     (put worker :state :ready)
     (put worker :since (now))
     (put fleet :ever-ready true)
+    (put fleet :failures 0)
     (balance fleet)))
 
 (defn- died
   "Takes note that a worker has ended that nobody told to end."
   [fleet worker status]
-  (def young? (or (= :starting (worker :state)) (< (- (now) (worker :since)) young)))
+  (def ready? (= :ready (worker :state)))
+  (def young? (or (not ready?) (< (- (now) (worker :since)) young)))
   (say fleet (name-of worker) " ended with status " status
-       (if (= :starting (worker :state)) ", before it accepted connections" ""))
+       (if ready? "" ", before it accepted connections"))
   (put fleet :words (string (worker :words)))
   (put fleet :last-status status)
-  (if young? (note-death fleet) (put fleet :deaths 0))
+  (if young? (note-death fleet ready?) (put fleet :deaths 0))
   (when (and (current? fleet worker) (failed-replacement? fleet))
     (keep-old fleet)))
+
+(defn reap
+  "Looks which workers have ended. Each one is an event of its own."
+  [fleet]
+  (each one (fleet :workers)
+    (worker/reap one (in (fleet :context) :events))))
 
 (defn ended
   "Takes note that a worker has ended."
@@ -190,6 +209,7 @@
   (put fleet :last-generation generation)
   (put fleet :generation generation)
   (put fleet :deaths 0)
+  (put fleet :failures 0)
   (put fleet :not-before 0)
   (balance fleet))
 
@@ -217,7 +237,7 @@
            " takes too long to end; it is killed"))
     # Its end is the event that follows.
     (put worker :since (now))
-    (worker/kill worker :kill))
+    (worker/signal worker :kill))
   (balance fleet))
 
 (defn next-time

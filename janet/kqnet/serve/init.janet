@@ -50,8 +50,8 @@
   "Runs workers until they have ended for good. Returns the exit status."
   [opts held]
   (def events (ev/chan 1024))
-  (each signal [:hup :int :term :ttin :ttou]
-    (os/sigaction signal (fn [] (ev/give events [:signal signal])) true))
+  (each signal [:chld :hup :int :term :ttin :ttou]
+    (os/sigaction signal (fn [] (ev/give events [:signal signal]))))
   (def workers (fleet/make {:size (if (= :auto (opts :workers)) (os/cpu-count 1) (opts :workers))
                             :command (opts :command)
                             :load (opts :load)
@@ -74,6 +74,7 @@
       [:time] (fleet/watch-time workers)
       [:ready worker] (fleet/ready workers worker)
       [:ended worker status] (fleet/ended workers worker status)
+      [:signal :chld] (fleet/reap workers)
       [:signal :hup] (do
                        (say "replacing the workers")
                        (notify/send "RELOADING=1" (string/format "MONOTONIC_USEC=%.0f" (* 1e6 (os/clock :monotonic))))

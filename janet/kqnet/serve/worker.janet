@@ -21,6 +21,7 @@
   "Copies what a worker writes to stderr to this process's, and keeps the end of it."
   [worker stream]
   (def words (worker :words))
+  (put worker :copying true)
   (ev/go (fn copy-words []
            (def buf @"")
            (while (first (protect (assert (:read stream 4096 (buffer/clear buf)))))
@@ -30,16 +31,8 @@
                (def end (buffer/slice words (- (length words) max-words)))
                (buffer/clear words)
                (buffer/push words end)))
+           (put worker :copying false)
            (protect (:close stream)))))
-
-(defn- wait-for-end
-  "Puts the end of a process into `events`. If the system has no thread to wait in, tries again later."
-  [worker events]
-  (ev/go (fn wait-for-end []
-           (var result nil)
-           (while (not (first (set result (protect (os/proc-wait (worker :process))))))
-             (ev/sleep 1))
-           (ev/give events [:ended worker (in result 1)]))))
 
 (defn- wait-until-ready
   [worker stream events]
@@ -58,8 +51,7 @@
   * :pid - its process id.
   * :words - a buffer with what it wrote to stderr last, if `keeps-words` is true.
 
-  `events` is given [:ready worker] once it accepts connections, and [:ended worker status] when it has ended. Raises an error
-  when the process cannot be started.``
+  `events` is given [:ready worker] once it accepts connections. Raises an error when the process cannot be started.``
   [number generation {:command program :load modules :held held :events events :keeps-words keeps-words}]
   (def worker @{:number number :generation generation :state :starting :since (os/clock :monotonic) :words @""})
   (def [from-worker to-supervisor] (os/pipe))
@@ -75,16 +67,28 @@
                      "JANET_PATH" (dyn *syspath*)
                      :in null}
                     (if keeps-words {:err :pipe} {})))
-    (def process (try (os/spawn (command program modules) :pe env)
+    # The supervisor reaps it, and Janet must not.
+    (def process (try (os/spawn (command program modules) :ped env)
                    ([err] (:close from-worker) (error err))))
     (put worker :process process)
     (put worker :pid (process :pid))
     (when keeps-words (copy-words worker (process :err))))
   (wait-until-ready worker from-worker events)
-  (wait-for-end worker events)
   worker)
 
-(defn kill
-  "Sends a signal to a worker, such as :term. Does nothing if it has ended."
-  [worker signal]
-  (protect (os/proc-kill (worker :process) false signal)))
+(defn signal
+  "Sends :term or :kill to a worker that has not been reaped."
+  [worker name]
+  (unless (worker :reaped) (native/signal-process (worker :pid) name)))
+
+(defn reap
+  ``Gives [:ended worker status] to `events` if a worker has ended, once all that it wrote to stderr was copied. A process that it
+  has left behind may still write, so the wait for that is short.``
+  [worker events]
+  (unless (worker :reaped)
+    (when-let [status (native/reap (worker :pid))]
+      (put worker :reaped true)
+      (ev/go (fn end []
+               (var waits 50)
+               (while (and (worker :copying) (pos? (-- waits))) (ev/sleep 0.01))
+               (ev/give events [:ended worker status]))))))
