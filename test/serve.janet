@@ -269,6 +269,90 @@
         (t/wait-until "its words" |(process :err-ended))
         (t/check (string/find "cannot listen on 127.0.0.1:" (process :err)) (process :err))))))
 
+(defn- page
+  "A program that answers with a page."
+  [text]
+  (string/format `(import kqnet/http) (http/serve-forever (fn [_] {:headers {"Content-Type" "text/html"} :body %q}))`
+                 (string "<!doctype html><p>" text "</p>")))
+
+(defn- shows
+  "Waits until the page has this text."
+  [port text]
+  (t/wait-until (string "a page with " text) |(string/find text (ask port))))
+
+(t/test "with --reload, saving a file of the program runs the new version, and an error waits for the next save"
+  (with-program (page "one")
+    (fn [file]
+      (def [process port] (start "--reload" file))
+      (shows port "one")
+      (t/check (not (string/find "<script>" (ask port))) "pages are as they are")
+      (spit file (page "two"))
+      (shows port "two")
+      (spit file "(oh")
+      (wait-for process "parse error")
+      (shows port "two")
+      (spit file (page "three"))
+      (shows port "three")
+      # A file that the program imports, replaced as editors do it, in a folder that is new.
+      (def folder (string/slice file 0 (- (inc (length "app.janet")))))
+      (os/mkdir (string folder "/lib"))
+      (spit (string folder "/lib/text.janet.tmp") "(def text 4)")
+      (os/rename (string folder "/lib/text.janet.tmp") (string folder "/lib/text.janet"))
+      (spit file (string `(import ./lib/text) ` (page "four")))
+      (shows port "four")
+      (def before (length (string/find-all "has changed" (process :err))))
+      (spit (string folder "/lib/text.janet") "(def text 5)")
+      (wait-for process "has changed" (inc before))
+      (ends process))))
+
+(t/test "with --reload, a program that does not start at first is tried again after a save"
+  (with-program "(oh"
+    (fn [file]
+      (def port (t/free-port))
+      (def process (serve "-b" port "--reload" file))
+      (wait-for process "parse error")
+      (spit file (page "now"))
+      (shows port "now")
+      (ends process))))
+
+(defn- events-of
+  "Asks for the event stream of live pages. Returns a function that waits until a text has come."
+  [port]
+  (def conn (t/send port "GET /.kqnet/live HTTP/1.1\r\nHost: h\r\n\r\n"))
+  (def seen @"")
+  (fn [text]
+    (while (not (string/find text seen))
+      (t/check (:read conn 4096 seen 20) (string text " in " seen)))))
+
+(t/test "with --live, pages learn of errors, of other files and, by the end of their stream, of new versions"
+  (with-program (page "one")
+    (fn [file]
+      (def [process port] (start "--live" file))
+      (shows port "<script>")
+      (def comes (events-of port))
+      (comes "event: version")
+      (spit (string file ".css") "p {}")
+      (comes ".1\n")
+      (spit file "(oh")
+      (comes "data: ")
+      (comes "parse error")
+      (spit file (page "two"))
+      (comes "0\r\n\r\n")
+      (shows port "two")
+      (ends process))))
+
+(t/test "with --live, a page says that the program does not start until it does"
+  (with-program "(oh"
+    (fn [file]
+      (def port (t/free-port))
+      (def process (serve "-b" port "--live" file))
+      (t/wait-until "an answer" |(let [{:status status :body body} (h/fetch port "GET" "/")]
+                                   (and (= 503 status) (string/find "does not start" body))))
+      ((events-of port) "parse error")
+      (spit file (page "now"))
+      (shows port "now")
+      (ends process))))
+
 (def- rounds
   "How often something happens to the workers in the last test. A long run sets another number."
   (scan-number (or (os/getenv "KQNET_SERVE_ROUNDS") "40")))

@@ -7,6 +7,7 @@
 (import ../tracker)
 (import ../inherited)
 (import ../options)
+(import ../serve/live)
 (import ../signature)
 (import ./connection)
 (import ./handler)
@@ -58,7 +59,9 @@
   (def opts (merge defaults {:host "0.0.0.0" :port 8000 :listener taken} opts))
   (def {:host host :port port :listener given :on-error on-error} opts)
   (def config (native/http-config (merge opts {:max-request-line (min (opts :max-head) max-request-line)})))
-  (def handler (cancelling (handler/check who handler) (opts :cancel-when-gone)))
+  (def handler
+    (let [checked (cancelling (handler/check who handler) (opts :cancel-when-gone))]
+      (if taken (live/wrap checked (native/process-id)) checked)))
   (when on-error
     (native/check-function (string who ": :on-error") "three arguments, the request, the error and the fiber" on-error 3))
   # Creates the queue now, so that a shortage is reported before a listener is opened.

@@ -32,7 +32,9 @@
 
 (defn make
   ``Makes a fleet without workers. `context` is what `worker/start` needs, with :size, how many workers there should be,
-  :start-timeout and :stop-timeout in seconds, and :say, a function that tells the operator something.``
+  :start-timeout and :stop-timeout in seconds, :say, a function that tells the operator something, and, if a new version is
+  tried only when it is replaced, :on-problem, a function that is called with the last words of a version that does not
+  start, and with nil for one that does.``
   [context]
   @{:context context
     :size (context :size)
@@ -97,7 +99,7 @@
   [fleet]
   (and (empty? (having fleet :ready :starting))
        (>= (fleet :failures) (if (fleet :ever-ready) attempts attempts-at-start))
-       (not (in (fleet :context) :never-gives-up))))
+       (not (in (fleet :context) :on-problem))))
 
 (defn stop
   "Has all workers end gracefully."
@@ -154,15 +156,24 @@
     (def old (filter |(not (current? fleet $)) (having fleet :ready)))
     (each worker (take (max 0 (- (+ (length old) (length (of-now :ready))) size)) old)
       (retire fleet worker))
-    (each worker (filter |(not (current? fleet $)) (having fleet :starting))
+    (each worker (filter |(and (not (current? fleet $)) (pos? ($ :generation))) (having fleet :starting))
       (retire fleet worker))
     (each worker (drop size (of-now :ready :starting))
       (retire fleet worker))))
+
+(defn- stand-in
+  "Starts a worker that runs another program while the program itself does not start."
+  [fleet command]
+  (def number (inc (fleet :last-number)))
+  (put fleet :last-number number)
+  (protect (array/push (fleet :workers) (worker/start number 0 (merge (fleet :context) {:command command :load []})))))
 
 (defn ready
   "Takes note that a worker accepts connections."
   [fleet worker]
   (when (= :starting (worker :state))
+    (when-let [on-problem (in (fleet :context) :on-problem)]
+      (when (current? fleet worker) (on-problem nil)))
     (put worker :state :ready)
     (put worker :since (now))
     (put fleet :ever-ready true)
@@ -179,8 +190,16 @@
   (put fleet :words (string (worker :words)))
   (put fleet :last-status status)
   (if young? (note-death fleet ready?) (put fleet :deaths 0))
-  (when (and (current? fleet worker) (failed-replacement? fleet))
-    (keep-old fleet)))
+  (def {:on-problem on-problem :stand-in command} (fleet :context))
+  (cond
+    (and on-problem (not ready?) (current? fleet worker))
+    (do
+      (on-problem (fleet :words))
+      # The next attempt is for the next version.
+      (put fleet :not-before math/inf)
+      (when (and command (empty? (having fleet :ready :starting)))
+        (stand-in fleet command)))
+    (and (current? fleet worker) (failed-replacement? fleet)) (keep-old fleet)))
 
 (defn reap
   "Looks which workers have ended. Each one is an event of its own."
@@ -250,7 +269,7 @@
           :when limit]
       (+ (worker :since) limit)))
   (when (and (not (fleet :stopping))
-             (> (fleet :not-before) (now))
+             (< (now) (fleet :not-before) math/inf)
              (< (length (having fleet :starting :ready)) (fleet :size)))
     (array/push times (fleet :not-before)))
   (unless (empty? times)

@@ -7,6 +7,7 @@
 (import ./fleet)
 (import ./notify)
 (import ./options)
+(import ./watch)
 
 (defn- say
   "Tells the operator something."
@@ -46,13 +47,51 @@
                (when (= at next-time) (set next-time math/inf))
                (ev/give events [:time]))))))
 
+(defn- write-file
+  "Replaces a file in one step."
+  [path text]
+  (protect
+    (spit (string path ".new") text)
+    (os/rename (string path ".new") path)))
+
+(defn- make-live
+  ``Returns functions that tell the pages in browsers, by the file at `path` (serve/live.janet), that a file has changed, and
+  that a version does not start or, with nil, that it does.``
+  [path]
+  (var changes 0)
+  (var problem "")
+  (defn write [] (write-file path (string changes "\n" problem)))
+  (write)
+  {:change (fn [] (++ changes) (write))
+   :problem (fn [words] (set problem (or words "")) (write))})
+
+(defn- folder-of
+  "Returns the folder of a path."
+  [path]
+  (def parts (slice (string/split "/" path) 0 -2))
+  (if (empty? parts) "." (string (string/join parts "/") (if (= [""] (tuple ;parts)) "/" ""))))
+
+(defn- source? [path] (or (string/has-suffix? ".janet" path) (string/has-suffix? ".jdn" path)))
+
+(defn- temporary-file
+  []
+  (string (string/trimr (os/getenv "TMPDIR" "/tmp") "/") "/kqnet-live-" (native/process-id)))
+
+(def- stand-in
+  "The program that answers while there is none that starts."
+  (string (folder-of (dyn *current-file*)) "/problem.janet"))
+
 (defn- supervise
   "Runs workers until they have ended for good. Returns the exit status."
   [opts held]
   (def events (ev/chan 1024))
   (each signal [:chld :hup :int :term :ttin :ttou]
     (os/sigaction signal (fn [] (ev/give events [:signal signal]))))
-  (def workers (fleet/make {:size (if (= :auto (opts :workers)) (os/cpu-count 1) (opts :workers))
+  (def live (if (opts :live) (make-live (os/getenv "KQNET_LIVE"))))
+  (def workers (fleet/make {:on-problem (cond live (live :problem) (opts :reload) (fn [_]))
+                            :keeps-words (opts :reload)
+                            :stand-in (if live [stand-in])
+                            :size (if (= :auto (opts :workers)) (os/cpu-count 1) (opts :workers))
                             :command (opts :command)
                             :load (opts :load)
                             :start-timeout (opts :start-timeout)
@@ -67,6 +106,10 @@
       (set told true)
       (each one held (say (string "listening on " (native/held-name one))))
       (notify/send "READY=1" (string "MAINPID=" (native/process-id)))))
+  (when (opts :reload)
+    (watch/start [(folder-of (first (opts :command)))]
+                 (if live (fn [_] true) source?)
+                 (fn [path] (ev/give events [:changed path]))))
   (fleet/balance workers)
   (while (not (and (workers :stopping) (empty? (workers :workers))))
     (when-let [seconds (fleet/next-time workers)] (wake-in seconds))
@@ -80,6 +123,11 @@
                        (notify/send "RELOADING=1" (string/format "MONOTONIC_USEC=%.0f" (* 1e6 (os/clock :monotonic))))
                        (fleet/replace workers)
                        (notify/send "READY=1"))
+      [:changed path] (if (source? path)
+                        (do
+                          (say (string path " has changed"))
+                          (fleet/replace workers))
+                        ((live :change)))
       [:signal :ttin] (fleet/resize workers 1)
       [:signal :ttou] (fleet/resize workers -1)
       [:signal signal] (do
@@ -101,7 +149,9 @@
       (do
         (def held (open-listeners opts))
         (when-let [path (opts :pid)] (write-pid path))
+        (when (opts :live) (os/setenv "KQNET_LIVE" (temporary-file)))
         (defer (do
+                 (when (opts :live) (protect (os/rm (os/getenv "KQNET_LIVE"))))
                  (each one held (native/release-held one))
                  (when-let [path (opts :pid)] (protect (os/rm path))))
           (supervise opts held)))

@@ -18,7 +18,8 @@
         --pid FILE               write the supervisor's process id to a file
         --start-timeout SECONDS  how long a worker may take until it accepts connections; default 60
         --stop-timeout SECONDS   how long a worker may take to end before it is killed; default 60
-        --reload                 restart the worker whenever a source file changes, for development
+        --reload                 for development: one worker, replaced whenever a source file changes
+        --live                   the same, and pages in browsers load themselves again, also when their files change
     -h, --help
 
   Signals: HUP replaces all workers, the new ones first; TTIN and TTOU add and remove one; TERM and INT end all gracefully.
@@ -78,6 +79,7 @@
       (= name "--") (break)
       (= name "-h") (put opts :help true)
       (= name "--reload") (put opts :reload true)
+      (= name "--live") (do (put opts :reload true) (put opts :live true))
       (let [[key read] (or (readers name) (fail "there is no option " text))
             value (or joined? (get rest 0) (fail text " needs a value"))]
         (unless joined? (set rest (slice rest 1)))
@@ -89,6 +91,8 @@
   (unless (opts :help)
     (when (empty? rest)
       (fail "which program? kqnet-serve --help says how it is used"))
+    (when (and (opts :reload) (not= 1 (opts :workers)))
+      (fail "--reload and --live are for one worker"))
     (unless (os/stat (first rest))
       (fail "there is no program " (first rest))))
   opts)
