@@ -346,6 +346,7 @@
     (fn [file]
       (def port (t/free-port))
       (def process (serve "-b" port "--live" file))
+      (wait-for process "parse error")
       (t/wait-until "an answer" |(let [{:status status :body body} (h/fetch port "GET" "/")]
                                    (and (= 503 status) (string/find "does not start" body))))
       ((events-of port) "parse error")

@@ -28,6 +28,10 @@
   "How many workers in a row may end before they are ready, while none is ready."
   10)
 
+(def- terminated
+  "The status of a process that SIGTERM has ended."
+  143)
+
 (defn- now [] (os/clock :monotonic))
 
 (defn make
@@ -212,11 +216,13 @@
   [fleet worker status]
   (def index (find-index |(= $ worker) (fleet :workers)))
   (array/remove (fleet :workers) index)
+  # SIGTERM ends a program that does not drain, or has not come to that yet.
+  (def well? (or (zero? status) (= status terminated)))
   (cond
-    (fleet :stopping) (when (pos? status)
+    (fleet :stopping) (unless well?
                         (say fleet (name-of worker) " ended with status " status)
                         (when (zero? (fleet :status)) (put fleet :status status)))
-    (= :ending (worker :state)) (when (pos? status)
+    (= :ending (worker :state)) (unless well?
                                   (say fleet (name-of worker) ", which was replaced, ended with status " status))
     (died fleet worker status))
   (balance fleet))
