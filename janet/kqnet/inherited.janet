@@ -5,8 +5,8 @@
 (import ./_native :as native)
 
 (def- variable
-  ``The variable by which the supervisor passes what a worker needs: the number of the worker, the descriptor of the pipe
-  on which it says that it is ready, and the descriptors of the listeners.``
+  ``The variable by which the supervisor passes what a worker needs: the number of the worker, the supervisor's process id, the
+  descriptor of the pipe on which it says that it is ready, and the descriptors of the listeners.``
   "KQNET_WORKER")
 
 # It belongs to the process and not to this module, since a module in an executable is loaded when that is built.
@@ -20,8 +20,8 @@
   []
   (when-let [value (os/getenv variable)]
     (os/setenv variable nil)
-    (def [number pipe & listeners] (map scan-number (string/split " " value)))
-    (native/join-supervisor (string "kqnet worker " number))
+    (def [number supervisor pipe & listeners] (map scan-number (string/split " " value)))
+    (native/join-supervisor supervisor (string "kqnet worker " number))
     @{:pipe pipe :listeners (map native/from-fd listeners)}))
 
 (defn- known

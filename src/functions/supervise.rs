@@ -22,7 +22,7 @@ pub const FUNCTIONS: &[Function] = &[
     native!("held-name", "held", held_name),
     native!("pass-on", "held-or-stream passed", pass_on),
     native!("release-held", "held", release),
-    native!("join-supervisor", "name", join),
+    native!("join-supervisor", "pid name", join),
     native!("tell-supervisor", "number bytes", tell),
     native!("put-on-stderr", "bytes", put_on_stderr),
     native!("signal-process", "pid name", signal_process, c::JANET_SANDBOX_SUBPROCESS),
@@ -125,9 +125,9 @@ fn release(args: &[Janet]) -> Result<Outcome, String> {
 /// Makes this process a worker: it gets a process group of its own, so that a Ctrl-C in the terminal reaches the supervisor only,
 /// it is told to end (SIGTERM) when the supervisor is gone, where the system can do that, and it gets a name.
 fn join(args: &[Janet]) -> Result<Outcome, String> {
-    let name = arg(args, 0);
+    let (supervisor, name) = (pid(arg(args, 0))?, arg(args, 1));
     let name = bytes(&name).ok_or_else(|| format!("expected a name, got {}", describe(name)))?;
-    process::join_supervisor(&String::from_utf8_lossy(name));
+    process::join_supervisor(supervisor, &String::from_utf8_lossy(name));
     Ok(Outcome::Value(Janet::nil()))
 }
 

@@ -13,27 +13,29 @@ pub fn set_inheritable(fd: RawFd, inheritable: bool) -> Result<(), Errno> {
     syscall!(fcntl(fd, libc::F_SETFD, if inheritable { 0 } else { libc::FD_CLOEXEC })).map(drop)
 }
 
-/// Gives this process a process group of its own and a name, and has the system send it SIGTERM when its parent ends, where
+/// Gives this process a process group of its own and a name, ends it if its parent is not `supervisor` any more, and has the system send it SIGTERM when its parent ends, where
 /// there is a way to ask for that: prctl(2) on Linux, procctl(2) on FreeBSD. What fails is left out, since a worker serves
 /// without it too.
-pub fn join_supervisor(name: &str) {
+pub fn join_supervisor(supervisor: i32, name: &str) {
     let _ = syscall!(setpgid(0, 0));
     let name: String = name.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(15).collect();
     let Ok(name) = std::ffi::CString::new(name) else { return };
     die_with_parent(&name);
+    // SAFETY: both calls only have numbers as arguments.
+    unsafe {
+        // It may have ended before the system was asked.
+        if libc::getppid() != supervisor {
+            libc::raise(libc::SIGTERM);
+        }
+    }
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn die_with_parent(name: &std::ffi::CStr) {
     // SAFETY: both only read their arguments, and the name ends with NUL.
     unsafe {
-        let parent = libc::getppid();
         libc::prctl(libc::PR_SET_NAME, name.as_ptr());
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
-        // It may have ended before the system was asked.
-        if libc::getppid() != parent {
-            libc::raise(libc::SIGTERM);
-        }
     }
 }
 

@@ -54,25 +54,28 @@
   `events` is given [:ready worker] once it accepts connections. Raises an error when the process cannot be started.``
   [number generation {:command program :load modules :held held :events events :keeps-words keeps-words}]
   (def worker @{:number number :generation generation :state :starting :since (os/clock :monotonic) :words @""})
-  (def [from-worker to-supervisor] (os/pipe))
-  (def passed [to-supervisor ;held])
   (def null (os/open "/dev/null" :r))
-  (defer (do
-           (each one passed (protect (native/pass-on one false)))
-           (:close to-supervisor)
-           (:close null))
-    (def descriptors (map |(native/pass-on $ true) passed))
-    (def env (merge (os/environ)
-                    {"KQNET_WORKER" (string/join (map string [number ;descriptors]) " ")
-                     "JANET_PATH" (dyn *syspath*)
-                     :in null}
-                    (if keeps-words {:err :pipe} {})))
-    # The supervisor reaps it, and Janet must not.
-    (def process (try (os/spawn (command program modules) :ped env)
-                   ([err] (:close from-worker) (error err))))
-    (put worker :process process)
-    (put worker :pid (process :pid))
-    (when keeps-words (copy-words worker (process :err))))
+  (def [from-worker to-supervisor] (try (os/pipe) ([err] (:close null) (error err))))
+  (def passed [to-supervisor ;held])
+  (try
+    (defer (do
+             (each one passed (protect (native/pass-on one false)))
+             (:close to-supervisor)
+             (:close null))
+      (def descriptors (map |(native/pass-on $ true) passed))
+      (def env (merge (os/environ)
+                      {"KQNET_WORKER" (string/join (map string [number (native/process-id) ;descriptors]) " ")
+                       "JANET_PATH" (dyn *syspath*)
+                       :in null}
+                      (if keeps-words {:err :pipe} {})))
+      # The supervisor reaps it, and Janet must not.
+      (def process (os/spawn (command program modules) :ped env))
+      (put worker :process process)
+      (put worker :pid (process :pid))
+      (when keeps-words (copy-words worker (process :err))))
+    ([err]
+      (:close from-worker)
+      (error err)))
   (wait-until-ready worker from-worker events)
   worker)
 
