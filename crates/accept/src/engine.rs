@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::errno::Errno;
 use crate::kernel::{Arm, Kernel};
+use crate::shared::{Seat, Words};
 use crate::token::Token;
 
 mod batch;
@@ -18,6 +19,7 @@ mod listener;
 mod pause;
 mod rate;
 mod recovery;
+mod share;
 mod shortage;
 mod sink;
 mod statistics;
@@ -26,12 +28,14 @@ mod timer;
 
 pub use limits::Limits;
 pub use sink::{Next, Sink};
-pub use statistics::{PauseStats, Stats};
+pub(crate) use statistics::zero_gauges;
+pub use statistics::{COUNTERS, PauseStats, Stats};
 
 use batch::{End, accept_batch};
 use guess::Guess;
 use listener::{Listener, State};
 use pause::Pause;
+use share::Share;
 use sink::TakeOne;
 use table::Table;
 use timer::Timer;
@@ -59,6 +63,20 @@ impl<K: Kernel, D> Engine<K, D> {
     /// Adds a listening, non-blocking descriptor. The caller keeps it, and calls [`Engine::close`] before closing it.
     pub fn add(&mut self, fd: RawFd, limits: Limits, data: D) -> Token {
         self.listeners.insert(Listener::new(fd, limits, data))
+    }
+
+    /// Counts what a listener does in these words from now on.
+    pub fn count_in(&mut self, token: Token, words: Words<COUNTERS>) {
+        if let Some(listener) = self.listeners.get(token) {
+            listener.counters.count_in(words);
+        }
+    }
+
+    /// Other workers accept from a listener too, and its connections should be spread over all.
+    pub fn share(&mut self, token: Token, seat: Seat) {
+        if let Some(listener) = self.listeners.get(token) {
+            listener.share = Some(Share::new(seat));
+        }
     }
 
     /// Changes the limits of a listener for which nobody waits.
@@ -138,7 +156,7 @@ impl<K: Kernel, D> Engine<K, D> {
             let Some(listener) = self.listeners.get(token) else { continue };
             if listener.state == State::Armed {
                 listener.state = State::Idle;
-                self.accept_from(token, now, sink);
+                self.accept_from(token, now, false, sink);
             }
         }
         self.ready = ready;
@@ -158,6 +176,7 @@ impl<K: Kernel, D> Engine<K, D> {
     pub fn release<S: Sink<K::Conn, D>>(&mut self, token: Token, sink: &mut S) -> Result<(), Errno> {
         let Some(listener) = self.listeners.get(token) else { return Ok(()) };
         listener.count_ended(1);
+        listener.publish();
         if !matches!(listener.state, State::Paused { why: Pause::Full, .. }) {
             return Ok(());
         }
@@ -195,6 +214,7 @@ impl<K: Kernel, D> Engine<K, D> {
         let Some(listener) = self.listeners.get(token) else { return };
         listener.resume(now);
         let was = std::mem::replace(&mut listener.state, State::Closed);
+        listener.publish();
         if was != State::Closed && !listener.delete_first {
             // Closing the descriptor would do this too, unless it was duplicated.
             self.kernel.disarm(listener.fd);
@@ -243,6 +263,8 @@ impl<K: Kernel, D> Engine<K, D> {
         self.kernel = kernel;
         for listener in self.listeners.iter_mut() {
             listener.state = State::Closed;
+            // It is for the parent process.
+            listener.share = None;
         }
         self.timer = Timer::default();
         self.ready.clear();
@@ -252,23 +274,33 @@ impl<K: Kernel, D> Engine<K, D> {
 
 /// The steps of a turn.
 impl<K: Kernel, D> Engine<K, D> {
-    /// Accepts one batch of an idle listener and decides what comes next.
-    fn accept_from<S: Sink<K::Conn, D>>(&mut self, token: Token, now: Duration, sink: &mut S) {
+    /// Accepts one batch of an idle listener and decides what comes next. `has_waited` says that it has left its connections to
+    /// other workers until now.
+    fn accept_from<S: Sink<K::Conn, D>>(&mut self, token: Token, now: Duration, has_waited: bool, sink: &mut S) {
         let Some(listener) = self.listeners.get(token) else { return };
         if !sink.wants(&listener.data) {
+            listener.publish();
             return;
         }
         listener.count_ended(sink.ended(&listener.data, false));
-        let attempts = listener.guess.most.min(listener.limits.batch);
+        let room = listener.room(now, has_waited);
+        if room == 0 {
+            self.pause(token, Pause::Others, now, sink);
+            return;
+        }
+        let guessed = listener.guess.most.min(listener.limits.batch);
+        let attempts = guessed.min(room);
         let batch = accept_batch(&mut self.kernel, listener, attempts, now, sink);
         match batch.end {
-            End::Enough => {}
+            End::Enough => listener.publish(),
             End::Empty => {
                 listener.guess.fell_short(batch.accepted);
                 self.arms.push(listener.to_arm(token));
             }
             End::UsedUp => {
-                listener.guess.came_true(listener.limits.batch);
+                if attempts == guessed {
+                    listener.guess.came_true(listener.limits.batch);
+                }
                 self.arms.push(listener.to_arm(token));
             }
             End::Paused(why) => {
@@ -296,7 +328,7 @@ impl<K: Kernel, D> Engine<K, D> {
                 }
             }
             listener.resume(now);
-            self.accept_from(token, now, sink);
+            self.accept_from(token, now, why == Pause::Others, sink);
         }
     }
 
@@ -314,6 +346,7 @@ impl<K: Kernel, D> Engine<K, D> {
     fn fail<S: Sink<K::Conn, D>>(&mut self, token: Token, state: State, errno: Errno, sink: &mut S) {
         if let Some(listener) = self.listeners.get(token) {
             listener.state = state;
+            listener.publish();
             sink.failed(&listener.data, errno);
         }
     }
@@ -338,6 +371,7 @@ impl<K: Kernel, D> Engine<K, D> {
         if let Some(listener) = self.listeners.get(arm.token) {
             listener.state = State::Armed;
             listener.delete_first = false;
+            listener.publish();
         }
         Ok(())
     }

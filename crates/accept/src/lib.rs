@@ -19,6 +19,8 @@
 //! | `engine/pause`, `engine/shortage` | how long a listener pauses; when a shortage of descriptors is reported |
 //! | `engine/sink` | the caller's side: takes each connection |
 //! | `engine/statistics` | what was counted |
+//! | `engine/share` | how many connections to leave to other workers that accept from the same listener |
+//! | [`shared`] | the memory in which the workers of a supervisor find each other's counters |
 //! | `socket/transfer`, `socket/peer` | receives and sends on a connection; tells whether its peer is still there |
 //!
 //! [`process`] is for a supervisor and its workers. `kernel` is what the engine needs of a system, and `system` implements it with `queue`, `room` and [`socket`]. `errno` and
@@ -92,13 +94,14 @@ mod kernel;
 pub mod process;
 pub mod queue;
 mod room;
+pub mod shared;
 pub mod signals;
 pub mod socket;
 mod sys;
 mod system;
 mod token;
 
-pub use engine::{Engine, Limits, Next, PauseStats, Sink, Stats};
+pub use engine::{COUNTERS, Engine, Limits, Next, PauseStats, Sink, Stats};
 pub use errno::Errno;
 pub use kernel::{Arm, Kernel};
 pub use system::System;

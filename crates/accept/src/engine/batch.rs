@@ -64,18 +64,18 @@ pub(super) fn accept_batch<K: Kernel, D, S: Sink<K::Conn, D>>(
             }
             Err(errno) => match Recovery::after(errno) {
                 Recovery::EndBatch => {
-                    listener.shortage.backlog_is_empty();
+                    listener.backlog_is_empty();
                     end = End::Empty;
                     break;
                 }
                 Recovery::TryNext => {
                     if errno.0 == libc::ECONNABORTED {
-                        listener.stats.aborted += 1;
+                        listener.counters.count_aborted();
                     }
-                    listener.stats.count_error(errno);
+                    listener.counters.count_error(errno);
                 }
                 Recovery::Pause => {
-                    listener.stats.count_error(errno);
+                    listener.counters.count_error(errno);
                     end = End::Paused(Pause::Error(errno));
                     break;
                 }
@@ -86,6 +86,6 @@ pub(super) fn accept_batch<K: Kernel, D, S: Sink<K::Conn, D>>(
             },
         }
     }
-    listener.stats.count_batch(accepted);
+    listener.counters.count_batch(accepted);
     Batch { accepted, end }
 }

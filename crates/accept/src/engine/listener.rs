@@ -7,8 +7,9 @@ use super::guess::Guess;
 use super::limits::Limits;
 use super::pause::Pause;
 use super::rate::Rate;
+use super::share::Share;
 use super::shortage::Shortage;
-use super::statistics::Stats;
+use super::statistics::{Counters, Stats};
 use crate::errno::Errno;
 use crate::kernel::Arm;
 use crate::token::Token;
@@ -37,7 +38,9 @@ pub(super) struct Listener<D> {
     pub(super) shortage: Shortage,
     rate: Rate,
     pub(super) guess: Guess,
-    pub(super) stats: Stats,
+    pub(super) counters: Counters,
+    /// What is known of the other workers that share it, if there are any.
+    pub(super) share: Option<Share>,
 }
 
 impl<D> Listener<D> {
@@ -51,7 +54,8 @@ impl<D> Listener<D> {
             shortage: Shortage::default(),
             rate: Rate::default(),
             guess: Guess::UNKNOWN,
-            stats: Stats::default(),
+            counters: Counters::default(),
+            share: None,
         }
     }
 
@@ -71,7 +75,7 @@ impl<D> Listener<D> {
 
     /// The limit that forbids accepting now, if there is one.
     pub(super) fn reached_limit(&self, now: Duration) -> Option<Pause> {
-        if self.limits.max_connections.is_some_and(|max| self.stats.active >= max) {
+        if self.limits.max_connections.is_some_and(|max| self.counters.active() >= max) {
             Some(Pause::Full)
         } else if self.limits.max_rate.is_some() && self.rate.is_used_up(now) {
             Some(Pause::Rate)
@@ -81,9 +85,34 @@ impl<D> Listener<D> {
     }
 
     pub(super) fn pause(&mut self, why: Pause, now: Duration) {
-        self.stats.pause(why).count += 1;
+        self.counters.count_pause(why);
         self.state = State::Paused { why, since: now, until: why.until(now, &self.rate) };
         self.delete_first = true;
+        self.publish();
+    }
+
+    /// Tells the other workers that share it how many connections this one has, and whether it accepts.
+    pub(super) fn publish(&self) {
+        if let Some(share) = &self.share {
+            let accepts = matches!(self.state, State::Armed | State::Paused { why: Pause::Others, .. });
+            share.publish(self.counters.active(), accepts && self.limits.counted);
+        }
+    }
+
+    /// How many connections it may accept before others should. Where nobody counts them, there is nothing to compare.
+    pub(super) fn room(&mut self, now: Duration, has_waited: bool) -> u32 {
+        let active = self.counters.active();
+        match &mut self.share {
+            Some(share) if self.limits.counted => share.room(active, now, has_waited),
+            _ => u32::MAX,
+        }
+    }
+
+    pub(super) fn backlog_is_empty(&mut self) {
+        self.shortage.backlog_is_empty();
+        if let Some(share) = &mut self.share {
+            share.backlog_is_empty();
+        }
     }
 
     /// Puts off the end of a pause, if the listener is paused.
@@ -96,15 +125,15 @@ impl<D> Listener<D> {
     /// Ends a pause, if the listener is paused.
     pub(super) fn resume(&mut self, now: Duration) {
         if let State::Paused { why, since, .. } = self.state {
-            self.stats.pause(why).time += now.saturating_sub(since);
+            self.counters.count_paused(why, now.saturating_sub(since));
             self.state = State::Idle;
         }
     }
 
     pub(super) fn count_accepted(&mut self, now: Duration) {
-        self.stats.accepted += 1;
+        self.counters.count_accepted();
         if self.limits.counted {
-            self.stats.count_active();
+            self.counters.count_active();
         }
         if let Some(rate) = self.limits.max_rate {
             self.rate.count(rate, now);
@@ -112,7 +141,7 @@ impl<D> Listener<D> {
     }
 
     pub(super) fn count_ended(&mut self, connections: u32) {
-        self.stats.active = self.stats.active.saturating_sub(connections);
+        self.counters.count_ended(connections);
     }
 
     pub(super) fn to_arm(&self, token: Token) -> Arm {
@@ -121,10 +150,9 @@ impl<D> Listener<D> {
 
     /// The statistics so far, with the time of a pause that is not over yet.
     pub(super) fn stats(&self, now: Duration) -> Stats {
-        let mut stats = self.stats.clone();
-        if let State::Paused { why, since, .. } = self.state {
-            stats.pause(why).time += now.saturating_sub(since);
-        }
-        stats
+        self.counters.stats(match self.state {
+            State::Paused { why, since, .. } => Some((why, now.saturating_sub(since))),
+            _ => None,
+        })
     }
 }

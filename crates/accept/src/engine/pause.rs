@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::rate::Rate;
+use super::share::TURN;
 use crate::errno::Errno;
 
 /// How long a listener pauses when the system has run out of descriptors or memory. This is short enough
@@ -21,6 +22,8 @@ pub(super) enum Pause {
     Full,
     /// The rate limit is used up for now.
     Rate,
+    /// Other workers have fewer connections, and may take those that wait.
+    Others,
 }
 
 impl Pause {
@@ -30,6 +33,7 @@ impl Pause {
             Self::Error(_) => now + BACK_OFF,
             Self::Full => now + FULL_CHECK,
             Self::Rate => rate.resumes_at(now),
+            Self::Others => now + TURN,
         }
     }
 }
