@@ -54,6 +54,8 @@ mod watch;
 mod websocket;
 mod writing;
 
+pub use statistics::describe_counters;
+
 use crate::boundary::{self, Function};
 
 /// The native functions of all these files.

@@ -18,6 +18,7 @@
 //! - [`options`], [`stream`], [`buffer`] and [`collected`] read and make Janet values;
 //! - [`boundary`] is how Janet calls Rust;
 //! - [`value`] and [`abstract_type`] are for Janet values of every kind;
+//! - [`shared`] is the memory that the workers of a supervisor share;
 //! - [`fork`] tells what belongs to which process, and [`message`] writes to stderr.
 //!
 //! A file may use only the files that come after it in this list. The files in a folder may use one another.
@@ -42,6 +43,7 @@ mod options;
 mod proxies;
 mod pushes;
 mod request_layouts;
+mod shared;
 mod stream;
 mod table_layout;
 mod value;
@@ -67,7 +69,10 @@ pub extern "C-unwind" fn _janet_mod_config() -> c::JanetBuildConfig {
 /// Janet calls it with a live table, on a thread with an initialized VM.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn _janet_init(env: *mut c::JanetTable) {
-    fork::watch(listeners::drop_handlers);
+    fork::watch(|| {
+        shared::separate();
+        listeners::drop_handlers();
+    });
     stream::methods::resolve(&functions::stream_methods());
     // SAFETY: Janet gives a live table.
     unsafe { functions::register(env) };

@@ -8,9 +8,11 @@ use std::collections::HashSet;
 use std::ops::Deref;
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
+use std::rc::Rc;
 use std::time::SystemTime;
 
 use janetrs::lowlevel as c;
+use kqnet_accept::shared::Claim;
 use kqnet_accept::socket::SocketFile;
 use kqnet_accept::{Errno, Token, socket};
 
@@ -25,6 +27,8 @@ pub struct Listener {
     pub name: String,
     /// The time since which it has statistics, in seconds since 1970. None until kqnet begins to accept from it.
     pub since: Cell<Option<f64>>,
+    /// Where it counts, if other processes can see that.
+    pub claim: RefCell<Option<Rc<Claim>>>,
     /// The file of a unix socket, which is removed with the listener.
     pub file: RefCell<Option<SocketFile>>,
     /// The fiber that waits for connections, or null.
@@ -94,6 +98,7 @@ impl Listener {
             token,
             name,
             since: Cell::new(None),
+            claim: RefCell::new(None),
             file: RefCell::new(None),
             fiber: Cell::new(std::ptr::null_mut()),
             is_claimed: Cell::new(false),

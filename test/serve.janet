@@ -354,6 +354,120 @@
       (shows port "now")
       (ends process))))
 
+(def- counting
+  "A program that answers with the number of its process, and at /metrics with the figures of all workers."
+  ```
+  (import kqnet/http)
+  (import kqnet/_native :as native)
+  (defn handler [req]
+    (case (req :path)
+      "/exit" (os/exit 7)
+      "/wait" (do (ev/sleep 1000) {:body ""})
+      "/burn" (let [end (+ 0.3 (os/clock :monotonic))] (while (< (os/clock :monotonic) end)) {:body ""})
+      {:body (string (native/process-id))}))
+  (http/serve-forever (http/metrics handler))
+  ```)
+
+(defn- figures
+  "The samples of a metric by worker, and :sum, from what any worker answers."
+  [port name]
+  (def text (ask port "/metrics"))
+  (def found @{})
+  (each line (string/split "\n" text)
+    (when (string/has-prefix? (string name "{") line)
+      (def [worker] (t/check (peg/match '(* (thru `worker="`) '(to `"`)) line) line))
+      (def value (scan-number (last (string/split " " line))))
+      (put found worker (+ value (get found worker 0)))
+      (put found :sum (+ value (get found :sum 0)))))
+  found)
+
+(defn- kept-connections
+  "Opens so many connections at once, and sends a request on each. Returns them, and how many each process has."
+  [port count]
+  (def conns (seq [_ :range [0 count]] (t/send port "GET / HTTP/1.1\r\nHost: h\r\n\r\n")))
+  (def counts @{})
+  (each conn conns
+    (def buf @"")
+    (while (not (peg/match '(* "HTTP/1.1 200" (thru "\r\n\r\n") :d) buf))
+      (t/check (:read conn 4096 buf 20) buf))
+    (def pid (last (string/split "\r\n\r\n" buf)))
+    (put counts pid (inc (get counts pid 0))))
+  [conns counts])
+
+(t/test "kept connections are spread over the workers"
+  (with-program counting
+    (fn [file]
+      (def [process port] (start "-w" 4 file))
+      (pids port 4)
+      (repeat 3
+        (def [conns counts] (kept-connections port 64))
+        (t/check (<= (max ;(values counts)) 32) counts)
+        (each conn conns (:close conn))
+        # The connection that asks is active too.
+        (t/wait-until "the ends of all connections" |(= 1 ((figures port "kqnet_active") :sum))))
+      (ends process))))
+
+(t/test "workers that are stopped, or compute, hold the others back only for a moment"
+  (unless (t/exists? "/proc/self/stat" :file) (t/skip "a stopped worker would have to be found in another way"))
+  (with-program counting
+    (fn [file]
+      (def [process port] (start "-w" 3 file))
+      (def [stopped other] (pids port 3))
+      (os/execute ["kill" "-STOP" stopped] :p)
+      (defer (os/execute ["kill" "-CONT" stopped] :p)
+        (def [conns counts] (kept-connections port 100))
+        (t/same nil (counts stopped))
+        (t/same 100 (sum (values counts)))
+        (t/check (<= (max ;(values counts)) 80) counts)
+        (each conn conns (:close conn)))
+      (def busy (seq [_ :range [0 2]] (t/send port "GET /burn HTTP/1.1\r\nHost: h\r\n\r\n")))
+      (def [conns counts] (kept-connections port 50))
+      (t/same 50 (sum (values counts)))
+      (each conn [;busy ;conns] (:close conn))
+      (ends process))))
+
+(t/test "any worker gives the figures of all, whose sum is what clients have sent"
+  (with-program counting
+    (fn [file]
+      (def [process port] (start "-w" 3 file))
+      (pids port 3)
+      (def before ((figures port "kqnet_http_requests_total") :sum))
+      (repeat 60 (ask port))
+      (repeat 3
+        (h/fetch port "BREW" "/")
+        (t/receive (t/send port "nonsense\r\n\r\n")))
+      (def after (figures port "kqnet_http_requests_total"))
+      # The answer that has `before` was counted after it was made.
+      (t/same (+ before 1 60 6) (after :sum) after)
+      (t/same ["1" "2" "3"] (sorted (filter string? (keys after))))
+      (t/same 3 ((figures port "kqnet_http_refused_total") :sum))
+      (t/check (string/find `status="400",reason="` (ask port "/metrics")) "the reason")
+      (ends process))))
+
+(t/test "the figures go on when workers are replaced or killed, and what is no count starts again at 0"
+  (with-program counting
+    (fn [file]
+      (def [process port] (start "-w" 2 file))
+      (def before (pids port 2))
+      (repeat 20 (ask port))
+      (def waiting (seq [_ :range [0 6]] (t/send port "GET /wait HTTP/1.1\r\nHost: h\r\n\r\n")))
+      (t/wait-until "six requests in flight" |(= 7 ((figures port "kqnet_http_in_flight") :sum)))
+      (def requests ((figures port "kqnet_http_requests_total") :sum))
+      (def accepted ((figures port "kqnet_accepted_total") :sum))
+      (each pid before (os/execute ["kill" "-KILL" pid] :p))
+      (pids port 2 before)
+      (t/wait-until "none in flight but the one that asks" |(= 1 ((figures port "kqnet_http_in_flight") :sum)))
+      (t/same 1 ((figures port "kqnet_active") :sum))
+      (t/check (> ((figures port "kqnet_http_requests_total") :sum) requests) "requests")
+      (t/check (> ((figures port "kqnet_accepted_total") :sum) accepted) "connections")
+      (each conn waiting (:close conn))
+      (def then ((figures port "kqnet_http_requests_total") :sum))
+      (def killed (pids port 2))
+      (:signal process :hup)
+      (pids port 2 killed)
+      (t/check (> ((figures port "kqnet_http_requests_total") :sum) then) "requests after a reload")
+      (ends process))))
+
 (def- rounds
   "How often something happens to the workers in the last test. A long run sets another number."
   (scan-number (or (os/getenv "KQNET_SERVE_ROUNDS") "40")))

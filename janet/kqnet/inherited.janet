@@ -6,7 +6,8 @@
 
 (def- variable
   ``The variable by which the supervisor passes what a worker needs: the number of the worker, the supervisor's process id, the
-  descriptor of the pipe on which it says that it is ready, and the descriptors of the listeners.``
+  descriptor of the pipe on which it says that it is ready, the descriptor of the memory that all workers share and this
+  worker's slot of it (both 0 if there is none), and the descriptors of the listeners.``
   "KQNET_WORKER")
 
 # It belongs to the process and not to this module, since a module in an executable is loaded when that is built.
@@ -15,14 +16,25 @@
   while it is open. Nil until it is known whether this is a worker, and false in any other process.``
   @{:known nil})
 
+(defn- join-memory
+  "Shares memory with the other workers. A worker serves without it too."
+  [memory slot listeners]
+  (try
+    (do
+      (native/join-memory memory slot)
+      (eachp [index listener] listeners (native/share-listener listener index)))
+    ([err] (native/say (string "kqnet: " err)))))
+
 (defn- read-variable
   "Returns what the variable says, and removes it, so that no child process takes the descriptors for its own."
   []
   (when-let [value (os/getenv variable)]
     (os/setenv variable nil)
-    (def [number supervisor pipe & listeners] (map scan-number (string/split " " value)))
+    (def [number supervisor pipe memory slot & descriptors] (map scan-number (string/split " " value)))
     (native/join-supervisor supervisor (string "kqnet worker " number))
-    @{:pipe pipe :listeners (map native/from-fd listeners)}))
+    (def listeners (map native/from-fd descriptors))
+    (when (pos? memory) (join-memory memory slot listeners))
+    @{:pipe pipe :listeners listeners}))
 
 (defn- known
   []

@@ -209,6 +209,9 @@
   * :errors - how many times accept(2) failed, a struct by the name of the error, such as :EMFILE.
   * :since - when kqnet began to accept from it, in seconds since 1970.
 
+  In a worker of kqnet-serve, the counts go on where those of the worker before it in the same place ended, and :peak, :since
+  and :largest-batch are of all of them.
+
   Without an argument, returns an array of the statistics of all listeners of this VM (thread).``
   [&opt listener]
   (if (nil? listener)

@@ -5,6 +5,7 @@ use janetrs::{Janet, TaggedJanet};
 use kqnet_accept::{Limits, socket};
 
 use super::callbacks::{handler, on_error};
+use super::statistics;
 use crate::boundary::{Function, Outcome, native};
 use crate::deliver::Deliver;
 use crate::listener::{ListenerRef, cannot_accept};
@@ -39,7 +40,7 @@ fn free_listener(vm: &mut vm::Vm, stream: *mut c::JanetStream, caller: Caller) -
         let name = stream::descriptor(stream).map(socket::local_name).unwrap_or_default();
         return Err(format!("cannot accept on {name}: another fiber is accepting on this listener"));
     }
-    listener.begin_statistics();
+    statistics::begin(vm, listener);
     Ok(listener)
 }
 

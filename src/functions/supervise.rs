@@ -1,10 +1,12 @@
 //! What a supervisor and its workers need of the system (janet/kqnet/serve): listeners that are only held, descriptors that a
-//! worker inherits, and a worker that ends with its supervisor.
+//! worker inherits, memory that the workers share, and a worker that ends with its supervisor.
 
+use std::cell::RefCell;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use janetrs::Janet;
 use janetrs::lowlevel as c;
+use kqnet_accept::shared::{Page, SLOTS};
 use kqnet_accept::socket::{self, Listening, SocketFile};
 use kqnet_accept::{activation, process};
 
@@ -12,17 +14,22 @@ use super::listen;
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Function, Outcome, native};
 use crate::collected::{self, Collected, drop_collected};
-use crate::stream;
 use crate::value::{arg, bytes, describe, integer, is_keyword, is_true, string};
+use crate::{shared, stream, vm};
 
 /// The functions of this file that Janet code calls.
 pub const FUNCTIONS: &[Function] = &[
     native!("hold", "host port options", hold, c::JANET_SANDBOX_NET_LISTEN),
     native!("hold-passed", "number", hold_passed, c::JANET_SANDBOX_NET_LISTEN),
     native!("held-name", "held", held_name),
-    native!("pass-on", "held-or-stream passed", pass_on),
+    native!("share-memory", "", share_memory),
+    native!("take-slot", "memory", take_slot),
+    native!("give-slot-back", "memory slot", give_slot_back),
+    native!("pass-on", "held-stream-or-memory passed", pass_on),
     native!("release-held", "held", release),
     native!("join-supervisor", "pid name", join),
+    native!("join-memory", "number slot", join_memory),
+    native!("share-listener", "listener index", share_listener),
     native!("tell-supervisor", "number bytes", tell),
     native!("put-on-stderr", "bytes", put_on_stderr),
     native!("signal-process", "pid name", signal_process, c::JANET_SANDBOX_SUBPROCESS),
@@ -106,14 +113,106 @@ fn held_name(args: &[Janet]) -> Result<Outcome, String> {
 
 /// Has the programs that are started from now on inherit a descriptor, or no longer. Returns its number.
 fn pass_on(args: &[Janet]) -> Result<Outcome, String> {
-    let fd = match collected::of::<Held>(&arg(args, 0)) {
-        Some(held) => held.socket.borrow().as_ref().map(AsRawFd::as_raw_fd),
-        None => stream::descriptor(stream::get(arg(args, 0))?),
+    let value = arg(args, 0);
+    let fd = if let Some(held) = collected::of::<Held>(&value) {
+        held.socket.borrow().as_ref().map(AsRawFd::as_raw_fd)
+    } else if let Some(memory) = collected::of::<Memory>(&value) {
+        Some(memory.fd.as_raw_fd())
+    } else {
+        stream::descriptor(stream::get(value)?)
     };
     let fd: RawFd = fd.ok_or("cannot pass on a descriptor that was closed")?;
     process::set_inheritable(fd, is_true(arg(args, 1)))
         .map_err(|why| format!("cannot pass on descriptor {fd}: {why}"))?;
     Ok(Outcome::Value(Janet::number(fd.into())))
+}
+
+/// The memory that the workers share, with the slots that are in use.
+struct Memory {
+    page: Page,
+    fd: OwnedFd,
+    slots: RefCell<[bool; SLOTS]>,
+}
+
+static MEMORY: AbstractType = AbstractType(c::JanetAbstractType {
+    name: c"kqnet/shared-memory".as_ptr(),
+    gc: Some(drop_collected::<Memory>),
+    ..NOTHING
+});
+
+// SAFETY: values of the type are only made in this file, and its `gc` function is `drop_collected` for it.
+unsafe impl Collected for Memory {
+    fn janet_type() -> &'static AbstractType {
+        &MEMORY
+    }
+}
+
+fn memory(args: &[Janet]) -> Result<&Memory, String> {
+    // The slice lives as long as the call.
+    args.first()
+        .and_then(collected::of::<Memory>)
+        .ok_or_else(|| format!("expected shared memory, got {}", describe(arg(args, 0))))
+}
+
+/// Makes memory for workers to share. It is never unmapped.
+fn share_memory(_args: &[Janet]) -> Result<Outcome, String> {
+    let (page, fd) = Page::create().map_err(|errno| format!("cannot make memory for the workers to share: {errno}"))?;
+    let memory = Memory { page, fd, slots: RefCell::new([false; SLOTS]) };
+    Ok(Outcome::Value(collected::wrap(collected::make(memory))))
+}
+
+/// Returns the number of a free slot for a worker, from 1, or nil if all are taken.
+fn take_slot(args: &[Janet]) -> Result<Outcome, String> {
+    let memory = memory(args)?;
+    let mut slots = memory.slots.borrow_mut();
+    let Some(slot) = slots.iter().position(|taken| !taken) else { return Ok(Outcome::Value(Janet::nil())) };
+    slots[slot] = true;
+    memory.page.give(slot);
+    Ok(Outcome::Value(Janet::number(slot as f64 + 1.0)))
+}
+
+/// Frees the slot of a worker that has ended: its counters stay, and it has nothing that is active.
+fn give_slot_back(args: &[Janet]) -> Result<Outcome, String> {
+    let (memory, slot) = (memory(args)?, slot(arg(args, 1))?);
+    memory.page.take_back(slot);
+    memory.slots.borrow_mut()[slot] = false;
+    Ok(Outcome::Value(Janet::nil()))
+}
+
+/// The index of a slot whose number is in an argument.
+fn slot(value: Janet) -> Result<usize, String> {
+    let number = integer(value).and_then(|number| usize::try_from(number).ok());
+    number
+        .filter(|number| (1..=SLOTS).contains(number))
+        .map(|number| number - 1)
+        .ok_or_else(|| format!("expected the number of a slot, from 1 to {SLOTS}, got {}", describe(value)))
+}
+
+/// Gives this worker a slot of the inherited memory whose descriptor has this number, and closes the descriptor.
+fn join_memory(args: &[Janet]) -> Result<Outcome, String> {
+    let (number, slot) = (arg(args, 0), slot(arg(args, 1))?);
+    let fd = integer(number).filter(|fd| *fd > 2);
+    let fd = fd.ok_or_else(|| format!("expected the number of a descriptor, got {}", describe(number)))?;
+    // SAFETY: the supervisor passed the descriptor to this process, and its number is used only once.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    shared::join(&fd, slot).map_err(|why| format!("cannot use the memory of the supervisor: {why}"))?;
+    Ok(Outcome::Value(Janet::nil()))
+}
+
+/// Has the connections of a listener be spread over all workers. `index` is its place among the supervisor's listeners.
+fn share_listener(args: &[Janet]) -> Result<Outcome, String> {
+    let (stream, index) = (stream::get(arg(args, 0))?, arg(args, 1));
+    let index = integer(index)
+        .and_then(|index| usize::try_from(index).ok())
+        .ok_or_else(|| format!("expected the index of a listener, got {}", describe(index)))?;
+    if let Some(seat) = shared::seat(index) {
+        vm::with(|vm| {
+            let token = vm.listener(stream)?.token;
+            vm.engine.share(token, seat);
+            Ok(())
+        })?;
+    }
+    Ok(Outcome::Value(Janet::nil()))
 }
 
 /// Closes a held listener, and removes the file of a unix socket.

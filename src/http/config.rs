@@ -17,10 +17,14 @@ use crate::boundary::{Function, Outcome, native};
 use crate::collected::{self, Collected, drop_collected};
 use crate::options::Options;
 use crate::value::{arg, describe};
-use crate::vm;
+use crate::{stream, vm};
 
 /// The native functions of this file.
-pub const FUNCTIONS: &[Function] = &[native!("http-config", "options", config), native!("http-drain", "config", drain)];
+pub const FUNCTIONS: &[Function] = &[
+    native!("http-config", "options", config),
+    native!("http-count-for", "config listener", count_for),
+    native!("http-drain", "config", drain),
+];
 
 /// What the connections of a server share. Only its statistics, its slow handlers, and whether it drains change after it was made.
 pub struct Config {
@@ -149,6 +153,18 @@ fn config(args: &[Janet]) -> Result<Outcome, String> {
     // The log of this server may be a pipe.
     kqnet_accept::signals::survive_broken_pipes();
     Ok(Outcome::Value(collected::wrap(collected::make(config))))
+}
+
+/// `(native/http-count-for config listener)`: Has a server count where its listener does, if other processes can see that. The
+/// listener has statistics already, and the server none.
+fn count_for(args: &[Janet]) -> Result<Outcome, String> {
+    let config = arg(args, 0);
+    let (config, stream) = (get(&config)?, stream::get(arg(args, 1))?);
+    let claim = vm::with(|vm| Ok(vm.known(stream).and_then(|listener| listener.claim.borrow().clone())))?;
+    if let Some(claim) = claim {
+        config.statistics.count_in(claim);
+    }
+    Ok(Outcome::Value(Janet::nil()))
 }
 
 /// `(native/http-drain config)`: Makes each response of a server the last one of its connection.

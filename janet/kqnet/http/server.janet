@@ -76,6 +76,7 @@
   (native/http-limit-unsent listener)
   (def serve (connection/serve listener handler config on-error))
   (native/claim listener)
+  (native/http-count-for config listener)
   (ev/go (fn http-server []
            (when (native/open? listener)
              (native/accept-loop listener serve

@@ -88,7 +88,10 @@
   (each signal [:chld :hup :int :term :ttin :ttou]
     (os/sigaction signal (fn [] (ev/give events [:signal signal]))))
   (def live (if (opts :live) (make-live (os/getenv "KQNET_LIVE"))))
-  (def workers (fleet/make {:on-problem (cond live (live :problem) (opts :reload) (fn [_]))
+  (def [shared? memory] (protect (native/share-memory)))
+  (unless shared? (say (string memory "; each worker counts for itself")))
+  (def workers (fleet/make {:memory (if shared? memory)
+                            :on-problem (cond live (live :problem) (opts :reload) (fn [_]))
                             :keeps-words (opts :reload)
                             :stand-in (if live [stand-in])
                             :size (if (= :auto (opts :workers)) (os/cpu-count 1) (opts :workers))

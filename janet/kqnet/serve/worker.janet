@@ -42,6 +42,13 @@
            (when (= "ready" (string text))
              (ev/give events [:ready worker])))))
 
+(defn- leave-slot
+  "Frees the slot of a worker that is gone."
+  [worker]
+  (when-let [slot (worker :slot)]
+    (put worker :slot nil)
+    (native/give-slot-back (worker :memory) slot)))
+
 (defn start
   ``Starts a worker. Returns a table that describes it:
 
@@ -49,20 +56,24 @@
   * :generation - which version of the program it runs.
   * :state - :starting, and later :ready or :ending.
   * :pid - its process id.
+  * :slot - its slot of the memory that all workers share, or nil if there is none.
   * :words - a buffer with what it wrote to stderr last, if `keeps-words` is true.
 
   `events` is given [:ready worker] once it accepts connections. Raises an error when the process cannot be started.``
-  [number generation {:command program :load modules :held held :events events :keeps-words keeps-words}]
+  [number generation {:command program :load modules :held held :memory memory :events events :keeps-words keeps-words}]
   (def worker @{:number number :generation generation :state :starting :since (os/clock :monotonic) :words @""})
-  (def null (os/open "/dev/null" :r))
-  (def [from-worker to-supervisor] (try (os/pipe) ([err] (:close null) (error err))))
-  (def passed [to-supervisor ;held])
+  (def slot (if memory (native/take-slot memory)))
+  (when slot (merge-into worker {:memory memory :slot slot}))
+  (def null (try (os/open "/dev/null" :r) ([err] (leave-slot worker) (error err))))
+  (def [from-worker to-supervisor] (try (os/pipe) ([err] (:close null) (leave-slot worker) (error err))))
+  (def passed [to-supervisor ;(if slot [memory] []) ;held])
   (try
     (defer (do
              (each one passed (protect (native/pass-on one false)))
              (:close to-supervisor)
              (:close null))
-      (def descriptors (map |(native/pass-on $ true) passed))
+      (def [pipe & others] (map |(native/pass-on $ true) passed))
+      (def descriptors (if slot [pipe (first others) slot ;(drop 1 others)] [pipe 0 0 ;others]))
       (def env (merge (os/environ)
                       {"KQNET_WORKER" (string/join (map string [number (native/process-id) ;descriptors]) " ")
                        "JANET_PATH" (dyn *syspath*)
@@ -75,6 +86,7 @@
       (when keeps-words (copy-words worker (process :err))))
     ([err]
       (:close from-worker)
+      (leave-slot worker)
       (error err)))
   (wait-until-ready worker from-worker events)
   worker)
@@ -91,6 +103,7 @@
   (unless (worker :reaped)
     (when-let [status (native/reap (worker :pid))]
       (put worker :reaped true)
+      (leave-slot worker)
       (ev/go (fn end []
                (var waits 50)
                (while (and (worker :copying) (pos? (-- waits))) (ev/sleep 0.01))
