@@ -167,7 +167,7 @@ proptest! {
         let total: u32 = bursts.iter().sum();
         prop_assert_eq!(workers.iter().map(|worker| worker.taker.0).sum::<u32>(), total);
         let most = workers.iter().map(|worker| worker.taker.0).max().unwrap_or(0);
-        prop_assert!(most <= 2 * (total / count as u32) + 3, "{most} of {total} on {count}");
+        prop_assert!(most <= 2 * (total / count as u32) + 5, "{most} of {total} on {count}");
     }
 
     /// Workers that do not run, or have ended, hold the others back for some milliseconds only.
@@ -205,7 +205,7 @@ fn nobody_waits_long_for_a_stopped_worker() {
     world.borrow_mut().backlog = 100;
     workers[0].run();
     let at_once = workers[0].taker.0;
-    assert!((1..=3).contains(&at_once), "{at_once}");
+    assert!((1..=5).contains(&at_once), "{at_once}");
     workers[0].run();
     assert_eq!(workers[0].taker.0, at_once, "the rest is left to the other one");
     advance(&world, 2);

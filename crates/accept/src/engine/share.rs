@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_millis(20);
 
 /// How many connections a worker may have if the one with the fewest has `least`.
 const fn most(least: u32) -> u32 {
-    least.saturating_add(2 + least / 4)
+    least.saturating_add(4 + least / 4)
 }
 
 /// What one worker knows of the others.
