@@ -363,6 +363,11 @@
     (case (req :path)
       "/exit" (os/exit 7)
       "/wait" (do (ev/sleep 1000) {:body ""})
+      "/fork" (let [child (os/posix-fork)]
+                (if child
+                  (do (os/proc-wait child) {:body "forked"})
+                  # Whatever is freed now is freed in the child.
+                  (os/exit 0)))
       "/burn" (let [end (+ 0.3 (os/clock :monotonic))] (while (< (os/clock :monotonic) end)) {:body ""})
       {:body (string (native/process-id))}))
   (http/serve-forever (http/metrics handler))
@@ -467,6 +472,35 @@
       (pids port 2 killed)
       (t/check (> ((figures port "kqnet_http_requests_total") :sum) then) "requests after a reload")
       (ends process))))
+
+(t/test "a child that a worker forks does not write to the worker's figures"
+  (with-program counting
+    (fn [file]
+      (def [process port] (start file))
+      (def waiting (seq [_ :range [0 3]] (t/send port "GET /wait HTTP/1.1\r\nHost: h\r\n\r\n")))
+      (t/wait-until "three requests in flight" |(= 4 ((figures port "kqnet_http_in_flight") :sum)))
+      (def before ((figures port "kqnet_http_requests_total") :sum))
+      (t/same "forked" (ask port "/fork"))
+      (t/same 4 ((figures port "kqnet_http_in_flight") :sum))
+      (t/same 4 ((figures port "kqnet_active") :sum))
+      # The answers with `before`, of the fork, and of the two above.
+      (t/same (+ before 4) ((figures port "kqnet_http_requests_total") :sum))
+      (each conn waiting (:close conn))
+      (ends process))))
+
+(t/test "a worker that cannot use the supervisor's memory says so once, and serves"
+  (def port (t/free-port))
+  (with-program (string/format `(import kqnet/http) (http/serve-forever (http/metrics (fn [_] {:body "alone"})) "127.0.0.1" %d)` port)
+    (fn [file]
+      # As kqnet-serve of another version would start it.
+      (def command `exec env KQNET_WORKER="1 $PPID 5 6 1" "$0" "$1" 5>/dev/null 6</dev/null`)
+      (def process (t/start {} "sh" "-c" command (dyn *executable*) file))
+      (wait-for process "cannot use the memory of the supervisor: ")
+      (t/wait-until "an answer" |(= [true "alone"] (protect (ask port))))
+      (t/check (string/find `kqnet_accepted_total{listener="` (ask port "/metrics")) "its own figures")
+      (t/same 1 (length (string/find-all "\n" (process :err))) (process :err))
+      (:signal process :term)
+      (t/same 0 (:wait process) (process :err)))))
 
 (def- rounds
   "How often something happens to the workers in the last test. A long run sets another number."
