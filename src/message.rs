@@ -10,12 +10,26 @@ pub fn say(text: &str) {
 /// Writes a line to stderr. If the disk is full, the descriptor closed, or the reader slow or gone, the line is lost and
 /// nothing else happens: `eprintln!` would panic, and SIGPIPE would end the process.
 pub fn line(text: &str) {
+    write(format!("{text}\n").as_bytes(), 0);
+}
+
+/// Writes what another process wrote, like `line`, but gives a slow reader a moment.
+pub fn pass_on(text: &[u8]) {
+    // POSIX promises that a pipe that can be written to takes this much at least.
+    for piece in text.chunks(512) {
+        if !write(piece, 100) {
+            return;
+        }
+    }
+}
+
+/// Writes to stderr if it can be written to within some milliseconds. Returns whether it could.
+fn write(text: &[u8], milliseconds: libc::c_int) -> bool {
     let mut poll = libc::pollfd { fd: libc::STDERR_FILENO, events: libc::POLLOUT, revents: 0 };
     // SAFETY: there is one entry, which outlives the call.
-    if unsafe { libc::poll(&mut poll, 1, 0) } != 1 || poll.revents & (libc::POLLERR | libc::POLLHUP) != 0 {
-        return;
+    if unsafe { libc::poll(&mut poll, 1, milliseconds) } != 1 || poll.revents & (libc::POLLERR | libc::POLLHUP) != 0 {
+        return false;
     }
-    let text = format!("{text}\n");
     let mut pipe = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
     // Without this mask, a reader that goes away between poll and write would end the process, as when Ctrl-C ends a `tee`.
@@ -32,6 +46,7 @@ pub fn line(text: &str) {
         }
         libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut());
     }
+    true
 }
 
 /// Whether a SIGPIPE is pending.

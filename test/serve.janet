@@ -5,85 +5,9 @@
 (import ./support :as t)
 (import ./support/http :as h)
 (import ./support/programs)
+(import ./support/serve :prefix "")
 (t/need-spork)
 (import kqnet)
-
-(def- script (string t/project "/bin/kqnet-serve"))
-
-(def- answering
-  "A program that answers with the number of its process, and, at /sleep, later."
-  ```
-  (import kqnet/http)
-  (import kqnet/_native :as native)
-  (defn handler [req]
-    (case (req :path)
-      "/exit" (os/exit 7)
-      "/sleep" (do (ev/sleep 0.3) {:body "slept"})
-      {:body (string (native/process-id))}))
-  (http/serve-forever handler)
-  ```)
-
-(defn- with-program
-  "Calls a function with the path of a program that has this text."
-  [text f]
-  (def folder (t/scratch "serve"))
-  (os/mkdir folder)
-  (def file (string folder "/app.janet"))
-  (spit file text)
-  (defer (t/remove folder) (f file)))
-
-(defn- serve
-  "Starts kqnet-serve with these arguments."
-  [& args]
-  (t/start-janet script ;(map string args)))
-
-(defn- wait-for
-  "Waits until a process has written this text to stderr, as often as `count` says."
-  [process text &opt count]
-  (default count 1)
-  (t/wait-until (string text " on stderr")
-                (fn []
-                  (when (and (process :status) (process :err-ended) (< (length (string/find-all text (process :err))) count))
-                    (t/fail text (string "ended: " (process :status) ": " (process :err))))
-                  (>= (length (string/find-all text (process :err))) count))))
-
-(defn- start
-  "Starts kqnet-serve on a free port, and waits until it serves. Returns the process and the port."
-  [& args]
-  (def port (t/free-port))
-  (def process (serve "-b" (string "127.0.0.1:" port) ;args))
-  (wait-for process "kqnet-serve: listening on ")
-  [process port])
-
-(defn- ask
-  [port &opt path]
-  ((h/fetch port "GET" (or path "/")) :body))
-
-(defn- pids
-  "The processes that answer, once there are this many of them."
-  [port count &opt but]
-  (def seen @{})
-  (t/wait-until (string count " workers that answer")
-                (fn []
-                  (def pid (ask port))
-                  (unless (has-value? (or but []) pid) (put seen pid true))
-                  (= count (length seen))))
-  (sorted (keys seen)))
-
-(defn- ends
-  "Fails unless a process ends with this status after SIGTERM."
-  [process &opt status]
-  (:signal process :term)
-  (t/same (or status 0) (:wait process) (process :err)))
-
-(defn- ends-whatever
-  "Fails unless a process ends after SIGTERM, and leaves no workers."
-  [process]
-  (:signal process :term)
-  (:wait process)
-  (t/check (not (string/find "takes too long" (process :err))) (process :err)))
-
-(defn- alive? [pid] (t/exists? (string "/proc/" pid "/stat") :file))
 
 (t/test "workers share one address, and all of them answer"
   (with-program answering
@@ -505,12 +429,6 @@
 (def- rounds
   "How often something happens to the workers in the last test. A long run sets another number."
   (scan-number (or (os/getenv "KQNET_SERVE_ROUNDS") "40")))
-
-(defn- workers-of
-  "The processes that a supervisor has started."
-  [pid]
-  (def [_ text] (programs/run "ps" "-o" "pid=" "--ppid" (string pid)))
-  (filter |(not (empty? $)) (string/split " " (string/replace-all "\n" " " text))))
 
 (defn- answered?
   "Sends a request on a connection. Returns whether there was an answer: a worker may be killed before it."

@@ -31,7 +31,8 @@
   (when-let [value (os/getenv variable)]
     (os/setenv variable nil)
     (def [number supervisor pipe memory slot & descriptors] (map scan-number (string/split " " value)))
-    (native/join-supervisor supervisor (string "kqnet worker " number))
+    (native/name-process (string "kqnet worker " number))
+    (native/join-supervisor supervisor)
     (def listeners (map native/from-fd descriptors))
     (when (pos? memory) (join-memory memory slot listeners))
     @{:pipe pipe :listeners listeners}))

@@ -15,7 +15,7 @@ use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Function, Outcome, native};
 use crate::collected::{self, Collected, drop_collected};
 use crate::value::{arg, bytes, describe, integer, is_keyword, is_true, string};
-use crate::{shared, stream, vm};
+use crate::{message, shared, stream, vm};
 
 /// The functions of this file that Janet code calls.
 pub const FUNCTIONS: &[Function] = &[
@@ -27,7 +27,9 @@ pub const FUNCTIONS: &[Function] = &[
     native!("give-slot-back", "memory slot", give_slot_back),
     native!("pass-on", "held-stream-or-memory passed", pass_on),
     native!("release-held", "held", release),
-    native!("join-supervisor", "pid name", join),
+    native!("join-supervisor", "pid", join),
+    native!("name-process", "name", name_process),
+    native!("end-by", "name", end_by),
     native!("join-memory", "number slot", join_memory),
     native!("share-listener", "listener index", share_listener),
     native!("tell-supervisor", "number bytes", tell),
@@ -222,11 +224,29 @@ fn release(args: &[Janet]) -> Result<Outcome, String> {
 }
 
 /// Makes this process a worker: it gets a process group of its own, so that a Ctrl-C in the terminal reaches the supervisor only,
-/// it is told to end (SIGTERM) when the supervisor is gone, where the system can do that, and it gets a name.
+/// and it is told to end (SIGTERM) when the supervisor is gone, where the system can do that.
 fn join(args: &[Janet]) -> Result<Outcome, String> {
-    let (supervisor, name) = (pid(arg(args, 0))?, arg(args, 1));
+    process::join_supervisor(pid(arg(args, 0))?);
+    Ok(Outcome::Value(Janet::nil()))
+}
+
+/// Gives this process the name that ps(1) shows, where the system can do that.
+fn name_process(args: &[Janet]) -> Result<Outcome, String> {
+    let name = arg(args, 0);
     let name = bytes(&name).ok_or_else(|| format!("expected a name, got {}", describe(name)))?;
-    process::join_supervisor(supervisor, &String::from_utf8_lossy(name));
+    process::set_name(&String::from_utf8_lossy(name));
+    Ok(Outcome::Value(Janet::nil()))
+}
+
+/// Has SIGTERM (:term) or SIGINT (:int) end this process, as before a handler was set. Core's `os/sigaction` with nil does not: the
+/// system goes on calling core, which then blocks the signal for good.
+fn end_by(args: &[Janet]) -> Result<Outcome, String> {
+    let signal = match arg(args, 0) {
+        name if is_keyword(name, "term") => libc::SIGTERM,
+        name if is_keyword(name, "int") => libc::SIGINT,
+        other => return Err(format!("expected :term or :int, got {}", describe(other))),
+    };
+    process::restore_default(signal);
     Ok(Outcome::Value(Janet::nil()))
 }
 
@@ -247,8 +267,7 @@ fn tell(args: &[Janet]) -> Result<Outcome, String> {
 fn put_on_stderr(args: &[Janet]) -> Result<Outcome, String> {
     let text = arg(args, 0);
     let text = bytes(&text).ok_or_else(|| format!("expected bytes, got {}", describe(text)))?;
-    // Nobody could be told.
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), text);
+    message::pass_on(text);
     Ok(Outcome::Value(Janet::nil()))
 }
 

@@ -1,4 +1,4 @@
-//! What a supervisor passes on to its workers, and how a worker belongs to its supervisor.
+//! What a supervisor passes on to its workers, how a worker belongs to its supervisor, and how a process ends.
 
 use std::os::fd::RawFd;
 
@@ -13,14 +13,12 @@ pub fn set_inheritable(fd: RawFd, inheritable: bool) -> Result<(), Errno> {
     syscall!(fcntl(fd, libc::F_SETFD, if inheritable { 0 } else { libc::FD_CLOEXEC })).map(drop)
 }
 
-/// Gives this process a process group of its own and a name, ends it if its parent is not `supervisor` any more, and has the system send it SIGTERM when its parent ends, where
-/// there is a way to ask for that: prctl(2) on Linux, procctl(2) on FreeBSD. What fails is left out, since a worker serves
-/// without it too.
-pub fn join_supervisor(supervisor: i32, name: &str) {
+/// Gives this process a process group of its own, ends it if its parent is not `supervisor` any more, and has the system send it
+/// SIGTERM when its parent ends, where there is a way to ask for that: prctl(2) on Linux, procctl(2) on FreeBSD. What fails is
+/// left out, since a worker serves without it too.
+pub fn join_supervisor(supervisor: i32) {
     let _ = syscall!(setpgid(0, 0));
-    let name: String = name.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(15).collect();
-    let Ok(name) = std::ffi::CString::new(name) else { return };
-    die_with_parent(&name);
+    end_with_parent();
     // SAFETY: both calls only have numbers as arguments.
     unsafe {
         // It may have ended before the system was asked.
@@ -31,26 +29,44 @@ pub fn join_supervisor(supervisor: i32, name: &str) {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn die_with_parent(name: &std::ffi::CStr) {
-    // SAFETY: both only read their arguments, and the name ends with NUL.
-    unsafe {
-        libc::prctl(libc::PR_SET_NAME, name.as_ptr());
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
-    }
+fn end_with_parent() {
+    // SAFETY: the arguments are numbers.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) };
 }
 
 #[cfg(target_os = "freebsd")]
-fn die_with_parent(name: &std::ffi::CStr) {
+fn end_with_parent() {
     let mut signal: libc::c_int = libc::SIGTERM;
-    // SAFETY: the kernel reads an int at the address, and setproctitle(3) a text that ends with NUL.
-    unsafe {
-        libc::procctl(libc::P_PID, 0, libc::PROC_PDEATHSIG_CTL, (&raw mut signal).cast());
-        libc::setproctitle(c"-%s".as_ptr(), name.as_ptr());
-    }
+    // SAFETY: the kernel reads an int at the address.
+    unsafe { libc::procctl(libc::P_PID, 0, libc::PROC_PDEATHSIG_CTL, (&raw mut signal).cast()) };
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-fn die_with_parent(_name: &std::ffi::CStr) {}
+fn end_with_parent() {}
+
+/// Gives this process the name that ps(1) and top(1) show: prctl(2) on Linux, which takes 15 bytes, and setproctitle(3) on
+/// FreeBSD. Other systems have no call for it.
+pub fn set_name(name: &str) {
+    let name: String = name.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(15).collect();
+    if let Ok(name) = std::ffi::CString::new(name) {
+        set_c_name(&name);
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn set_c_name(name: &std::ffi::CStr) {
+    // SAFETY: the kernel reads the name, which ends with NUL.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+#[cfg(target_os = "freebsd")]
+fn set_c_name(name: &std::ffi::CStr) {
+    // SAFETY: setproctitle(3) reads both texts, which end with NUL.
+    unsafe { libc::setproctitle(c"-%s".as_ptr(), name.as_ptr()) };
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+fn set_c_name(_name: &std::ffi::CStr) {}
 
 /// Sends a signal to a process.
 ///
@@ -71,4 +87,19 @@ pub fn reap(pid: i32) -> Result<Option<i32>, Errno> {
         return Ok(None);
     }
     Ok(Some(if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) }))
+}
+
+/// Has a signal end this process again, as it does in a process that has no handler for it.
+pub fn restore_default(signal: i32) {
+    // SAFETY: both structures live until the calls return, and a zeroed sigaction is valid: SIG_DFL, with no flags.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = libc::SIG_DFL;
+        libc::sigemptyset(&raw mut action.sa_mask);
+        libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        let mut unblocked: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut unblocked);
+        libc::sigaddset(&raw mut unblocked, signal);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const unblocked, std::ptr::null_mut());
+    }
 }

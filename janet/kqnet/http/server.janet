@@ -181,6 +181,9 @@
   (def running (tracker/running listener))
   (when (pos? running) (tell (string "draining, " running " still running; send the signal again to stop now")))
   (def [_ from left] (ev/select signals drained))
-  (each signal [:int :term] (os/sigaction signal))
+  # The next one ends the program. A handler stays, since core would block a signal that it has not handled yet for good.
+  (each signal [:int :term]
+    (os/sigaction signal (fn []))
+    (native/end-by signal))
   (if (= from drained) left (kqnet/drain listener 0 :cancel true)))
 (signature/show serve-forever [:host :port] [;server-options :drain-timeout])

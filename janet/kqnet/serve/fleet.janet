@@ -28,6 +28,11 @@
   "How many workers in a row may end before they are ready, while none is ready."
   10)
 
+(def- most-in-passing
+  ``How many workers that were replaced before they were ready may still be ending. When SIGHUP comes again and again, no other is
+  started until there are fewer.``
+  3)
+
 (def- terminated
   "The status of a process that SIGTERM has ended."
   143)
@@ -72,6 +77,7 @@
 (defn- retire
   "Has a worker end gracefully. It is killed if that takes too long."
   [fleet worker]
+  (put worker :passing (= :starting (worker :state)))
   (put worker :state :ending)
   (put worker :since (now))
   (worker/signal worker :term))
@@ -86,6 +92,28 @@
        (+ (now) (min (if ready? longest-pause-if-ready longest-pause)
                      (* first-pause (math/pow 2 (dec deaths)))))))
 
+(defn- keep-old
+  "Ends a replacement whose first worker has failed. The old workers go on."
+  [fleet]
+  (def left (having fleet :ready))
+  (say fleet "the new version did not start; the old workers go on")
+  (put fleet :generation ((last left) :generation))
+  (put fleet :deaths 0)
+  (put fleet :failures 0)
+  (each worker (having fleet :starting)
+    (unless (current? fleet worker)
+      (retire fleet worker))))
+
+(defn replacing?
+  "Whether old workers serve until there are new ones."
+  [fleet]
+  (some |(not (current? fleet $)) (having fleet :ready)))
+
+(defn- failed-replacement?
+  [fleet]
+  (and (replacing? fleet)
+       (not (some |(current? fleet $) (having fleet :ready)))))
+
 (defn- start-one
   [fleet]
   (def number (inc (fleet :last-number)))
@@ -93,11 +121,24 @@
   # After one has died young, the words of the next ones are kept, for the end of the story.
   (def context (merge (fleet :context) {:keeps-words (or (in (fleet :context) :keeps-words) (pos? (fleet :deaths)))}))
   (try
-    (array/push (fleet :workers) (worker/start number (fleet :generation) context))
+    (do
+      (array/push (fleet :workers) (worker/start number (fleet :generation) context))
+      (put fleet :start-error nil))
     ([err]
-      (say fleet "cannot start a worker: " err)
+      # Once is enough, however long the system is short of something.
+      (unless (= (string err) (fleet :start-error))
+        (say fleet "cannot start a worker: " err "; it is tried again"))
+      (put fleet :start-error (string err))
       (put fleet :words (string err))
-      (note-death fleet false))))
+      # When the program has run before, it is not to blame.
+      (note-death fleet (fleet :ever-ready))
+      (when (and (failed-replacement? fleet) (not (in (fleet :context) :on-problem)))
+        (keep-old fleet)))))
+
+(defn- passing
+  "The workers that were replaced before they were ready and have not ended."
+  [fleet]
+  (filter |($ :passing) (having fleet :ending)))
 
 (defn- give-up?
   [fleet]
@@ -120,28 +161,6 @@
   (put fleet :status (max 1 (fleet :last-status)))
   (stop fleet))
 
-(defn- keep-old
-  "Ends a replacement whose first worker has failed. The old workers go on."
-  [fleet]
-  (def left (having fleet :ready))
-  (say fleet "the new version did not start; the old workers go on")
-  (put fleet :generation ((last left) :generation))
-  (put fleet :deaths 0)
-  (put fleet :failures 0)
-  (each worker (having fleet :starting)
-    (unless (current? fleet worker)
-      (retire fleet worker))))
-
-(defn- replacing?
-  "Whether old workers serve until there are new ones."
-  [fleet]
-  (some |(not (current? fleet $)) (having fleet :ready)))
-
-(defn- failed-replacement?
-  [fleet]
-  (and (replacing? fleet)
-       (not (some |(current? fleet $) (having fleet :ready)))))
-
 (defn balance
   ``Starts and retires workers, so that there are as many of the current generation as there should be. While workers of
   an older generation serve, the new ones are started one after the other, and each one that is ready replaces an old one.``
@@ -154,6 +173,7 @@
     (def limit (if (replacing? fleet) 1 size))
     (while (and (< (length (of-now :starting :ready)) size)
                 (< (length (of-now :starting)) limit)
+                (< (length (passing fleet)) most-in-passing)
                 (<= (fleet :not-before) (now)))
       (start-one fleet))
     # Too many were started, or one of an older generation has a successor.

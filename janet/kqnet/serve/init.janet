@@ -15,10 +15,10 @@
   (native/say (string "kqnet-serve: " text)))
 
 (defn- open-listeners
-  "Returns held listeners: those that systemd passed, or new ones."
-  [{:bind bind :backlog backlog :mode mode}]
+  "Returns held listeners: those that launchd or systemd passed, or new ones."
+  [{:bind bind :backlog backlog :mode mode :launchd launchd}]
   (def variables ["LISTEN_PID" "LISTEN_FDS" "LISTEN_FDNAMES"])
-  (def passed (native/passed nil ;(map os/getenv variables)))
+  (def passed (if launchd (native/passed launchd) (native/passed nil ;(map os/getenv variables))))
   (each variable variables (os/setenv variable nil))
   (if (and (empty? bind) (not (empty? passed)))
     (map (fn [[_ fd]] (native/hold-passed fd)) passed)
@@ -27,10 +27,25 @@
                               :mode (if (= host :unix) mode)
                               :nodelay (not= host :unix)}))))
 
+(defn- own-pid [] (string (native/process-id) "\n"))
+
 (defn- write-pid
-  "Writes this process's id to a file."
+  "Writes this process's id to a file. Raises an error if the file cannot be written."
   [path]
-  (spit path (string (native/process-id) "\n")))
+  (try
+    (with [file (or (file/open path :wn) (error "it cannot be opened"))]
+      (file/write file (own-pid))
+      # A full disk is found when the bytes are written, and `file/close` does not tell.
+      (file/flush file))
+    ([err]
+      (error (string "cannot write the process id to " path ": " err)))))
+
+(defn- remove-pid
+  "Removes the file, unless another supervisor has written to it since."
+  [path]
+  (protect
+    (when (= (own-pid) (string (slurp path)))
+      (os/rm path))))
 
 (defn- make-timer
   ``Returns a function that has `events` given [:time] after some seconds. A wait that could be cut short would lose an event
@@ -104,11 +119,15 @@
                             :say say}))
   (def wake-in (make-timer events))
   (var told false)
+  (var reloading false)
   (defn tell-manager []
     (when (and (not told) (workers :ever-ready))
       (set told true)
       (each one held (say (string "listening on " (native/held-name one))))
-      (notify/send "READY=1" (string "MAINPID=" (native/process-id)))))
+      (notify/send "READY=1" (string "MAINPID=" (native/process-id))))
+    (when (and reloading (not (fleet/replacing? workers)))
+      (set reloading false)
+      (notify/send "READY=1")))
   (when (opts :reload)
     (watch/start [(folder-of (first (opts :command)))]
                  (if live (fn [_] true) source?)
@@ -123,9 +142,11 @@
       [:signal :chld] (fleet/reap workers)
       [:signal :hup] (do
                        (say "replacing the workers")
-                       (notify/send "RELOADING=1" (string/format "MONOTONIC_USEC=%.0f" (* 1e6 (os/clock :monotonic))))
-                       (fleet/replace workers)
-                       (notify/send "READY=1"))
+                       (when told
+                         (set reloading true)
+                         (notify/send "RELOADING=1"
+                                      (string/format "MONOTONIC_USEC=%.0f" (* 1e6 (os/clock :monotonic)))))
+                       (fleet/replace workers))
       [:changed path] (if (source? path)
                         (do
                           (say (string path " has changed"))
@@ -150,14 +171,15 @@
     (opts :help) (do (print options/usage) 0)
     (try
       (do
+        (native/name-process "kqnet-serve")
         (def held (open-listeners opts))
-        (when-let [path (opts :pid)] (write-pid path))
-        (when (opts :live) (os/setenv "KQNET_LIVE" (temporary-file)))
-        (defer (do
-                 (when (opts :live) (protect (os/rm (os/getenv "KQNET_LIVE"))))
-                 (each one held (native/release-held one))
-                 (when-let [path (opts :pid)] (protect (os/rm path))))
-          (supervise opts held)))
+        (defer (each one held (native/release-held one))
+          (when-let [path (opts :pid)] (write-pid path))
+          (when (opts :live) (os/setenv "KQNET_LIVE" (temporary-file)))
+          (defer (do
+                   (when (opts :live) (protect (os/rm (os/getenv "KQNET_LIVE"))))
+                   (when-let [path (opts :pid)] (remove-pid path)))
+            (supervise opts held))))
       ([err]
         (say err)
         1))))

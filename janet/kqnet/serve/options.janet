@@ -15,6 +15,7 @@
     -l, --load MODULE     load a module before the program, as janet -l does: kqnet/install for programs on net/server
         --mode PERMISSIONS       of the file of a unix socket, in octal, such as 660
         --backlog NUMBER         how many connections may wait to be accepted
+        --launchd NAME           serve the sockets of this name in launchd's property list; systemd's are found without a name
         --pid FILE               write the supervisor's process id to a file
         --start-timeout SECONDS  how long a worker may take until it accepts connections; default 60
         --stop-timeout SECONDS   how long a worker may take to end before it is killed; default 60
@@ -55,6 +56,7 @@
    "-l" [:load (fn [_ text] text)]
    "--mode" [:mode permissions]
    "--backlog" [:backlog (fn [name text] (whole-number name text 1))]
+   "--launchd" [:launchd (fn [_ text] text)]
    "--pid" [:pid (fn [_ text] text)]
    "--start-timeout" [:start-timeout seconds]
    "--stop-timeout" [:stop-timeout seconds]})
@@ -91,6 +93,8 @@
   (unless (opts :help)
     (when (empty? rest)
       (fail "which program? kqnet-serve --help says how it is used"))
+    (when (and (opts :launchd) (not (empty? (opts :bind))))
+      (fail "the sockets come from launchd or from --bind, not from both"))
     (when (and (opts :reload) (not= 1 (opts :workers)))
       (fail "--reload and --live are for one worker"))
     (unless (os/stat (first rest))

@@ -11,6 +11,8 @@
 (defn- command
   "Returns the command line that runs a program: a Janet file, or an executable."
   [[program & arguments] modules]
+  (unless (os/stat program)
+    (error (string "there is no program " program)))
   (def janet? (or (string/has-suffix? ".janet" program)
                   (not (peg/match '(* (to "x")) (os/stat program :permissions)))))
   (if janet?

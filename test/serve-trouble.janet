@@ -1,0 +1,295 @@
+###
+### kqnet-serve in trouble: shortages, workers that do not obey, storms of signals, and programs of every kind.
+###
+
+(import ./support :as t)
+(import ./support/http :as h)
+(import ./support/programs)
+(import ./support/serve :prefix "")
+(t/need-spork)
+
+(defn- said [process text] (t/check (string/find text (process :err)) (process :err)))
+
+(defn- ended
+  "Waits until a process has ended and all that it wrote has come. Returns its status."
+  [process]
+  (def status (:wait process))
+  (t/wait-until "its words" |(process :err-ended))
+  status)
+
+(defn- shell
+  "Starts kqnet-serve by a shell command, in which \"$@\" is its command line."
+  [command & args]
+  (t/start "sh" "-c" command "sh" (dyn *executable*) script ;(map string args)))
+
+(defn- serves
+  "Waits until a port answers."
+  [port]
+  (t/wait-until "an answer" |(first (protect (ask port)))))
+
+(defn- linux [] (unless (t/exists? "/proc/self/stat" :file) (t/skip "it reads Linux's /proc")))
+
+(t/test "without descriptors for a new worker it says so once, goes on with the others, and recovers"
+  (def [prlimit] (programs/need "prlimit"))
+  (with-program answering
+    (fn [file]
+      (def [process port] (start "-w" 2 file))
+      (def supervisor ((process :proc) :pid))
+      (def before (pids port 2))
+      (defn limit [n] (t/same 0 (first (programs/run prlimit (string "--pid=" supervisor) (string "--nofile=" n ":")))))
+      (def open (length (os/dir (string "/proc/" supervisor "/fd"))))
+      (limit 5)
+      (os/execute ["kill" "-KILL" (first before)] :p)
+      (wait-for process "cannot start a worker")
+      (:signal process :hup)
+      (wait-for process "the old workers go on")
+      (t/same (last before) (ask port))
+      (limit 1000)
+      (pids port 2 [(first before)])
+      (:signal process :hup)
+      (pids port 2 before)
+      (t/wait-until "no descriptor is lost" |(= open (length (os/dir (string "/proc/" supervisor "/fd")))))
+      (ends process))))
+
+(t/test "with too few descriptors from the start it ends with a reason, and does not hang"
+  (with-program answering
+    (fn [file]
+      (each n [6 7 8 9 10]
+        (def process (shell (string "ulimit -n " n "; exec \"$@\"") "-b" (t/free-port) file))
+        (t/wait-until "its end, or a worker" |(or (process :status) (string/find "listening on" (process :err))))
+        (if (process :status)
+          (t/check (and (not= 0 (process :status)) (not (empty? (string (process :err) (process :out))))) (process :err))
+          (ends-whatever process))))))
+
+(t/test "a process id that cannot be written, as on a full disk, is said in one line before anything is served"
+  (with-program answering
+    (fn [file]
+      (def path (t/scratch "s.sock"))
+      (def full (string file ".pid"))
+      (when (os/stat "/dev/full") (os/symlink "/dev/full" full))
+      (each pid-file [(string file "/no/such/folder") ;(if (os/stat "/dev/full") [full] [])]
+        (def process (serve "-b" (string "unix:" path) "--pid" pid-file file))
+        (t/same 1 (ended process))
+        (said process "cannot write the process id to ")
+        (t/same 1 (length (string/find-all "\n" (process :err))) (process :err))
+        (t/same nil (os/stat path) "the file of the unix socket")))))
+
+(t/test "at its end it does not remove the process id of another"
+  (with-program answering
+    (fn [file]
+      (def pid-file (string file ".pid"))
+      (def [process] (start "--pid" pid-file file))
+      (spit pid-file "1\n")
+      (ends process)
+      (t/same "1\n" (string (slurp pid-file))))))
+
+(t/test "it serves, replaces and ends with stderr closed, full, or a pipe that nobody reads"
+  (with-program answering
+    (fn [file]
+      (each redirect ["2>&-" ;(if (os/stat "/dev/full") ["2>/dev/full"] [])
+                      # A pipe that is full: nobody reads it, and it stays open.
+                      `2>"$PIPE"`]
+        (def port (t/free-port))
+        (def pipe (string file ".pipe"))
+        (os/setenv "PIPE" pipe)
+        (def process
+          (if (string/find "PIPE" redirect)
+            (do
+              (t/same 0 (os/execute ["mkfifo" pipe] :p))
+              (shell `exec 3<>"$PIPE"; dd if=/dev/zero of="$PIPE" oflag=nonblock bs=1 count=1000000 2>/dev/null; exec "$@" 2>"$PIPE"`
+                     "-b" port "-w" 2 file))
+            (shell (string `exec "$@" ` redirect) "-b" port "-w" 2 file)))
+        (serves port)
+        (def before (pids port 2))
+        (os/execute ["kill" "-KILL" (first before)] :p)
+        (pids port 2 [(first before)])
+        (:signal process :hup)
+        (pids port 2 before)
+        (:signal process :term)
+        (t/same 0 (:wait process) redirect)
+        (os/setenv "PIPE" nil)))))
+
+(t/test "a stopped worker, and one that ignores SIGTERM, are killed after --stop-timeout"
+  (def deaf `(import kqnet/http) (http/server (fn [_] {:body "deaf"})) (os/sigaction :term (fn []))`)
+  (each [text stop?] [[answering true] [deaf false]]
+    (with-program text
+      (fn [file]
+        (def [process port] (start "-w" 1 "--stop-timeout" 0.3 file))
+        (when stop? (os/execute ["kill" "-STOP" (ask port)] :p))
+        (:signal process :term)
+        # 128 and the number of SIGKILL.
+        (t/same 137 (ended process) (process :err))
+        (said process "takes too long to end; it is killed")))))
+
+(t/test "a worker that ignores SIGTERM is replaced all the same"
+  (with-program (string answering "\n")
+    (fn [file]
+      (spit file `(import kqnet/http) (import kqnet/_native :as native) (http/server (fn [_] {:body (string (native/process-id))})) (os/sigaction :term (fn []))`)
+      (def [process port] (start "--stop-timeout" 0.3 file))
+      (def before (pids port 1))
+      (spit file answering)
+      (:signal process :hup)
+      (wait-for process "it is killed")
+      (pids port 1 before)
+      (ends process))))
+
+(t/test "a storm of SIGHUP starts few workers at a time, and leaves as many as there should be"
+  (linux)
+  (with-program answering
+    (fn [file]
+      (def [process port] (start "-w" 2 file))
+      (def supervisor (string ((process :proc) :pid)))
+      (def before (pids port 2))
+      (var most 0)
+      (repeat 200
+        (:signal process :hup)
+        (set most (max most (length (workers-of supervisor)))))
+      (t/check (<= most 8) most)
+      (pids port 2 before)
+      (t/wait-until "two workers" |(= 2 (length (workers-of supervisor))))
+      (ends process))))
+
+(t/test "SIGHUP while the first workers start is no mistake"
+  (with-program answering
+    (fn [file]
+      (def port (t/free-port))
+      (def process (serve "-b" port "-w" 2 file))
+      (t/wait-until "handlers of signals" |(or (process :status) (first (protect (:close (t/connect port))))))
+      (wait-for process "kqnet-serve: listening on ")
+      (repeat 3 (:signal process :hup))
+      (pids port 2)
+      (ends process))))
+
+(t/test "SIGTERM while workers are replaced, also by one that never starts, ends everything"
+  (linux)
+  (with-program answering
+    (fn [file]
+      (each next-version [answering "(ev/sleep 1000)"]
+        (spit file answering)
+        (def [process port] (start "-w" 3 file))
+        (def supervisor (string ((process :proc) :pid)))
+        (spit file next-version)
+        (:signal process :hup)
+        (wait-for process "replacing the workers")
+        (def all (workers-of supervisor))
+        (ends process)
+        (t/wait-until "no worker" (fn [] (not (some alive? all))))))))
+
+(t/test "TTOU below the number of workers that serve ends some of them"
+  (linux)
+  (with-program answering
+    (fn [file]
+      (def [process port] (start "-w" 3 file))
+      (def supervisor (string ((process :proc) :pid)))
+      (pids port 3)
+      (wait-for process "listening on ")
+      # Signals of the same number that come at once are one.
+      (each [i text] [[1 "now 2 workers"] [1 "now 1 worker\n"] [2 "now 1 worker\n"]]
+        (:signal process :ttou)
+        (wait-for process text i))
+      (t/wait-until "one worker" |(= 1 (length (workers-of supervisor))))
+      (ask port)
+      (ends process))))
+
+(t/test "without its program it goes on with the old workers, and takes the program when it is back"
+  (with-program answering
+    (fn [file]
+      (def executable (string file "-executable"))
+      (spit executable (string "#!/bin/sh\nexec \"" (dyn *executable*) "\" \"" file "\"\n"))
+      (os/chmod executable 8r755)
+      (each program [file executable]
+        (def [process port] (start "-w" 2 program))
+        (def before (pids port 2))
+        (os/rename program (string program ".away"))
+        (:signal process :hup)
+        (wait-for process "the old workers go on")
+        (t/same before (pids port 2))
+        (os/rename (string program ".away") program)
+        (:signal process :hup)
+        (pids port 2 before)
+        (ends process)))))
+
+(t/test "a worker that forks, one that reads stdin, and one with a long command line and a path with spaces, serve and end"
+  (with-program ""
+    (fn [file]
+      (def folder (string (string/slice file 0 (- (inc (length "app.janet")))) "/with some spaces"))
+      (os/mkdir folder)
+      (def program (string folder "/my app.janet"))
+      (each [text body & args]
+        [[`(when (= :linux (os/which)) (unless (os/posix-fork) (os/exit 0))) (def body "forked")` "forked"]
+         [`(def body (string/format "%q" (file/read stdin :all)))` `@""`]
+         [`(def body (string (length (last (dyn *args*)))))` "100000" (string/repeat "x" 100000)]]
+        (spit program (string text "\n(import kqnet/http) (http/serve-forever (fn [_] {:body body}))"))
+        (def [process port] (start "-w" 2 program ;args))
+        (t/same body (ask port))
+        (ends process)))))
+
+(t/test "a child that a worker has left behind, with its stderr, does not keep anything waiting"
+  (with-program (string `(os/spawn ["sleep" "30"] :p) ` answering)
+    (fn [file]
+      (def [process port] (start "-w" 1 file))
+      (def before (pids port 1))
+      (protect (ask port "/exit"))
+      (def next-one (pids port 1 before))
+      (protect (ask port "/exit"))
+      (pids port 1 [;before ;next-one])
+      (:signal process :term)
+      (t/same 0 (:wait process) (process :err)))))
+
+(t/test "a second supervisor does not take a unix socket from the first, and after its end it can"
+  (def path (t/scratch "s.sock"))
+  (def address (string "unix:" path))
+  (defn answer [] (with [conn (net/connect :unix path)] (:write conn "GET / HTTP/1.0\r\n\r\n") (string (t/receive conn))))
+  (with-program answering
+    (fn [file]
+      (def one (serve "-b" address "-w" 2 file))
+      (wait-for one "listening on ")
+      (def two (serve "-b" address file))
+      (t/same 1 (ended two))
+      (said two (string "cannot listen on " address))
+      (t/check (string/has-prefix? "HTTP/1.1 200" (answer)) "the first one's answer")
+      (ends one)
+      (t/same nil (os/stat path))
+      (def three (serve "-b" address file))
+      (wait-for three "listening on ")
+      (t/check (string/has-prefix? "HTTP/1.1 200" (answer)) "the third one's answer")
+      # A supervisor that was killed leaves the file.
+      (:signal three :kill)
+      (:wait three)
+      (t/wait-until "the end of its worker" |(not (first (protect (answer)))))
+      (def four (serve "-b" address file))
+      (wait-for four "listening on ")
+      (t/check (string/has-prefix? "HTTP/1.1 200" (answer)) "the fourth one's answer")
+      (ends four))))
+
+(t/test "ps names the supervisor and its workers"
+  (linux)
+  (with-program answering
+    (fn [file]
+      (def [process port] (start "-w" 2 file))
+      (defn name [pid] (string/trimr (slurp (string "/proc/" pid "/comm"))))
+      (t/same "kqnet-serve" (name ((process :proc) :pid)))
+      (t/same ["kqnet worker 1" "kqnet worker 2"] (tuple ;(sort (map name (pids port 2)))))
+      (ends process))))
+
+(t/test "after http/serve-forever has returned, SIGTERM ends the program, however often it came before"
+  (with-program `(import kqnet/http) (http/serve-forever "x" "127.0.0.1" 0) (print "drained") (flush) (ev/sleep 1000)`
+    (fn [file]
+      (def process (t/start-janet file))
+      (:line process)
+      (repeat 3 (:signal process :term))
+      (t/wait-until "the end of the drain" |(or (process :status) (string/find "drained" (process :out))))
+      (unless (process :status) (:signal process :term))
+      (t/check (not= 0 (:wait process)) "ended by the signal"))))
+
+(t/test "launchd's sockets are asked for by name, which only macOS has"
+  (with-program answering
+    (fn [file]
+      (def process (serve "--launchd" "Listeners" file))
+      (t/same 1 (ended process))
+      (said process "cannot get launchd's sockets Listeners")
+      (def both (serve "--launchd" "Listeners" "-b" "8000" file))
+      (t/same 2 (ended both))
+      (said both "the sockets come from launchd or from --bind"))))
+
+(t/finish)
