@@ -8,6 +8,7 @@
 
 (def- from (t/need-spork))
 (print "with " from)
+(import kqnet)
 
 (defn- example [name] (string t/project "/examples/" name ".janet"))
 
@@ -160,15 +161,21 @@
   (ends process)
   (t/same nil (os/stat path) "the socket's file"))
 
-(t/test "graceful-restart starts another worker when one dies, and ends when its worker ends"
-  (def [process port] (start "graceful-restart" "0"))
-  (t/same "worker 1\n" (last (request port "GET" "/")))
-  (:signal process :hup)
-  (t/wait-until "the second worker" |(string/find "worker 2 serves" (process :out)))
-  (t/wait-until "the end of the first" |(string/find "another worker ended with status 0" (process :out)))
-  (t/same "worker 2\n" (last (request port "GET" "/")))
+(t/test "threads answers from each thread, and drains all of them"
+  (unless (= :linux (os/which)) (t/skip "Linux spreads connections over the listeners; macOS does not"))
+  (def [process port] (start "threads" (string (t/free-port)) "3"))
+  (def seen @{})
+  (t/wait-until "answers from 3 threads"
+                (fn []
+                  (put seen (last (request port "GET" "/")) true)
+                  (deep= @["thread 1\n" "thread 2\n" "thread 3\n"] (sort (keys seen)))))
   (ends process)
-  (has "the worker ended with status 0" (process :out)))
+  # A listener without :reuse-port does not share its port.
+  (with [taken (kqnet/listen "127.0.0.1" 0)]
+    (def other (t/start-janet (example "threads") (string (t/port taken)) "2"))
+    (t/same 1 (:wait other))
+    (t/wait-until "its words" |(other :err-ended))
+    (has "cannot listen on 127.0.0.1:" (other :err))))
 
 (t/test "line-protocol keeps the values that clients put"
   (def [process port] (start "line-protocol" "0"))
@@ -222,8 +229,7 @@
   (t/same 0 (:wait process) (process :err)))
 
 (def- tested
-  ["events" "graceful-restart" "hello" "json-api" "line-protocol" "static-site" "unedited" "unix-socket" "upload"
-   "websocket-chat"])
+  ["events" "hello" "json-api" "line-protocol" "static-site" "threads" "unedited" "unix-socket" "upload" "websocket-chat"])
 
 (t/test "every example has a test here"
   (t/same (map |(string $ ".janet") tested) (sort (os/dir (string t/project "/examples")))))

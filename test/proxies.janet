@@ -1,20 +1,25 @@
 ###
 ### Servers behind nginx and HAProxy, configured as in docs/deployment.md.
 ###
-### They are reached over TCP and over unix sockets. No request fails, though the server is replaced twice while wrk sends
-### requests.
+### They are reached over TCP and over unix sockets. No request fails, though kqnet-serve replaces its workers while wrk
+### sends requests. KQNET_RELOADS says how often, for a long run.
 ###
 
 (import ./support :as t)
 (import ./support/markdown)
 (import ./support/programs)
+(import ./support/serve)
 
 (def- from (t/need-spork))
 (print "with " from)
 
-(def- seconds
-  "For how long wrk runs: long, or short if a short run is asked for."
-  (if (os/getenv "KQNET_TEST_QUICK") 4 10))
+(def- reloads
+  "How often the workers are replaced in a test."
+  (scan-number (os/getenv "KQNET_RELOADS" "2")))
+
+(def- pause
+  "How many seconds pass between two replacements: it is long, or short if a short run is asked for."
+  (if (os/getenv "KQNET_TEST_QUICK") 0.5 1))
 
 (def- here?
   "A run takes seconds by its nature, so this runs on few hosts."
@@ -83,51 +88,43 @@
     ["haproxy" false] (haproxy (markdown/replaced (markdown/named "haproxy.cfg") "    server app 127.0.0.1:8000 pool-max-conn 16\n"
                                  (markdown/replaced (markdown/named "haproxy-unix.cfg") "/run/app/app.sock" address)))))
 
-(defn- restart
-  "Has the server's worker replaced, and waits until the old worker has ended."
-  [server worker]
-  (:signal server :hup)
-  (def lines @{})
-  # The lines may come in either order.
-  (repeat 3
-    (def line (:line server))
-    (put lines line true))
-  (t/check (lines (string "worker " worker " serves")) lines)
-  (t/check (lines "another worker ended with status 0") lines))
+(def- program
+  ``A program whose handler takes a while, so that there are requests in flight at any time. A worker that ended without
+  draining would cut them off.``
+  ``(import kqnet/http)
+    (import kqnet/_native :as native)
+    (http/serve-forever (fn [_] (ev/sleep 0.02) {:body (string (native/process-id))}))``)
 
-(defn- write-slow-example
-  ``Writes examples/graceful-restart.janet with a handler that takes a while, so that there are requests
-  in flight at any time. A worker that ended without draining would cut them off.``
-  []
-  (def file (t/scratch "graceful-restart.janet"))
-  (spit file (markdown/replaced (slurp (string t/project "/examples/graceful-restart.janet"))
-                                "(defn handler [_]\n" "(defn handler [_]\n    (ev/sleep 0.02)\n"))
-  file)
-
-(def- slow-example (write-slow-example))
-
-(defn- start-server
-  "Starts the example. Returns its process, and the port or path in the address that it prints."
-  [where]
-  (def server (t/start-janet slow-example where))
-  (def address (:line server))
-  (def [port] (or (peg/match '(* "http://127.0.0.1:" (number :d+) "/" -1) address) [where]))
-  [server port])
-
-(defn- last-line [text] (last (string/split "\n" (string/trimr text))))
+(defn- reloading
+  "Calls a function with kqnet-serve, running two workers at an address, and a function that has them replaced."
+  [address f]
+  (serve/with-program program
+    (fn [file]
+      (def server (serve/serve "-b" address "-w" "2" file))
+      (serve/wait-for server "listening on ")
+      (def supervisor (string ((server :proc) :pid)))
+      (defn replace []
+        (def before (serve/workers-of supervisor))
+        (:signal server :hup)
+        (t/wait-until "new workers, and the ends of the old ones"
+                      (fn []
+                        (def now (serve/workers-of supervisor))
+                        (and (= 2 (length now)) (not (some |(has-value? before $) now))))))
+      (f server replace)
+      (:signal server :term)
+      (t/same 0 (:wait server) (server :err)))))
 
 (defn- no-request-fails
-  "Runs wrk against a port, and has the server replaced twice meanwhile."
-  [server port & options]
+  "Runs wrk against a port, and has the workers replaced meanwhile."
+  [port replace & options]
   (def [wrk] (programs/need "wrk"))
-  (t/same "worker 1" (last-line (get-page port)) "who answers at first")
-  # wrk is interrupted when the last worker has served for a while, however long it took until then.
+  # wrk is interrupted in the end, however long it took until then.
   (def load (t/start wrk "-t1" "-c16" "-d1000" ;options (string "http://127.0.0.1:" port "/")))
-  # The times define the experiment, and the result does not depend on them otherwise.
-  (each worker [2 3]
-    (ev/sleep (/ seconds 3))
-    (restart server worker))
-  (ev/sleep (/ seconds 3))
+  # The pauses define the experiment, and the result does not depend on them otherwise.
+  (repeat reloads
+    (ev/sleep pause)
+    (replace))
+  (ev/sleep pause)
   (t/same nil (load :status) "wrk, which is still running")
   (:signal load :int)
   (t/same 0 (:wait load) (load :err))
@@ -137,36 +134,87 @@
   (t/check (nil? (string/find "Non-2xx" report)) report)
   (def requests (string/trim (or (find |(string/find " requests in " $) (string/split "\n" report)) "0 requests")))
   (t/check (not (string/has-prefix? "0 " requests)) report)
-  (print "      " requests)
-  (t/same "worker 3" (last-line (get-page port)) "who answers in the end")
-  (:signal server :term)
-  (t/same 0 (:wait server) (server :err))
-  (t/check (peg/match '(* (any (* "draining, " :d+ " still running; send the signal again to stop now\n")) -1) (server :err))
-           (string "no more on stderr than how many it waits for, not " (server :err))))
+  (print "      " reloads " reloads, " requests))
 
 (defmacro- replacing-test
   [name & body]
-  ~(t/test-within 100 ,name
+  ~(t/test-within (+ 100 (* 10 reloads)) ,name
      (unless here? (t/skip (string "takes seconds, so it runs on few hosts, not on " programs/host)))
+     (unless (t/exists? "/proc/self/stat" :file) (t/skip "it finds the workers by Linux's ps"))
      ,;body))
 
-(replacing-test "no request on a new connection fails while the server is replaced"
-  (def [server port] (start-server "0"))
-  (no-request-fails server port "-H" "Connection: close"))
+(defn- answer
+  "Sends a request on a connection. Returns :answered, :closed if not a byte of an answer came, or :cut-off."
+  [conn]
+  (def buf @"")
+  (def [ok]
+    (protect
+      (:write conn "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      (while (not (peg/match '(* "HTTP/1.1 200 " (thru "\r\n\r\n") :d) buf))
+        (unless (:read conn 4096 buf 20) (error "closed")))))
+  (cond ok :answered (empty? buf) :closed :cut-off))
+
+(defn- kept-connections
+  ``Sends requests on kept connections, and has the workers replaced meanwhile. As browsers and proxies do, a client sends a request
+  again only if the connection had been used before and was closed without a byte of an answer.``
+  [connect replace]
+  (var stopping false)
+  (def counts @{:answered 0 :repeated 0})
+  (defn count [name] (update counts name inc))
+  (defn client []
+    (var conn nil)
+    (var used false)
+    (while (not stopping)
+      (unless conn (set conn (connect)) (set used false))
+      (case (answer conn)
+        :answered (do (set used true) (count :answered))
+        :closed (do
+                  (unless used (error "a new connection was closed without an answer"))
+                  (count :repeated)
+                  (:close conn)
+                  (set conn nil))
+        (error "an answer was cut off")))
+    (when conn (:close conn)))
+  (def ends (ev/chan))
+  (repeat 16 (ev/go (fn [] (ev/give ends (protect (client))))))
+  (repeat reloads
+    (ev/sleep pause)
+    (replace))
+  (ev/sleep pause)
+  (set stopping true)
+  (repeat 16 (let [[ok err] (ev/take ends)] (t/check ok err)))
+  (t/check (pos? (counts :answered)) counts)
+  (printf "      %d reloads, %d requests, of which %d were sent twice" reloads (counts :answered) (counts :repeated)))
+
+(replacing-test "no request on a new connection fails while the workers are replaced"
+  (def port (t/free-port))
+  (reloading port (fn [_ replace] (no-request-fails port replace "-H" "Connection: close"))))
+
+(replacing-test "no request on a unix socket fails while the workers are replaced, if clients repeat it when a kept connection was closed"
+  (def path (t/scratch "app.sock"))
+  (reloading (string "unix:" path)
+             (fn [_ replace] (kept-connections |(net/connect :unix path) replace))))
+
+(replacing-test "nor on kept connections of a port"
+  (def port (t/free-port))
+  (reloading port (fn [_ replace] (kept-connections |(t/connect port) replace))))
 
 (each name ["nginx" "haproxy"]
-  (replacing-test (string "no request through " name " over TCP fails while the server is replaced")
+  (replacing-test (string "no request through " name " over TCP fails while the workers are replaced")
     (programs/need name)
-    (def [server port] (start-server "0"))
-    (def [proxy proxy-port] (proxied name port))
-    (no-request-fails server proxy-port))
+    (def port (t/free-port))
+    (reloading port
+               (fn [_ replace]
+                 (def [proxy proxy-port] (proxied name port))
+                 (no-request-fails proxy-port replace))))
 
-  (replacing-test (string "no request through " name " over a unix socket fails while the server is replaced")
+  (replacing-test (string "no request through " name " over a unix socket fails while the workers are replaced")
     (programs/need name)
-    (def [server path] (start-server (t/scratch "app.sock")))
-    (def [proxy proxy-port] (proxied name path))
-    (no-request-fails server proxy-port)
+    (def path (t/scratch "app.sock"))
+    (reloading (string "unix:" path)
+               (fn [_ replace]
+                 (def [proxy proxy-port] (proxied name path))
+                 (no-request-fails proxy-port replace)))
     (t/same nil (os/stat path) "the socket's file")))
 
-(os/rm slow-example)
 (t/finish)
