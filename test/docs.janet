@@ -336,15 +336,41 @@
   (def [systemd-analyze] (programs/need "systemd-analyze"))
   (def folder (t/scratch "units"))
   (os/mkdir folder)
-  (def service (markdown/replaced (markdown/named "app.service") "/usr/local/bin/janet /srv/app/app.janet" "/bin/true"
-                                  "User=app" "User=root"))
-  (spit (string folder "/app.service") service)
+  (def command "/usr/local/bin/kqnet-serve -b 127.0.0.1:8000 -w auto /srv/app/app.janet")
+  (def alone (markdown/replaced (markdown/named "app.service") command "/bin/true" "User=app" "User=root"))
+  (def with-socket (markdown/replaced alone "[Unit]\n" "[Unit]\nRequires=app.socket\n"))
   (spit (string folder "/app.socket") (markdown/named "app.socket"))
   (defer (t/remove folder)
-    (def [status output]
-      (programs/run systemd-analyze "verify" (string folder "/app.socket") (string folder "/app.service")))
-    (t/same 0 status output)
-    (none "complaints" (filter |(string/find folder $) (string/split "\n" output)))))
+    (each [service & units] [[alone "app.service"] [with-socket "app.socket" "app.service"]]
+      (spit (string folder "/app.service") service)
+      (def [status output] (programs/run systemd-analyze "verify" ;(map |(string folder "/" $) units)))
+      (t/same 0 status output)
+      (none "complaints" (filter |(string/find folder $) (string/split "\n" output))))))
+
+(t/test "the options that deployment.md lists are those of kqnet-serve"
+  (def options '(any (+ '(* "--" (some (+ :a "-"))) 1)))
+  (def [_ usage] (programs/run (dyn *executable*) (path "bin/kqnet-serve") "--help"))
+  (def [table] (peg/match '(* (thru "| option | meaning | default |\n") '(to "\n\n")) (texts "docs/deployment.md")))
+  (def listed (mapcat |(peg/match options (first (string/split " | " $))) (string/split "\n" table)))
+  (t/check (> (length listed) 10) usage)
+  (t/same (sort (distinct (filter |(not= "--help" $) (peg/match options usage))))
+          (sort (filter |(and (not= "--help" $) (peg/match '(* "--" :a) $)) listed))))
+
+(t/test "the program for kqnet-serve listens by itself too, and takes a socket of systemd's under kqnet-serve"
+  (def [activate] (programs/need "systemd-socket-activate"))
+  (def socket (t/scratch "app.sock"))
+  (with-file "app.janet" (markdown/replaced (markdown/named "served.janet") ` "127.0.0.1" 8000` "")
+             (fn [file]
+               (def process
+                 (t/start activate "-l" socket "-E" (string "JANET_PATH=" (os/getenv "JANET_PATH"))
+                          (dyn *executable*) (path "bin/kqnet-serve") "-w" "2" file))
+               (defer (os/rm socket)
+                 (t/wait-until "the socket" |(string/find "Listening on" (process :err)))
+                 (with [conn (net/connect :unix socket)]
+                   (:write conn "GET / HTTP/1.0\r\n\r\n")
+                   (t/check (string/has-suffix? "\r\n\r\nHello!\n" (t/receive conn)) "its answer"))
+                 (:signal process :term)
+                 (t/same 0 (:wait process) (process :err))))))
 
 (t/test "the program for systemd serves the socket that it is given"
   (def [activate] (programs/need "systemd-socket-activate"))

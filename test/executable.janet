@@ -5,6 +5,7 @@
 (import ./support :as t)
 (import ./support/markdown)
 (import ./support/programs :as p)
+(import ./support/serve)
 
 (def- spork (t/need-spork))
 
@@ -118,10 +119,48 @@
   (need-archive)
   (executable link site serves))
 
+(defn- link-statically
+  [program output]
+  (unless (string/find "/" (last (p/run "cc" "-print-file-name=libc.a"))) (t/skip "there is no libc.a"))
+  (checked p/janet (t/program "executable") program output p/prefix "-static"))
+
 (t/test-within 120 "so does one that is entirely static"
   (need-archive)
-  (unless (string/find "/" (last (p/run "cc" "-print-file-name=libc.a"))) (t/skip "there is no libc.a"))
-  (executable |(checked p/janet (t/program "executable") $0 $1 p/prefix "-static") site serves))
+  (executable link-statically site serves))
+
+(def- pid-site
+  "A program that answers with the number of its process, at an address or at that of kqnet-serve."
+  '[(import kqnet/http)
+    (import kqnet/_native :as native)
+    (defn main [& args]
+      (http/serve-forever (fn [_] {:body (string (native/process-id))}) ;(if-let [port (get args 1)] ["127.0.0.1" (scan-number port)] [])))])
+
+(t/test-within 120 "a static executable serves in a root folder that has nothing else, as in a container's image from scratch"
+  (need-archive)
+  (def [chroot] (p/need "chroot"))
+  (unless (zero? (first (p/run chroot "/" "true"))) (t/skip "only root may change the root folder"))
+  (executable link-statically pid-site
+              (fn [path]
+                (def folder (string/slice path 0 (- (inc (length "/program")))))
+                (def process (t/start chroot folder "/program" "0"))
+                (def port (scan-number (last (string/split ":" (string/trimr (:line process) "/")))))
+                (t/check (scan-number (body (get-page port "/"))) "its answer")
+                (:signal process :term)
+                (t/same 0 (:wait process) (process :err)))))
+
+(t/test-within 120 "an executable takes over the listener of kqnet-serve, and is replaced by a new one"
+  (need-archive)
+  (executable link pid-site
+              (fn [path]
+                (def [process port] (serve/start "-w" 2 path))
+                (def before (serve/pids port 2))
+                # A running executable cannot be written to, but its file can be replaced.
+                (spit (string path ".new") (slurp path))
+                (os/chmod (string path ".new") 8r755)
+                (os/rename (string path ".new") path)
+                (:signal process :hup)
+                (serve/pids port 2 before)
+                (serve/ends process))))
 
 (t/test-within 120 "kqnet/install replaces core's functions in an executable too"
   (need-archive)
