@@ -63,8 +63,9 @@
   (def seen @{})
   (t/wait-until (string count " workers that answer")
                 (fn []
-                  (def pid (ask port))
-                  (unless (has-value? (or but []) pid) (put seen pid true))
+                  # A worker may end with a connection that it has just accepted.
+                  (def [answered? pid] (protect (ask port)))
+                  (when (and answered? (not (has-value? (or but []) pid))) (put seen pid true))
                   (= count (length seen))))
   (sorted (keys seen)))
 
