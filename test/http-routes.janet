@@ -413,6 +413,8 @@
      [`the method of a route comes first, and then its pattern: got ["/a" "GET" <function` [["/a" "GET" f]]]
      [`the middleware of the group "/a" must return a handler, a function; <function` [["/a" [(fn [req] {:body "x"})] [:get "/" f]]]]
      [`the middleware of the group "/a" must be in brackets` [["/a" identity [:get "/" f]]]]
+     [`the middleware of the group "/a" must be in brackets; for a route, the method comes first: ["/a" ` [["/a" f]]]
+     [`the prefix "/" of a group must begin with a slash and not end with one, or be empty; for a route, the method comes first` [["/" f]]]
      [`the middleware of the group "/a/b" must be a function, got nil` [["/a" ["/b" [nil] [:get "/" f]]]]]
      [`the middleware of the group "/a" must take one argument, the next handler` [["/a" [(fn [] 1)] [:get "/" f]]]]
      [`the middleware of the group "/a": the handler is nil` [["/a" [(fn [nextmw] nil)] [:get "/" f]]]]]

@@ -177,12 +177,27 @@
          ["-w takes a whole number" "-w" "0" file]
          ["--workers takes" "--workers=two" file]
          ["--mode takes permissions" "--mode" "999" file]
+         ["--mode is for the file of a unix socket" "--mode" "660" file]
          ["needs a value" "--pid"]]
         (def process (serve ;args))
         (t/same 2 (:wait process))
         (t/wait-until "its words" |(process :err-ended))
         (t/check (string/find part (process :err)) (process :err))
         (t/same 1 (length (string/find-all "\n" (process :err))) (process :err))))))
+
+(t/test "a worker that listens on another address says so, and one that names none of several is an error"
+  (def [one other] [(t/free-port) (t/free-port)])
+  (with-program (string `(import kqnet/http) (http/serve-forever "x" "127.0.0.1" ` other `)`)
+    (fn [file]
+      (def process (serve "-b" one "--start-timeout" 0.5 file))
+      (wait-for process (string "this worker listens on 127.0.0.1:" other " itself"))
+      (t/check (string/find (string "which has 127.0.0.1:" one) (process :err)) (process :err))
+      (:signal process :kill)))
+  (with-program `(import kqnet/http) (http/serve-forever "x")`
+    (fn [file]
+      (def process (serve "-b" one "-b" other file))
+      (t/check (pos? (:wait process)) "its status")
+      (wait-for process "kqnet-serve has several addresses"))))
 
 (t/test "an address that is taken ends it at once"
   (with [taken (net/listen "127.0.0.1" "0")]
@@ -224,6 +239,16 @@
       (os/rename (string folder "/lib/text.janet.tmp") (string folder "/lib/text.janet"))
       (spit file (string `(import ./lib/text) ` (page "four")))
       (shows port "four")
+      # Folders that are ignored are so even if they are new, and files that came with a folder count.
+      (each name ["build" ".git"]
+        (os/mkdir (string folder "/" name))
+        (spit (string folder "/" name "/a.janet") "1"))
+      (t/check (not (string/find "a.janet has changed" (process :err))) (process :err))
+      (os/mkdir (string folder ".moved"))
+      (spit (string folder ".moved/q.janet") "1")
+      (os/rename (string folder ".moved") (string folder "/moved"))
+      (wait-for process "moved/q.janet has changed")
+      (t/check (not (string/find "a.janet has changed" (process :err))) (process :err))
       (def before (length (string/find-all "has changed" (process :err))))
       (spit (string folder "/lib/text.janet") "(def text 5)")
       (wait-for process "has changed" (inc before))

@@ -78,11 +78,30 @@
         (find-index (same-port? host port) listeners))
     (if (= 1 (length listeners)) 0)))
 
+(defn- names
+  "The addresses of listeners, for people."
+  [listeners]
+  (string/join (map |(string/join (map string (net/localname $)) ":") listeners) ", "))
+
+(defn- check-missing
+  ``Says that a worker listens on an address that the supervisor does not have, since the other workers cannot do so too.
+  Raises an error if it named no address, and there are several.``
+  [{:listeners listeners} host port]
+  (cond
+    (empty? listeners) nil
+    (nil? host) (errorf "kqnet-serve has several addresses (%s): say on which of them to listen" (names listeners))
+    (has-value? [0 "0"] port) nil
+    (native/say (string "kqnet: this worker listens on " host ":" port " itself, and not on an address of kqnet-serve, which has "
+                        (names listeners) "; give both the same address"))))
+
 (defn take
   ``Returns the supervisor's listener for an address, or nil if there is none: if this process is no worker, or was given no
-  such listener. A listener that has the port but another host will do. Without an address, returns the only listener, if
-  there is just one.``
+  such listener. A listener that has the port but another host will do. Without an address, returns the only listener.
+  Raises an error if there are several.``
   [&opt host port]
+  (when-let [worker (known)
+             _ (nil? (index-of-listener (worker :listeners) host port))]
+    (check-missing worker host port))
   (when-let [worker (known)
              listeners (worker :listeners)
              index (index-of-listener listeners host port)

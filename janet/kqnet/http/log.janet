@@ -116,6 +116,9 @@
   A line that cannot be written is lost, without any effect on the response, and stderr says so once. Raises an error for
   wrong options.``
   [nextmw & args]
+  (when (keyword? nextmw)
+    (error (string "kqnet/http/logger: the handler comes first, as in (http/logger handler " (describe nextmw)
+                   " …), or, as the middleware of a group, |(http/logger $ " (describe nextmw) " …)")))
   (def {:format format :out out} (options/split "kqnet/http/logger" [] [:format :out] args))
   (when (function? format)
     (native/check-function "kqnet/http/logger: :format" "one argument, the answer" format 1))

@@ -107,12 +107,14 @@
   (when (or (in known-methods (get group 1)) (string? (get group 1)))
     (fail "the method of a route comes first, and then its pattern: got " (shown group)))
   (unless (or (empty? own) (peg/match '(* "/" (any 1) (> -1 (not "/")) -1) own))
-    (fail "the prefix " (show/value own) " of a group must begin with a slash and not end with one, or be empty"))
+    (fail "the prefix " (show/value own) " of a group must begin with a slash and not end with one, or be empty; for a route, the "
+          "method comes first: " (shown group)))
   (def path (string prefix own))
   (def next (get group 1))
   (cond
     (or (function? next) (cfunction? next))
-    (fail "the middleware of the group " (show/value path) " must be in brackets")
+    (fail "the middleware of the group " (show/value path) " must be in brackets; for a route, the method comes first: "
+          (shown group))
     # A route begins with a method, and a group with a prefix.
     (and (indexed? next) (not (or (keyword? (get next 0)) (string? (get next 0)) (indexed? (get next 0)))))
     [path next (array/slice group 2)]
@@ -218,7 +220,7 @@
     is then "*".
   * handler - anything that `middleware` takes.
 
-  A group is [prefix [middleware …] route …], where the brackets of the middleware may be missing. The prefix goes in front
+  A group is [prefix [middleware …] route …], where [middleware …] may be left out. The prefix goes in front
   of the patterns of the routes and groups in it, and "/" in a group is the prefix itself. It may be "". A middleware is a
   function from a handler to a handler. It is called once, when the table is made. The first one is the outermost. It
   sees the requests that match a route of its group, and no others.

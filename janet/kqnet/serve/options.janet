@@ -97,6 +97,8 @@
       (fail "the sockets come from launchd or from --bind, not from both"))
     (when (and (opts :reload) (not= 1 (opts :workers)))
       (fail "--reload and --live are for one worker"))
+    (when (and (opts :mode) (not (some |(= :unix (first $)) (opts :bind))))
+      (fail "--mode is for the file of a unix socket: give one with -b unix:PATH"))
     (unless (os/stat (first rest))
       (fail "there is no program " (first rest))))
   opts)

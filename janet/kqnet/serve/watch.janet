@@ -16,16 +16,26 @@
   "Folders that are not looked into, besides those whose name begins with a dot."
   ["jpm_tree" "node_modules" "build" "target"])
 
+(defn- watched-folder?
+  "Whether the entry of a folder with this name is a folder that is looked into."
+  [folder name]
+  (and (not (string/has-prefix? "." name))
+       (not (has-value? ignored name))
+       (= :directory (os/lstat (string folder "/" name) :mode))))
+
+(defn- names-in
+  "The names in a folder; none if it is gone."
+  [folder]
+  (def [read? names] (protect (os/dir folder)))
+  (if read? names []))
+
 (defn- below
   "Returns a folder and all folders in it."
   [folder]
   (def found @[folder])
-  (each name (or (last (protect (os/dir folder))) [])
-    (def path (string folder "/" name))
-    (when (and (not (string/has-prefix? "." name))
-               (not (has-value? ignored name))
-               (= :directory (os/lstat path :mode)))
-      (array/concat found (below path))))
+  (each name (names-in folder)
+    (when (watched-folder? folder name)
+      (array/concat found (below (string folder "/" name)))))
   found)
 
 (defn- times
@@ -34,7 +44,7 @@
   (def found @{})
   (each root folders
     (each folder (below root)
-      (each name (or (last (protect (os/dir folder))) [])
+      (each name (names-in folder)
         (def path (string folder "/" name))
         (when-let [{:mode mode :modified modified :size size :inode inode} (if (matters? path) (os/stat path))
                    _ (= mode :file)]
@@ -60,17 +70,27 @@
   [folders matters? tell]
   (def told (ev/chan 1000))
   (def watcher (filewatch/new told ;flags))
-  (defn add [root] (each folder (below root) (protect (filewatch/add watcher folder))))
+  (defn add [root]
+    (def all (below root))
+    (each folder all (protect (filewatch/add watcher folder)))
+    all)
   (each folder folders (add folder))
+  # Files may have been written to a new folder before it was watched, or have come with it.
+  (defn add-new [root]
+    (def files (mapcat (fn [folder] (map |(string folder "/" $) (names-in folder))) (add root)))
+    (find |(and (= :file (os/stat $ :mode)) (matters? $)) files))
   (filewatch/listen watcher)
   (forever
     (var event (ev/take told))
     (var changed nil)
     # All that belongs to one change.
     (while event
-      (def path (string (event :dir-name) "/" (event :file-name)))
+      (def {:dir-name folder :file-name name} event)
+      (def path (string folder "/" name))
       (cond
-        (= :directory (os/stat path :mode)) (add path)
+        (= :directory (os/stat path :mode))
+        (when (watched-folder? folder name)
+          (when-let [file (add-new path)] (set changed file)))
         # A file that was only created is written and closed next.
         (= :create (event :type)) nil
         (matters? path) (set changed path))
