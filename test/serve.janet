@@ -156,6 +156,25 @@
         (t/same "STOPPING=1" (told))
         (t/same 0 (:wait process) (process :err))))))
 
+(t/test "SIGHUP while the workers end is of no use, and starts nothing"
+  (def path (t/scratch "notify"))
+  (def manager (kqnet/listen :unix path :datagram))
+  (defer (:close manager)
+    (with-program answering
+      (fn [file]
+        (def port (t/free-port))
+        (def process (t/start {"NOTIFY_SOCKET" path} (dyn *executable*) script "-b" (string port) file))
+        (defn told [] (def buf @"") (net/recv-from manager 1000 buf) (string buf))
+        (t/check (string/has-prefix? "READY=1\nMAINPID=" (told)) "READY=1")
+        (def slow (:send (h/client port) "GET" "/sleep"))
+        (:signal process :term)
+        (t/same "STOPPING=1" (told))
+        (:signal process :hup)
+        (t/same "slept" ((:receive slow "GET") :body))
+        (:close slow)
+        (t/same 0 (:wait process) (process :err))
+        (t/check (not (string/find "replacing" (process :err))) (process :err))))))
+
 (t/test "the file of --pid names the supervisor, and is removed at its end"
   (with-program answering
     (fn [file]
@@ -301,6 +320,44 @@
       ((events-of port) "parse error")
       (spit file (page "now"))
       (shows port "now")
+      (ends process))))
+
+(t/test "with --live, the page about a program that does not start is at all addresses, and at no other"
+  (with-program "(oh"
+    (fn [file]
+      (def ports [(t/free-port) (t/free-port)])
+      (def process (serve "-b" (ports 0) "-b" (ports 1) "--live" file))
+      (wait-for process "parse error")
+      (each port ports
+        (t/wait-until "an answer" |(= 503 ((h/fetch port "GET" "/") :status)))
+        ((events-of port) "parse error"))
+      (ends process))))
+
+(t/test "with --live, the supervisor's own file in the program's folder is no change, nor is what is in a folder that it leaves out"
+  (with-program (page "one")
+    (fn [file]
+      (def folder (string/slice file 0 (- (inc (length "app.janet")))))
+      (def port (t/free-port))
+      (def process (t/start {"TMPDIR" folder} (dyn *executable*) script "-b" (string port) "--live" file))
+      (wait-for process "kqnet-serve: listening on ")
+      (def comes (events-of port))
+      (comes ".0\n")
+      (os/mkdir (string folder "/build"))
+      (ev/sleep 0.2)
+      (spit (string folder "/build/out") "x")
+      (ev/sleep 0.2)
+      (spit (string folder "/style.css") "p {}")
+      (comes ".1\n")
+      # With a change for each time that the file is written, there would be a dozen by now.
+      (ev/sleep 1)
+      (def [name] (filter |(string/has-prefix? "kqnet-live-" $) (os/dir folder)))
+      (t/same "1" (first (string/split "\n" (slurp (string folder "/" name)))))
+      # A folder that comes with its files is one.
+      (def elsewhere (t/scratch "moved"))
+      (os/mkdir elsewhere)
+      (spit (string elsewhere "/more.css") "p {}")
+      (os/rename elsewhere (string folder "/moved"))
+      (comes ".2\n")
       (ends process))))
 
 (def- counting

@@ -69,6 +69,11 @@
     (put worker :pipe nil)
     (native/tell-supervisor pipe "ready")))
 
+(defn- tell-ready-soon
+  "Tells the supervisor so after the loop that accepts has begun, which is in this turn of the event loop."
+  [worker]
+  (ev/go (fn [] (ev/sleep 0) (tell-ready worker))))
+
 (defn- index-of-listener
   "Returns the index of the listener to take, or nil."
   [listeners host port]
@@ -107,6 +112,15 @@
              index (index-of-listener listeners host port)
              listener (in listeners index)]
     (array/remove listeners index)
-    # The loop that accepts begins in this turn of the event loop, and this task runs after it.
-    (ev/go (fn [] (ev/sleep 0) (tell-ready worker)))
+    (tell-ready-soon worker)
     listener))
+
+(defn take-all
+  "Returns the supervisor's listeners that were not taken yet."
+  []
+  (if-let [worker (known)]
+    (let [listeners (tuple ;(worker :listeners))]
+      (array/clear (worker :listeners))
+      (tell-ready-soon worker)
+      listeners)
+    []))

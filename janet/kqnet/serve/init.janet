@@ -88,9 +88,19 @@
 
 (defn- source? [path] (or (string/has-suffix? ".janet" path) (string/has-suffix? ".jdn" path)))
 
+(def- live-name "What the names of the files of `make-live` begin with, whichever supervisor they belong to." "kqnet-live-")
+
 (defn- temporary-file
+  "Returns the path of this supervisor's file. A program that goes to another folder finds it too."
   []
-  (string (string/trimr (os/getenv "TMPDIR" "/tmp") "/") "/kqnet-live-" (native/process-id)))
+  (def folder (os/getenv "TMPDIR" "/tmp"))
+  (def [there? whole] (protect (os/realpath folder)))
+  (string (if there? whole folder) "/" live-name (native/process-id)))
+
+(defn- for-pages?
+  "Whether pages may show what is in a file. Writing the file of `make-live` is no change, or there would be no end of them."
+  [path]
+  (not (string/has-prefix? live-name (last (string/split "/" path)))))
 
 (def- stand-in
   "The program that answers while there is none that starts."
@@ -130,7 +140,7 @@
       (notify/send "READY=1")))
   (when (opts :reload)
     (watch/start [(folder-of (first (opts :command)))]
-                 (if live (fn [_] true) source?)
+                 (if live for-pages? source?)
                  (fn [path] (ev/give events [:changed path]))))
   (fleet/balance workers)
   (while (not (and (workers :stopping) (empty? (workers :workers))))
@@ -140,7 +150,7 @@
       [:ready worker] (fleet/ready workers worker)
       [:ended worker status] (fleet/ended workers worker status)
       [:signal :chld] (fleet/reap workers)
-      [:signal :hup] (do
+      [:signal :hup] (unless (workers :stopping)
                        (say "replacing the workers")
                        (when told
                          (set reloading true)
@@ -175,7 +185,8 @@
         (def held (open-listeners opts))
         (defer (each one held (native/release-held one))
           (when-let [path (opts :pid)] (write-pid path))
-          (when (opts :live) (os/setenv "KQNET_LIVE" (temporary-file)))
+          # The variable of a supervisor that this one was started under is not for these workers.
+          (os/setenv "KQNET_LIVE" (if (opts :live) (temporary-file)))
           (defer (do
                    (when (opts :live) (protect (os/rm (os/getenv "KQNET_LIVE"))))
                    (when-let [path (opts :pid)] (remove-pid path)))

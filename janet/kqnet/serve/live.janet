@@ -77,7 +77,7 @@
   (def body (response :body))
   (def headers (merge (response :headers)))
   (each name (keys headers)
-    (when (has-value? ["content-length" "etag" "last-modified"] (string/ascii-lower name))
+    (when (has-value? ["cache-control" "content-length" "etag" "last-modified"] (string/ascii-lower name))
       (put headers name nil)))
   (merge response {:body (if (bytes? body) (string body script) (coro (each piece body (yield piece)) (yield script)))
                    :headers (merge headers {"Cache-Control" "no-store"})}))
