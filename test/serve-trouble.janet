@@ -109,6 +109,27 @@
         (t/same 0 (:wait process) redirect)
         (os/setenv "PIPE" nil)))))
 
+(t/test "it ends while it copies what a worker writes without end, and nobody reads that"
+  (with-program
+    ```
+    (import kqnet/http)
+    (ev/spawn (forever (eprint (string/repeat "x" 1000)) (ev/sleep 0)))
+    (http/serve-forever "busy")
+    ```
+    (fn [file]
+      (def pipe (string file ".pipe"))
+      (t/same 0 (os/execute ["mkfifo" pipe] :p))
+      (os/setenv "PIPE" pipe)
+      (def port (t/free-port))
+      (def process (shell `exec 3<>"$PIPE"; exec "$@" 2>"$PIPE"` "-b" port "--reload" "--stop-timeout" 1 file))
+      (os/setenv "PIPE" nil)
+      (serves port)
+      # By now the pipe is full.
+      (ev/sleep 0.5)
+      (:signal process :term)
+      # The worker may have to be killed, since it waits for its reader.
+      (t/check (has-value? [0 137] (:wait process)) "the status"))))
+
 (t/test "a stopped worker, and one that ignores SIGTERM, are killed after --stop-timeout"
   (def deaf `(import kqnet/http) (http/server (fn [_] {:body "deaf"})) (os/sigaction :term (fn []))`)
   (each [text stop?] [[answering true] [deaf false]]

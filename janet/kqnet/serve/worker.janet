@@ -28,6 +28,8 @@
            (def buf @"")
            (while (first (protect (assert (:read stream 4096 (buffer/clear buf)))))
              (native/put-on-stderr buf)
+             # While there is always more to read, reading never waits, and nothing else would be done.
+             (ev/sleep 0)
              (buffer/push words buf)
              (when (> (length words) (* 2 max-words))
                (def end (buffer/slice words (- (length words) max-words)))
