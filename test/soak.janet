@@ -207,7 +207,7 @@
       # A sanitizer keeps what was freed for a while, the emulation has its own memory, and C libraries other than
       # Linux's give back memory as they like.
       (unless (or (string/find "asan" (or host "")) (os/getenv "KQUEUE_EMU_KERNEL") (not t/linux?))
-        (t/check (< (- (after :resident) (before :resident)) 3e6) "no more memory than after the first quarter"))
+        (t/check (< (- (after :resident) (before :resident)) 5e6) "no more memory than after the first quarter"))
       (t/same [0 0 0] (ask "end") "handlers left by the drains")
       (t/same 0 (:wait server)))))
 

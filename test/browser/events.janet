@@ -4,6 +4,7 @@
 ###
 
 (import kqnet/http)
+(import kqnet/_native :as native)
 
 (def- page
   ```
@@ -25,7 +26,7 @@
                (fn [send]
                  (var id (scan-number (or (http/last-event-id req) "0")))
                  (forever
-                   (send {:id (string (++ id)) :event "count" :data (string "from\n" (os/getpid))})
+                   (send {:id (string (++ id)) :event "count" :data (string "from\n" (native/process-id))})
                    (ev/sleep 0.05)))
                :retry 0.05))
 
