@@ -90,30 +90,30 @@
 
 (defn- check-missing
   ``Says that a worker listens on an address that the supervisor does not have, since the other workers cannot do so too.
-  Raises an error if it named no address, and there are several.``
+  Raises an error if it named no address, and there are several. Returns nil.``
   [{:listeners listeners} host port]
   (cond
     (empty? listeners) nil
     (nil? host) (errorf "kqnet-serve has several addresses (%s): say on which of them to listen" (names listeners))
     (has-value? [0 "0"] port) nil
     (native/say (string "kqnet: this worker listens on " host ":" port " itself, and not on an address of kqnet-serve, which has "
-                        (names listeners) "; give both the same address"))))
+                        (names listeners) "; give both the same address")))
+  nil)
 
 (defn take
   ``Returns the supervisor's listener for an address, or nil if there is none: if this process is no worker, or was given no
   such listener. A listener that has the port but another host will do. Without an address, returns the only listener.
   Raises an error if there are several.``
   [&opt host port]
-  (when-let [worker (known)
-             _ (nil? (index-of-listener (worker :listeners) host port))]
-    (check-missing worker host port))
-  (when-let [worker (known)
-             listeners (worker :listeners)
-             index (index-of-listener listeners host port)
+  (when-let [worker (known)]
+    (def listeners (worker :listeners))
+    (if-let [index (index-of-listener listeners host port)
              listener (in listeners index)]
-    (array/remove listeners index)
-    (tell-ready-soon worker)
-    listener))
+      (do
+        (array/remove listeners index)
+        (tell-ready-soon worker)
+        listener)
+      (check-missing worker host port))))
 
 (defn take-all
   "Returns the supervisor's listeners that were not taken yet."
