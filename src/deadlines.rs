@@ -75,6 +75,13 @@ impl Deadlines {
         Slot(index)
     }
 
+    /// Has a function called at the deadlines of a slot.
+    pub fn look_with(&mut self, slot: Slot, look: Look) {
+        if let Some(entry) = &mut self.entries[slot.0] {
+            entry.look = Some(look);
+        }
+    }
+
     /// Removes a slot and its deadline.
     pub fn remove(&mut self, slot: Slot) {
         if self.entries[slot.0].take().is_some() {

@@ -18,7 +18,7 @@
 //! | the response of a handler | `response_table` reads it, `response` writes it |
 //! | large bodies that are there as a whole | `large_answer`, and `file_body` for files |
 //! | requests that the server refuses | `refusal` |
-//! | reading and writing the socket | `reading`, `writing`, `wait` |
+//! | reading and writing the socket | `reading`, `second_read`, `writing`, `wait` |
 //! | sending the responses to pipelined requests together | `chain`, `slow_handlers`, with `crate::pushes` |
 //! | clients that take a response too slowly | `pace` |
 //! | clients that are gone while the handler runs | `watch` |
@@ -46,6 +46,7 @@ mod request_table;
 mod response;
 mod response_table;
 mod running_request;
+mod second_read;
 mod slow_handlers;
 mod statistics;
 mod turn;

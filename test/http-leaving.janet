@@ -195,6 +195,45 @@ fetch(`http://127.0.0.1:${port}/`, { method: "POST", body: "x".repeat(size) })
       (all-ended server))
     (t/same [] told)))
 
+(t/test "a connection does not stay open after a client that ends its side together with a request"
+  (with [server (serve (fn [req]
+                         (when (= "/slow" (req :path)) (repeat 3 (ev/sleep 0)))
+                         {:body (if (= :post (keyword (string/ascii-lower (req :method)))) (http/read-body req) "hello")})
+                       :idle-timeout math/inf)]
+    (each text [(h/request "GET" "/")
+                (h/request "GET" "/slow")
+                (string (h/request "GET" "/") (h/request "GET" "/slow"))
+                (string (h/request "POST" "/" ["Content-Length: 5"]) "hello")
+                (string (h/request "GET" "/") "\r\n")]
+      (def c (h/client server))
+      (t/same "hello" ((:ask c "GET" "/") :body))
+      # The server does not run before both are there.
+      (:write (c :conn) text)
+      (net/shutdown (c :conn) :w)
+      (t/check (string/has-suffix? "hello" (t/receive (c :conn))) "a response, and then the end")
+      (:close c))
+    (all-ended server)))
+
+(t/test "requests behind urgent data are answered"
+  (def program ```
+import socket, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+s.settimeout(60)
+get = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+for i in range(3):
+    s.sendall(get)
+    s.send(b"!", socket.MSG_OOB)
+    s.sendall(get)
+    got = b""
+    while got.count(b"hello") < 2:
+        more = s.recv(4096)
+        if not more:
+            raise SystemExit("the connection ended after %r" % got)
+        got += more
+```)
+  (with [server (serve (fn [_] {:body "hello"}) :idle-timeout math/inf)]
+    (output (python program (t/port server)))))
+
 (t/test "a client that resets after a request that the server refuses is not reported"
   (def traces @"")
   # Nothing is accepted before all clients have reset, so each is gone when it is answered.

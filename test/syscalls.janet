@@ -221,5 +221,10 @@
   # The client may be slower than the server, and then the rest follows.
   (t/check (<= calls 4) (string/format "at most 4 calls, not %.2f" calls)))
 
+(t/test "a request on a kept connection is read by one call, and not by another that finds nothing"
+  (when-let [reason (reason-to-skip)] (t/skip reason))
+  (def calls (for-each "/small" "recvfrom"))
+  (t/check (<= calls 1.3) (string/format "1 call, not %.2f" calls)))
+
 (t/remove place)
 (t/finish)

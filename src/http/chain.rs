@@ -45,6 +45,9 @@ pub struct Chain {
     is_held: bool,
     /// The last read took all that had arrived.
     pub is_input_empty: bool,
+    /// How often the connection's task had been scheduled when it was to go on with its last request
+    /// (`JanetFiber::sched_id`).
+    pub scheduled: u32,
     /// The round of pushes that this connection is in ([`crate::pushes::Pushes`]).
     round: u64,
 }

@@ -21,6 +21,7 @@ use super::pace::Pace;
 use super::peer::Peer;
 use super::phase::Phase;
 use super::reading::Reading;
+use super::second_read;
 use super::watch::Watching;
 use super::writing::Writing;
 use crate::abstract_type::{AbstractType, NOTHING};
@@ -64,6 +65,8 @@ pub struct Connection {
     pub slot: Option<Slot>,
     /// What its fiber is doing.
     pub phase: Phase,
+    /// At its deadline, it reads instead of ending (src/http/second_read.rs).
+    pub reads_at_deadline: bool,
     /// What was found out about a head that has not arrived completely.
     pub parser: HeadParser,
     /// What the last request says about the response to it.
@@ -253,14 +256,16 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
     vm::with(|vm| {
         // SAFETY: Janet called this function, so there is a root fiber.
         let fiber = unsafe { c::janet_root_fiber() };
+        let slot = vm.deadlines.add(fiber, None);
         let value = collected::make(RefCell::new(Connection {
             value: std::ptr::null(),
             // SAFETY: the connection marks it.
             config: unsafe { ConfigRef::new(config) },
             stream: arg(args, 0),
             tracker: arg(args, 2),
-            slot: Some(vm.deadlines.add(fiber, None)),
+            slot: Some(slot),
             phase: Phase::Handler,
+            reads_at_deadline: false,
             parser: HeadParser::new(config.limits),
             exchange: Exchange::unread(),
             body: BodyReader::Length { remaining: 0 },
@@ -297,6 +302,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
         // SAFETY: the new value is alive, since nothing collects before this function returns. The table is rooted.
         unsafe {
             (*value).borrow_mut().value = value;
+            vm.deadlines.look_with(slot, (second_read::look, value.cast()));
             c::janet_table_put(vm.connections, arg(args, 0).into(), collected::wrap(value).into());
         }
         Ok(Outcome::Value(collected::wrap(value)))

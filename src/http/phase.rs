@@ -59,16 +59,20 @@ impl Connection {
         if is_new || phase == Phase::Body {
             self.set_deadline(vm, timeout.map(|timeout| now + timeout), reason);
         }
+        if is_new && phase == Phase::Idle {
+            self.read_again_soon(vm, now);
+        }
     }
 
     /// Ends the connection's wait after a time, with `reason` as the error. `None` lets it wait for ever.
-    pub fn set_timeout(&self, vm: &mut Vm, timeout: Option<Duration>, reason: Reason) {
+    pub fn set_timeout(&mut self, vm: &mut Vm, timeout: Option<Duration>, reason: Reason) {
         let at = timeout.map(|timeout| vm.engine.now() + timeout);
         self.set_deadline(vm, at, reason);
     }
 
     /// Ends the connection's wait at a time, with `reason` as the error. `None` lets it wait for ever.
-    pub fn set_deadline(&self, vm: &mut Vm, at: Option<Duration>, reason: Reason) {
+    pub fn set_deadline(&mut self, vm: &mut Vm, at: Option<Duration>, reason: Reason) {
+        self.reads_at_deadline = false;
         let Some(slot) = self.slot else { return };
         vm.set_deadline(slot, at, reason);
     }

@@ -173,7 +173,11 @@ impl Connection {
         // SAFETY: Janet called this function, so there is a root fiber.
         let fiber = unsafe { c::janet_root_fiber() };
         let reading = Reading { fiber, into, most, purpose };
-        let value = match self.receive(stream, reading)? {
+        let received = match purpose {
+            Purpose::NextRequest(_) if self.has_read_all(fiber) => Received::Nothing,
+            _ => self.receive(stream, reading)?,
+        };
+        let value = match received {
             result @ (Received::Nothing | Received::Discarded) => {
                 if matches!(result, Received::Discarded) {
                     self.extend_lingering();
@@ -208,8 +212,20 @@ impl Connection {
         };
         // The task goes on by way of Janet's schedule, so that a client that always has more to say lets other fibers run.
         // SAFETY: the fiber is live, and the trampoline suspends it.
-        unsafe { c::janet_schedule(fiber, value.into()) };
+        unsafe {
+            c::janet_schedule(fiber, value.into());
+            self.chain.scheduled = (*fiber).sched_id;
+        }
         Ok(Outcome::Await)
+    }
+
+    /// Ends a wait for the next request, so that the connection reads once more.
+    pub fn read_again(&mut self) {
+        let Some(Reading { fiber, purpose, .. }) = self.reading else { return };
+        let value = self.end_of(purpose, Janet::boolean(true));
+        // SAFETY: the fiber in `reading` waits (the invariant of `Connection`).
+        unsafe { wait::finish(fiber, value, c::JanetSignal_JANET_SIGNAL_OK) };
+        self.end_reading();
     }
 
     /// What a call from Janet returns when a wait ends with this result. A wait for the next request returns nil, and leaves
@@ -311,6 +327,8 @@ unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::Jan
                     Received::Failed(why) => (string(&why), error),
                 };
                 finish(value, signal);
+                // SAFETY: the fiber is live until it has run.
+                connection.chain.scheduled = unsafe { (*fiber).sched_id };
                 connection.end_reading();
                 connection.tell_watcher();
             }

@@ -27,7 +27,7 @@ const UNDER_STRACE: u64 = 64 * 64;
 const UNDER_CALLGRIND: u64 = 32 * 64;
 
 /// The highest allowed costs, a twentieth to a tenth above what was measured when they were set.
-const CALLS_PER_REQUEST: f64 = 3.3;
+const CALLS_PER_REQUEST: f64 = 2.2;
 const CALLS_TO_ACCEPT_ON_XNU: f64 = 3.4;
 const INSTRUCTIONS_PER_CONNECTION_TO_CORE: f64 = 1.33;
 const INSTRUCTIONS_PER_REQUEST_TO_BARE_LOOP: f64 = 3.3;
