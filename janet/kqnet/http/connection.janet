@@ -11,9 +11,8 @@
 (import ./response)
 (import ./socket)
 
-# A connection is a tuple of its stream, its native half, the buffers for input and output, and the tracker of its
-# listener. It is a tuple because its fields are read several times per request, and `in` is quicker than calling a
-# table.
+# A connection is a tuple of its stream, its native half, the buffers for input and output, the tracker of its listener, and
+# its state. It is a tuple because its fields are read several times per request, and `in` is quicker than calling a table.
 #
 # The state of a connection is a table of:
 #
@@ -82,22 +81,22 @@
         (unless (and (= to-do :close) (empty? received)) (response/linger connection))
         true))))
 
-(defn- answer
-  ``Calls the handler, and sends its response. Returns the next request if it has arrived already. This is a function of
-  its own, so that its frame, which refers to request and response, is gone while the connection waits.``
-  [http received out handler request]
-  (native/http-answer http received out (handler request)))
-
 (defn- serve-requests
   "Serves the requests of one connection until it ends. `failure/settle` does what follows an error."
-  [connection state handler]
-  (def [_ http received out] connection)
-  (var ended false)
-  (while (not ended)
-    (var request (native/http-turn http received out))
+  [connection handler]
+  (def [_ http received out _ state] connection)
+  (var request nil)
+  (var response nil)
+  (forever
+    (set request (native/http-turn http received out))
     (if request
-      (while request (set request (answer http received out handler request)))
-      (set ended (do-next connection state (native/http-to-do http))))))
+      (do
+        (while request
+          (set response (handler request))
+          (set request (native/http-answer http received out response)))
+        # The connection must not keep the last response while it waits.
+        (set response nil))
+      (when (do-next connection state (native/http-to-do http)) (break)))))
 
 (defn- push
   "What the task runs that pushes responses which the system holds back."
@@ -130,14 +129,16 @@
                            (end-soon open)
                            (eachp [websocket leave] (in tracker :websockets) (leave websocket))))
   (put tracker :running (fn [] (unfinished open)))
+  # Each collection visits what an idle connection refers to, so the connection is passed by `resume` instead of by a closure.
+  (defn serve-connection [connection] (serve-requests connection handler))
   (fn http-connection [conn]
     (def http (native/http-open conn config tracker))
     (put open http true)
     (pace-collections (length open))
-    (def connection [conn http @"" @"" tracker])
     (def state @{})
-    (def serving (fiber/new (fn [] (serve-requests connection state handler)) :ti))
-    (def result (resume serving))
+    (def connection [conn http @"" @"" tracker state])
+    (def serving (fiber/new serve-connection :ti))
+    (def result (resume serving connection))
     (unless (= :dead (fiber/status serving))
       # The answer to an error may fail too, as the client may be gone.
       (protect (failure/settle connection state on-error result serving)))
