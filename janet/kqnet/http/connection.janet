@@ -51,10 +51,24 @@
   [connection state to-do]
   (def [_ http received out] connection)
   (case (type to-do)
-    # More has arrived.
-    :boolean false
+    :keyword (case to-do
+               :close (do
+                        # The client may have sent more than was answered.
+                        (unless (empty? received) (response/linger connection))
+                        true)
+               :respond (respond connection state (native/http-unsent-response http))
+               :linger (do
+                         (response/linger connection)
+                         true)
+               :gone true)
+    # How the request before was answered.
+    :array (do
+             (log/tell-observers to-do)
+             false)
     # The client sends no more.
     :nil true
+    # More has arrived.
+    :boolean false
     # The system did not take all of the response at once.
     :number (do
               (socket/write http out to-do)
@@ -64,22 +78,11 @@
               (when-let [[body from size] (native/http-unsent-body http)]
                 (socket/write http body from size))
               false)
-    # How the request before was answered.
-    :array (do
-             (log/tell-observers to-do)
-             false)
     # A refusal.
     :tuple (let [[status reason what] to-do]
              (put state :refused what)
              (response/refuse connection state status reason)
-             true)
-    (case to-do
-      :respond (respond connection state (native/http-unsent-response http))
-      :gone true
-      # :close or :linger. The client may have sent more than was answered.
-      (do
-        (unless (and (= to-do :close) (empty? received)) (response/linger connection))
-        true))))
+             true)))
 
 (defn- serve-requests
   "Serves the requests of one connection until it ends. `failure/settle` does what follows an error."
@@ -134,7 +137,7 @@
   (fn http-connection [conn]
     (def http (native/http-open conn config tracker))
     (put open http true)
-    (pace-collections (length open))
+    (when (zero? (% (length open) collection/step)) (pace-collections (length open)))
     (def state @{})
     (def connection [conn http @"" @"" tracker state])
     (def serving (fiber/new serve-connection :ti))
@@ -148,5 +151,5 @@
     (native/http-close http)
     (unless (state :detached) (:close conn))
     (put open http nil)
-    (pace-collections (length open))
+    (when (zero? (% (length open) collection/step)) (pace-collections (length open)))
     (native/release listener)))
