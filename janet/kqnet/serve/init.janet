@@ -47,6 +47,10 @@
     (when (= (own-pid) (string (slurp path)))
       (os/rm path))))
 
+(def- inexactness
+  "By how many seconds a sleep may end too early, since Janet counts whole milliseconds. Nothing would be due yet then."
+  0.003)
+
 (defn- make-timer
   ``Returns a function that has `events` given [:time] after some seconds. A wait that could be cut short would lose an event
   that comes at the same moment, so a task of its own sleeps.``
@@ -58,7 +62,7 @@
     (when (< at next-time)
       (set next-time at)
       (ev/go (fn timer []
-               (ev/sleep seconds)
+               (ev/sleep (+ seconds inexactness))
                (when (= at next-time) (set next-time math/inf))
                (ev/give events [:time]))))))
 
