@@ -23,6 +23,6 @@ pub const FUNCTIONS: &[Function] = &boundary::join::<{ boundary::count(LISTS) }>
 const LISTS: &[&[Function]] = &[folder::FUNCTIONS, answer::FUNCTIONS, contents::FUNCTIONS, upload::FUNCTIONS];
 
 /// The system's words for an error.
-fn text(why: &std::io::Error) -> String {
+pub fn text(why: &std::io::Error) -> String {
     why.raw_os_error().map_or_else(|| why.to_string(), |number| Errno(number).to_string())
 }

@@ -10,6 +10,7 @@ mod handlers;
 mod inherit;
 mod listen;
 mod old_waits;
+mod pid_file;
 mod program;
 mod proxy_header;
 mod statistics;
@@ -38,6 +39,7 @@ const LISTS: &[&[Function]] = &[
     old_waits::FUNCTIONS,
     proxy_header::FUNCTIONS,
     supervise::FUNCTIONS,
+    pid_file::FUNCTIONS,
     files::FUNCTIONS,
     http::FUNCTIONS,
 ];

@@ -61,27 +61,57 @@
           (t/check (and (not= 0 (process :status)) (not (empty? (string (process :err) (process :out))))) (process :err))
           (ends-whatever process))))))
 
-(t/test "a process id that cannot be written, as on a full disk, is said in one line before anything is served"
+(t/test "a process id that cannot be written is said in one line before anything is served, and leaves no file"
   (with-program answering
     (fn [file]
       (def path (t/scratch "s.sock"))
-      (def full (string file ".pid"))
-      (when (os/stat "/dev/full") (os/symlink "/dev/full" full))
-      (each pid-file [(string file "/no/such/folder") ;(if (os/stat "/dev/full") [full] [])]
-        (def process (serve "-b" (string "unix:" path) "--pid" pid-file file))
-        (t/same 1 (ended process))
-        (said process "cannot write the process id to ")
+      (def folder (string/slice file 0 (- (inc (length "/app.janet")))))
+      (def names (sorted (os/dir folder)))
+      (defn refused [command pid-file why]
+        (def process (shell command "-b" (string "unix:" path) "--pid" pid-file file))
+        (t/same 1 (ended process) (process :err))
+        (said process (string "cannot write the process id to " pid-file ": " why))
         (t/same 1 (length (string/find-all "\n" (process :err))) (process :err))
-        (t/same nil (os/stat path) "the file of the unix socket")))))
+        (t/same nil (os/stat path) "the file of the unix socket")
+        (t/same names (sorted (os/dir folder))))
+      (refused `exec "$@"` (string file "/no/such/folder") "")
+      # As a full disk does, this lets files be made and nothing be written to them.
+      (refused `ulimit -f 0; exec "$@"` (string file ".pid") "file too large")
+      (refused `exec "$@"` folder "it is not a plain file")
+      # A file that was given by mistake.
+      (refused `exec "$@"` file "it has something else than a process id")
+      (t/same answering (string (slurp file))))))
+
+(t/test "the process id of a supervisor that runs is not replaced, that of one that was killed is"
+  (with-program answering
+    (fn [file]
+      (def pid-file (string file ".pid"))
+      (defn pid [] (scan-number (string/trim (slurp pid-file))))
+      (def [one port] (start "--pid" pid-file file))
+      (def two (serve "-b" (t/free-port) "--pid" pid-file file))
+      (t/same 1 (ended two))
+      (said two (string "cannot write the process id to " pid-file ": process " (pid) ", which it names, is running"))
+      (t/same ((one :proc) :pid) (pid))
+      (ask port)
+      (:signal one :kill)
+      (:wait one)
+      # Its number may be another process's by now, such as this one's.
+      (spit pid-file (string ((two :proc) :pid) "\n"))
+      (def [three] (start "--pid" pid-file file))
+      (t/same ((three :proc) :pid) (pid))
+      (ends three)
+      (t/same nil (os/stat pid-file)))))
 
 (t/test "at its end it does not remove the process id of another"
   (with-program answering
     (fn [file]
       (def pid-file (string file ".pid"))
-      (def [process] (start "--pid" pid-file file))
-      (spit pid-file "1\n")
-      (ends process)
-      (t/same "1\n" (string (slurp pid-file))))))
+      (each write [(fn [] (spit pid-file "1\n"))
+                   (fn [] (spit (string pid-file ".new") "1\n") (os/rename (string pid-file ".new") pid-file))]
+        (def [process] (start "--pid" pid-file file))
+        (write)
+        (ends process)
+        (t/same "1\n" (string (slurp pid-file)))))))
 
 (t/test "it serves, replaces and ends with stderr closed, full, or a pipe that nobody reads"
   (with-program answering

@@ -20,6 +20,8 @@
 //! | `sendfile.rs` | How does this system's sendfile(2) work? |
 //! | `temporary.rs` | Where does an uploaded file go until it has a lasting name? |
 //!
+//! `pid_file.rs` is for a supervisor: it writes the number of its process to a file.
+//!
 //! # Example
 //!
 //! ```
@@ -53,6 +55,7 @@
 mod folder;
 mod info;
 mod open;
+mod pid_file;
 mod refusal;
 mod send;
 mod sendfile;
@@ -61,6 +64,7 @@ mod validators;
 
 pub use folder::{Folder, Found};
 pub use info::Info;
+pub use pid_file::{NotClaimed, PidFile};
 pub use refusal::Refusal;
 pub use send::{Sent, Stop, send};
 pub use temporary::{COPIED, Saving, temporary, write_at};

@@ -27,30 +27,6 @@
                               :mode (if (= host :unix) mode)
                               :nodelay (not= host :unix)}))))
 
-(defn- own-pid [] (string (native/process-id) "\n"))
-
-(defn- write-pid
-  "Writes this process's id to a file. Raises an error if the file cannot be written."
-  [path]
-  (try
-    (with [file (or (file/open path :wn) (error "it cannot be opened"))]
-      (file/write file (own-pid))
-      # A full disk is found when the bytes are written, and `file/close` does not tell.
-      (file/flush file))
-    ([err]
-      (error (string "cannot write the process id to " path ": " err)))))
-
-(defn- remove-pid
-  "Removes the file, unless another supervisor has written to it since."
-  [path]
-  (protect
-    (when (= (own-pid) (string (slurp path)))
-      (os/rm path))))
-
-(def- inexactness
-  "By how many seconds a sleep may end too early, since Janet counts whole milliseconds. Nothing would be due yet then."
-  0.003)
-
 (defn- make-timer
   ``Returns a function that has `events` given [:time] after some seconds. A wait that could be cut short would lose an event
   that comes at the same moment, so a task of its own sleeps.``
@@ -188,12 +164,12 @@
         (native/name-process "kqnet-serve")
         (def held (open-listeners opts))
         (defer (each one held (native/release-held one))
-          (when-let [path (opts :pid)] (write-pid path))
+          (def pid-file (if-let [path (opts :pid)] (native/claim-pid-file path)))
           # The variable of a supervisor that this one was started under is not for these workers.
           (os/setenv "KQNET_LIVE" (if (opts :live) (temporary-file)))
           (defer (do
                    (when (opts :live) (protect (os/rm (os/getenv "KQNET_LIVE"))))
-                   (when-let [path (opts :pid)] (remove-pid path)))
+                   (when pid-file (native/remove-pid-file pid-file)))
             (supervise opts held))))
       ([err]
         (say err)
