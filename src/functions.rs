@@ -5,6 +5,7 @@
 
 mod accept;
 mod callbacks;
+mod children;
 mod close;
 mod handlers;
 mod inherit;
@@ -39,6 +40,7 @@ const LISTS: &[&[Function]] = &[
     old_waits::FUNCTIONS,
     proxy_header::FUNCTIONS,
     supervise::FUNCTIONS,
+    children::FUNCTIONS,
     pid_file::FUNCTIONS,
     files::FUNCTIONS,
     http::FUNCTIONS,

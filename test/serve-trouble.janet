@@ -172,6 +172,96 @@
         (t/same 137 (ended process) (process :err))
         (said process "takes too long to end; it is killed")))))
 
+(t/test "a second SIGTERM or SIGINT ends what the first one waits for, and the worker counts as killed"
+  (with-program
+    ```
+    (import kqnet/http)
+    (http/serve-forever (fn [req] (when (= "/long" (req :path)) (ev/sleep 1000)) {:body "here"}) :drain-timeout 1000)
+    ```
+    (fn [file]
+      (each [first-one second-one] [[:term :term] [:int :term] [:term :int]]
+        (def [process port] (start "-w" 2 "--stop-timeout" 1000 file))
+        (def long (h/client port))
+        (:send long "GET" "/long")
+        # The worker has the request before the signal.
+        (ask port)
+        (:signal process first-one)
+        (wait-for process "still running; send the signal again")
+        (t/same nil (process :status))
+        (:signal process second-one)
+        (t/same 137 (ended process) (process :err))
+        (said process "stopping now")
+        (:close long)))))
+
+(t/test "a new worker that somebody else kills does not make the new version a bad one"
+  (with-program answering
+    (fn [file]
+      (def [told go-on] [(string file ".told") (string file ".go-on")])
+      (def slow (string/format "(import kqnet/_native :as native) (spit %q (string (native/process-id))) (while (not (os/stat %q)) (ev/sleep 0.01))\n"
+                               told go-on))
+      (each options [["-w" 2] ["--reload"]]
+        (spit file answering)
+        (def [process port] (start ;options file))
+        (def count (if (= 2 (length options)) 2 1))
+        (def before (pids port count))
+        # An old worker still reads its own file to the end.
+        (spit (string file ".new") (string slow answering))
+        (os/rename (string file ".new") file)
+        (:signal process :hup)
+        (repeat 2
+          (t/wait-until "a new worker" |(and (os/stat told) (not (empty? (slurp told)))))
+          (def pid (string (slurp told)))
+          (os/rm told)
+          (os/execute ["kill" "-KILL" pid] :p)
+          (wait-for process (string "(process " pid ") ended with status 137")))
+        (spit go-on "")
+        (pids port count before)
+        (t/check (not (string/find "the old workers go on" (process :err))) (process :err))
+        (ends process)
+        (each path [told go-on] (when (os/stat path) (os/rm path)))))))
+
+(t/test "a new version whose workers are killed again and again, as for want of memory, is a bad one"
+  (with-program answering
+    (fn [file]
+      (def [process port] (start "-w" 2 file))
+      (def before (pids port 2))
+      (spit file `(import kqnet/_native :as native) (os/execute ["kill" "-KILL" (string (native/process-id))] :p)`)
+      (:signal process :hup)
+      (wait-for process "the old workers go on")
+      (t/same 5 (length (string/find-all "ended with status 137" (process :err))) (process :err))
+      (t/same before (pids port 2))
+      (ends process))))
+
+(t/test "processes that workers leave behind are reaped by the first process of a container"
+  (linux)
+  (def [python] (programs/need "python3"))
+  # The system gives such processes to it as to a container's first process: PR_SET_CHILD_SUBREAPER of prctl(2).
+  (def first-process `import ctypes, os, sys; ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) and sys.exit(77); os.execvp(sys.argv[1], sys.argv[1:])`)
+  (with-program
+    (string/replace `"/exit"`
+      ```
+      # The shell ends before the process that it has started, and whose output this waits for.
+      "/orphan" (let [shell (os/spawn ["sh" "-c" "sh -c 'sleep 0.1; echo $$' & echo $!"] :p {:out :pipe})
+                      text (string (:read (shell :out) :all))]
+                  (os/proc-wait shell)
+                  {:body (first (string/split "\n" text))})
+      "/exit"
+      ```
+      answering)
+    (fn [file]
+      (def port (t/free-port))
+      (def process (t/start python "-c" first-process (dyn *executable*) script "-b" (string port) "-w" "2" file))
+      (t/wait-until "it serves" |(or (process :status) (string/find "listening on " (process :err))))
+      (when (= 77 (process :status)) (t/skip "the system has no subreapers"))
+      (def orphans (seq [_ :range [0 5]] (ask port "/orphan")))
+      (t/wait-until "the ends of all, and nothing that is left of them" (fn [] (not (some alive? orphans))))
+      # The workers are reaped too.
+      (def before (pids port 2))
+      (os/execute ["kill" "-KILL" (first before)] :p)
+      (pids port 2 [(first before)])
+      (t/same 2 (length (workers-of ((process :proc) :pid))))
+      (ends process))))
+
 (t/test "a worker that ignores SIGTERM is replaced all the same"
   (with-program (string answering "\n")
     (fn [file]

@@ -34,8 +34,6 @@ pub const FUNCTIONS: &[Function] = &[
     native!("share-listener", "listener index", share_listener),
     native!("tell-supervisor", "number bytes", tell),
     native!("put-on-stderr", "bytes", put_on_stderr),
-    native!("signal-process", "pid name", signal_process, c::JANET_SANDBOX_SUBPROCESS),
-    native!("reap", "pid", reap, c::JANET_SANDBOX_SUBPROCESS),
 ];
 
 /// A listening socket that nothing accepts from. Janet's loop does not know it, so clients do not wake this process.
@@ -272,29 +270,7 @@ fn put_on_stderr(args: &[Janet]) -> Result<Outcome, String> {
 }
 
 /// The number of a process in an argument.
-fn pid(value: Janet) -> Result<i32, String> {
+pub fn pid(value: Janet) -> Result<i32, String> {
     // 0 and below are groups of processes.
     integer(value).filter(|pid| *pid > 0).ok_or_else(|| format!("expected a process id, got {}", describe(value)))
-}
-
-/// Sends SIGTERM (:term) or SIGKILL (:kill) to a child that was not reaped.
-fn signal_process(args: &[Janet]) -> Result<Outcome, String> {
-    let (pid, name) = (pid(arg(args, 0))?, arg(args, 1));
-    let signal = match () {
-        () if is_keyword(name, "term") => libc::SIGTERM,
-        () if is_keyword(name, "kill") => libc::SIGKILL,
-        () => return Err(format!("expected :term or :kill, got {}", describe(name))),
-    };
-    // It may have ended. Until it is reaped, no other process has its number.
-    let _ = process::kill(pid, signal);
-    Ok(Outcome::Value(Janet::nil()))
-}
-
-/// Returns the exit status of a child that has ended, or 128 and the number of the signal that ended it. Returns nil while the
-/// child runs. Core's `os/proc-wait` waits in a thread, and a signal that the system gives to that thread ends the process:
-/// Janet's handler looks for the VM of the thread that it runs in.
-fn reap(args: &[Janet]) -> Result<Outcome, String> {
-    let pid = pid(arg(args, 0))?;
-    let ended = process::reap(pid).map_err(|why| format!("cannot wait for process {pid}: {why}"))?;
-    Ok(Outcome::Value(ended.map_or_else(Janet::nil, |status| Janet::number(status.into()))))
 }

@@ -3,7 +3,7 @@
 use std::os::fd::RawFd;
 
 use crate::errno::Errno;
-use crate::sys::syscall;
+use crate::sys::{new_descriptor, syscall};
 
 /// Has programs that this process starts inherit a descriptor, or not.
 ///
@@ -76,17 +76,43 @@ pub fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
     syscall!(kill(pid, signal)).map(drop)
 }
 
-/// The exit status of a child that has ended, or 128 and the number of the signal that ended it; `None` while it runs. The child is
-/// then gone, and its number may be used again.
-///
-/// # Errors
-/// Returns the error of waitpid(2): ECHILD if this process has no such child.
-pub fn reap(pid: i32) -> Result<Option<i32>, Errno> {
+/// How a child of this process has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The number of the process, which another one may have from now on.
+    pub pid: i32,
+    /// Its exit status, or 128 and the number of the signal that ended it.
+    pub status: i32,
+    /// Whether that was a signal which a process gets from others only, and not for a mistake of its own.
+    pub by_others: bool,
+}
+
+/// Returns a child that has ended, if there is one that was not returned before. The first process of a container, and a subreaper
+/// of Linux (prctl(2)), also have children that others have started and left behind.
+pub fn reap() -> Option<Ended> {
     let mut status = 0;
-    if syscall!(waitpid(pid, &mut status, libc::WNOHANG))? == 0 {
-        return Ok(None);
+    // ECHILD means that there are no children.
+    let pid = syscall!(waitpid(-1, &mut status, libc::WNOHANG)).ok().filter(|pid| *pid != 0)?;
+    if libc::WIFEXITED(status) {
+        return Some(Ended { pid, status: libc::WEXITSTATUS(status), by_others: false });
     }
-    Ok(Some(if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) }))
+    let signal = libc::WTERMSIG(status);
+    let by_others = matches!(signal, libc::SIGKILL | libc::SIGTERM | libc::SIGINT | libc::SIGHUP);
+    Some(Ended { pid, status: 128 + signal, by_others })
+}
+
+/// Whether this process has a terminal that it is controlled from. It has none after that was closed.
+pub fn has_terminal() -> bool {
+    new_descriptor!(open(c"/dev/tty".as_ptr(), libc::O_RDONLY | libc::O_NOCTTY | libc::O_CLOEXEC)).is_ok()
+}
+
+/// Whether this process ignores a signal, as nohup(1) has programs do with SIGHUP.
+pub fn ignores(signal: i32) -> bool {
+    // SAFETY: the call fills in the structure, for which zeros are valid, and changes nothing.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
+    }
 }
 
 /// Has a signal end this process again, as it does in a process that has no handler for it.

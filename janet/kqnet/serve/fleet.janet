@@ -2,6 +2,7 @@
 ### The workers of a supervisor: how many there are, which are replaced, and what happens when they die.
 ###
 
+(import ../_native :as native)
 (import ./worker)
 
 (def- young
@@ -27,6 +28,11 @@
 (def- attempts
   "How many workers in a row may end before they are ready, while none is ready."
   10)
+
+(def- most-kills
+  ``How many new workers in a row may be killed by somebody else, such as by `kill -9` or for want of memory, before that counts as a
+  mistake of the program.``
+  4)
 
 (def- most-in-passing
   ``How many workers that were replaced before they were ready may still be ending. When SIGHUP comes again and again, no other is
@@ -56,6 +62,8 @@
     :deaths 0
     :failures 0
     :not-before 0
+    # How many of the new workers were killed by somebody else in a row.
+    :kills 0
     :ever-ready false
     :stopping false
     # The exit status of the fleet, and what the worker that ended last by itself left: its status and its words.
@@ -74,13 +82,24 @@
 
 (defn- current? [fleet worker] (= (fleet :generation) (worker :generation)))
 
+(defn- new
+  "Those of the present generation."
+  [fleet & states]
+  (filter |(current? fleet $) (having fleet ;states)))
+
+(defn- old
+  "Those of an older generation."
+  [fleet & states]
+  (filter |(not (current? fleet $)) (having fleet ;states)))
+
 (defn- retire
-  "Has a worker end gracefully. It is killed if that takes too long."
-  [fleet worker]
-  (put worker :passing (= :starting (worker :state)))
-  (put worker :state :ending)
-  (put worker :since (now))
-  (worker/signal worker :term))
+  "Has workers end gracefully. One is killed if that takes too long."
+  [workers]
+  (each worker workers
+    (put worker :passing (= :starting (worker :state)))
+    (put worker :state :ending)
+    (put worker :since (now))
+    (worker/signal worker :term)))
 
 (defn- note-death
   "Waits longer before the next start. `ready?` says whether the worker that died young was ready before."
@@ -92,27 +111,29 @@
        (+ (now) (min (if ready? longest-pause-if-ready longest-pause)
                      (* first-pause (math/pow 2 (dec deaths)))))))
 
+(defn- start-generation
+  "Makes another generation the present one, with nothing held against it."
+  [fleet generation]
+  (put fleet :generation generation)
+  (put fleet :deaths 0)
+  (put fleet :failures 0)
+  (put fleet :kills 0))
+
 (defn- keep-old
   "Ends a replacement whose first worker has failed. The old workers go on."
   [fleet]
-  (def left (having fleet :ready))
   (say fleet "the new version did not start; the old workers go on")
-  (put fleet :generation ((last left) :generation))
-  (put fleet :deaths 0)
-  (put fleet :failures 0)
-  (each worker (having fleet :starting)
-    (unless (current? fleet worker)
-      (retire fleet worker))))
+  (start-generation fleet ((last (having fleet :ready)) :generation))
+  (retire (old fleet :starting)))
 
 (defn replacing?
   "Whether old workers serve until there are new ones."
   [fleet]
-  (some |(not (current? fleet $)) (having fleet :ready)))
+  (not (empty? (old fleet :ready))))
 
 (defn- failed-replacement?
   [fleet]
-  (and (replacing? fleet)
-       (not (some |(current? fleet $) (having fleet :ready)))))
+  (and (replacing? fleet) (empty? (new fleet :ready))))
 
 (defn- start-one
   [fleet]
@@ -150,8 +171,12 @@
   "Has all workers end gracefully."
   [fleet]
   (put fleet :stopping true)
-  (each worker (having fleet :starting :ready)
-    (retire fleet worker)))
+  (retire (having fleet :starting :ready)))
+
+(defn kill
+  "Ends all workers at once, after `stop`."
+  [fleet]
+  (each worker (fleet :workers) (worker/signal worker :kill)))
 
 (defn- give-up
   [fleet]
@@ -169,21 +194,18 @@
     (when (give-up? fleet) (give-up fleet)))
   (unless (fleet :stopping)
     (def size (fleet :size))
-    (defn of-now [& states] (filter |(current? fleet $) (having fleet ;states)))
     (def limit (if (replacing? fleet) 1 size))
-    (while (and (< (length (of-now :starting :ready)) size)
-                (< (length (of-now :starting)) limit)
+    (while (and (< (length (new fleet :starting :ready)) size)
+                (< (length (new fleet :starting)) limit)
                 (< (length (passing fleet)) most-in-passing)
                 (<= (fleet :not-before) (now)))
       (start-one fleet))
     # Too many were started, or one of an older generation has a successor.
-    (def old (filter |(not (current? fleet $)) (having fleet :ready)))
-    (each worker (take (max 0 (- (+ (length old) (length (of-now :ready))) size)) old)
-      (retire fleet worker))
-    (each worker (filter |(and (not (current? fleet $)) (pos? ($ :generation))) (having fleet :starting))
-      (retire fleet worker))
-    (each worker (drop size (of-now :ready :starting))
-      (retire fleet worker))))
+    (def serving (old fleet :ready))
+    (retire (take (max 0 (- (+ (length serving) (length (new fleet :ready))) size)) serving))
+    # A stand-in, of generation 0, starts while no version does.
+    (retire (filter |(pos? ($ :generation)) (old fleet :starting)))
+    (retire (drop size (new fleet :ready :starting)))))
 
 (defn- stand-in
   "Starts a worker that runs another program while the program itself does not start."
@@ -202,7 +224,8 @@
     (put worker :since (now))
     (put fleet :ever-ready true)
     (put fleet :failures 0)
-    (balance fleet)))
+    (balance fleet)
+    (unless (replacing? fleet) (put fleet :kills 0))))
 
 (defn- died
   "Takes note that a worker has ended that nobody told to end."
@@ -210,26 +233,37 @@
   (def ready? (= :ready (worker :state)))
   (def young? (or (not ready?) (< (- (now) (worker :since)) young)))
   (say fleet (name-of worker) " ended with status " status
-       (if ready? "" ", before it accepted connections"))
+       (if ready? "" ", before it accepted connections")
+       (if (worker :killed-by-others) "; something else has ended it" ""))
   (put fleet :words (string (worker :words)))
   (put fleet :last-status status)
   (if young? (note-death fleet ready?) (put fleet :deaths 0))
   (def {:on-problem on-problem :stand-in command} (fleet :context))
+  (when (worker :killed-by-others)
+    (put fleet :kills (inc (fleet :kills))))
   (cond
-    (and on-problem (not ready?) (current? fleet worker))
+    (not (current? fleet worker)) nil
+    # The program is not to blame: it is tried again.
+    (and (worker :killed-by-others) (<= (fleet :kills) most-kills)) nil
+    (and on-problem (not ready?))
     (do
       (on-problem (fleet :words))
       # The next attempt is for the next version.
       (put fleet :not-before math/inf)
       (when (and command (empty? (having fleet :ready :starting)))
         (stand-in fleet command)))
-    (and (current? fleet worker) (failed-replacement? fleet)) (keep-old fleet)))
+    (failed-replacement? fleet) (keep-old fleet)))
 
 (defn reap
-  "Looks which workers have ended. Each one is an event of its own."
+  "Takes note of all processes that have ended. The end of each worker is an event of its own."
   [fleet]
-  (each one (fleet :workers)
-    (worker/reap one (in (fleet :context) :events))))
+  (var process (native/reap))
+  (while process
+    (def [pid status by-others] process)
+    # Others are children of workers that have ended, if this is the first process of a container.
+    (when-let [one (find |(and (= pid ($ :pid)) (not ($ :reaped))) (fleet :workers))]
+      (worker/reaped one status by-others (in (fleet :context) :events)))
+    (set process (native/reap))))
 
 (defn ended
   "Takes note that a worker has ended."
@@ -252,9 +286,7 @@
   [fleet]
   (def generation (inc (fleet :last-generation)))
   (put fleet :last-generation generation)
-  (put fleet :generation generation)
-  (put fleet :deaths 0)
-  (put fleet :failures 0)
+  (start-generation fleet generation)
   (put fleet :not-before 0)
   (balance fleet))
 
@@ -296,7 +328,7 @@
       (+ (worker :since) limit)))
   (when (and (not (fleet :stopping))
              (< (now) (fleet :not-before) math/inf)
-             (< (length (having fleet :starting :ready)) (fleet :size)))
+             (< (length (new fleet :starting :ready)) (fleet :size)))
     (array/push times (fleet :not-before)))
   (unless (empty? times)
     (max 0.01 (- (min ;times) (now)))))

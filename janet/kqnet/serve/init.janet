@@ -27,6 +27,10 @@
                               :mode (if (= host :unix) mode)
                               :nodelay (not= host :unix)}))))
 
+(def- inexactness
+  "By how many seconds a sleep may end too early, since Janet counts whole milliseconds. Nothing would be due yet then."
+  0.003)
+
 (defn- make-timer
   ``Returns a function that has `events` given [:time] after some seconds. A wait that could be cut short would lose an event
   that comes at the same moment, so a task of its own sleeps.``
@@ -86,12 +90,27 @@
   "The program that answers while there is none that starts."
   (string (folder-of (dyn *current-file*)) "/problem.janet"))
 
+(defn- listen-to-signals
+  ``Has `events` given [:reload], [:stop] or [:signal name] for the signals of this process. SIGHUP also comes when a terminal is closed.
+  That ends a program that somebody develops in the terminal, unless nohup has started it.``
+  [events developing?]
+  (def terminal? (and developing? (native/terminal?) (not (native/ignores-hang-up?))))
+  (defn hang-up []
+    (if terminal?
+      (ev/go (fn hang-up []
+               # The shell that ends with its terminal sends the signal before the system takes the terminal away.
+               (ev/sleep 0.1)
+               (ev/give events (if (native/terminal?) [:reload] [:terminal-closed]))))
+      (ev/give events [:reload])))
+  (os/sigaction :hup hang-up)
+  (each signal [:int :term] (os/sigaction signal (fn [] (ev/give events [:stop]))))
+  (each signal [:chld :ttin :ttou] (os/sigaction signal (fn [] (ev/give events [:signal signal])))))
+
 (defn- supervise
   "Runs workers until they have ended for good. Returns the exit status."
   [opts held]
   (def events (ev/chan 1024))
-  (each signal [:chld :hup :int :term :ttin :ttou]
-    (os/sigaction signal (fn [] (ev/give events [:signal signal]))))
+  (listen-to-signals events (opts :reload))
   (def live (if (opts :live) (make-live (os/getenv "KQNET_LIVE"))))
   (def [shared? memory] (protect (native/share-memory)))
   (unless shared? (say (string memory "; each worker counts for itself")))
@@ -110,6 +129,7 @@
   (def wake-in (make-timer events))
   (var told false)
   (var reloading false)
+  (var asked-to-stop false)
   (defn tell-manager []
     (when (and (not told) (workers :ever-ready))
       (set told true)
@@ -118,6 +138,25 @@
     (when (and reloading (not (fleet/replacing? workers)))
       (set reloading false)
       (notify/send "READY=1")))
+  (defn reload []
+    (unless (workers :stopping)
+      (say "replacing the workers")
+      (when told
+        (set reloading true)
+        (notify/send "RELOADING=1" (string/format "MONOTONIC_USEC=%.0f" (* 1e6 (os/clock :monotonic)))))
+      (fleet/replace workers)))
+  (defn stop [why]
+    (set asked-to-stop true)
+    (unless (workers :stopping)
+      (say why)
+      (notify/send "STOPPING=1"))
+    (fleet/stop workers))
+  (defn file-changed [path]
+    (if (source? path)
+      (do
+        (say (string path " has changed"))
+        (fleet/replace workers))
+      ((live :change))))
   (when (opts :reload)
     (watch/start [(folder-of (first (opts :command)))]
                  (if live for-pages? source?)
@@ -129,26 +168,17 @@
       [:time] (fleet/watch-time workers)
       [:ready worker] (fleet/ready workers worker)
       [:ended worker status] (fleet/ended workers worker status)
+      [:changed path] (file-changed path)
+      [:reload] (reload)
+      [:terminal-closed] (unless asked-to-stop (stop "the terminal was closed; stopping"))
+      [:stop] (if asked-to-stop
+                (do
+                  (say "stopping now")
+                  (fleet/kill workers))
+                (stop "stopping"))
       [:signal :chld] (fleet/reap workers)
-      [:signal :hup] (unless (workers :stopping)
-                       (say "replacing the workers")
-                       (when told
-                         (set reloading true)
-                         (notify/send "RELOADING=1"
-                                      (string/format "MONOTONIC_USEC=%.0f" (* 1e6 (os/clock :monotonic)))))
-                       (fleet/replace workers))
-      [:changed path] (if (source? path)
-                        (do
-                          (say (string path " has changed"))
-                          (fleet/replace workers))
-                        ((live :change)))
       [:signal :ttin] (fleet/resize workers 1)
-      [:signal :ttou] (fleet/resize workers -1)
-      [:signal signal] (do
-                         (unless (workers :stopping)
-                           (say "stopping")
-                           (notify/send "STOPPING=1"))
-                         (fleet/stop workers)))
+      [:signal :ttou] (fleet/resize workers -1))
     (tell-manager))
   (workers :status))
 

@@ -23,7 +23,8 @@
         --live                   the same, and pages in browsers load themselves again, also when their files change
     -h, --help
 
-  Signals: HUP replaces all workers, the new ones first; TTIN and TTOU add and remove one; TERM and INT end all gracefully.
+  Signals: HUP replaces all workers, the new ones first; TTIN and TTOU add and remove one; TERM and INT end all gracefully, and
+  at once if they come again.
   ```)
 
 (defn- fail [& parts] (error (string ;parts)))

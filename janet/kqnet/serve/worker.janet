@@ -98,17 +98,19 @@
 (defn signal
   "Sends :term or :kill to a worker that has not been reaped."
   [worker name]
-  (unless (worker :reaped) (native/signal-process (worker :pid) name)))
-
-(defn reap
-  ``Gives [:ended worker status] to `events` if a worker has ended, once all that it wrote to stderr was copied. A process that it
-  has left behind may still write, so the wait for that is short.``
-  [worker events]
   (unless (worker :reaped)
-    (when-let [status (native/reap (worker :pid))]
-      (put worker :reaped true)
-      (leave-slot worker)
-      (ev/go (fn end []
-               (var waits 50)
-               (while (and (worker :copying) (pos? (-- waits))) (ev/sleep 0.01))
-               (ev/give events [:ended worker status]))))))
+    (put worker :told-to-end true)
+    (native/signal-process (worker :pid) name)))
+
+(defn reaped
+  ``Takes note that a worker has ended, and whether a signal that others send has ended it. Gives [:ended worker status] to `events`,
+  once all that it wrote to stderr was copied. A process that it has left behind may still write, so the wait for that is
+  short.``
+  [worker status by-others events]
+  (put worker :reaped true)
+  (put worker :killed-by-others (and by-others (not (worker :told-to-end))))
+  (leave-slot worker)
+  (ev/go (fn end []
+           (var waits 50)
+           (while (and (worker :copying) (pos? (-- waits))) (ev/sleep 0.01))
+           (ev/give events [:ended worker status]))))
