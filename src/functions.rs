@@ -4,6 +4,7 @@
 //! of that number in src/trampoline.c.
 
 mod accept;
+mod board;
 mod callbacks;
 mod children;
 mod close;
@@ -16,6 +17,7 @@ mod program;
 mod proxy_header;
 mod statistics;
 mod supervise;
+mod watch;
 
 use std::ffi::CStr;
 use std::ptr;
@@ -42,6 +44,8 @@ const LISTS: &[&[Function]] = &[
     supervise::FUNCTIONS,
     children::FUNCTIONS,
     pid_file::FUNCTIONS,
+    board::FUNCTIONS,
+    watch::FUNCTIONS,
     files::FUNCTIONS,
     http::FUNCTIONS,
 ];

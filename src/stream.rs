@@ -36,7 +36,7 @@ pub enum Kind {
     Listener,
     /// A socket for datagrams.
     Datagram,
-    /// An event queue of kqnet's.
+    /// A descriptor that only tells of events: an event queue of kqnet's, or inotify(7).
     Queue,
 }
 

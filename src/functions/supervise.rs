@@ -10,7 +10,7 @@ use kqnet_accept::shared::{Page, SLOTS};
 use kqnet_accept::socket::{self, Listening, SocketFile};
 use kqnet_accept::{activation, process};
 
-use super::listen;
+use super::{board, listen};
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Function, Outcome, native};
 use crate::collected::{self, Collected, drop_collected};
@@ -25,7 +25,7 @@ pub const FUNCTIONS: &[Function] = &[
     native!("share-memory", "", share_memory),
     native!("take-slot", "memory", take_slot),
     native!("give-slot-back", "memory slot", give_slot_back),
-    native!("pass-on", "held-stream-or-memory passed", pass_on),
+    native!("pass-on", "held-stream-memory-or-board passed", pass_on),
     native!("release-held", "held", release),
     native!("join-supervisor", "pid", join),
     native!("name-process", "name", name_process),
@@ -118,6 +118,8 @@ fn pass_on(args: &[Janet]) -> Result<Outcome, String> {
         held.socket.borrow().as_ref().map(AsRawFd::as_raw_fd)
     } else if let Some(memory) = collected::of::<Memory>(&value) {
         Some(memory.fd.as_raw_fd())
+    } else if let Some(fd) = board::descriptor(&value) {
+        Some(fd)
     } else {
         stream::descriptor(stream::get(value)?)
     };

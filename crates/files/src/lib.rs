@@ -20,7 +20,8 @@
 //! | `sendfile.rs` | How does this system's sendfile(2) work? |
 //! | `temporary.rs` | Where does an uploaded file go until it has a lasting name? |
 //!
-//! `pid_file.rs` is for a supervisor: it writes the number of its process to a file.
+//! Two more are for a supervisor: `pid_file.rs` writes the number of its process to a file, and [`watch`] notices that files were
+//! changed.
 //!
 //! # Example
 //!
@@ -61,6 +62,7 @@ mod send;
 mod sendfile;
 mod temporary;
 mod validators;
+pub mod watch;
 
 pub use folder::{Folder, Found};
 pub use info::Info;

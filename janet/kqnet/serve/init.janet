@@ -46,22 +46,17 @@
                (when (= at next-time) (set next-time math/inf))
                (ev/give events [:time]))))))
 
-(defn- write-file
-  "Replaces a file in one step."
-  [path text]
-  (protect
-    (spit (string path ".new") text)
-    (os/rename (string path ".new") path)))
-
 (defn- make-live
-  ``Returns functions that tell the pages in browsers, by the file at `path` (serve/live.janet), that a file has changed, and
-  that a version does not start or, with nil, that it does.``
-  [path]
+  ``Returns what tells the pages in browsers (serve/live.janet): :board, the memory from which workers read it, and functions that
+  say that a file has changed, and that a version does not start or, with nil, that it does.``
+  []
+  (def board (native/make-board))
   (var changes 0)
   (var problem "")
-  (defn write [] (write-file path (string changes "\n" problem)))
+  (defn write [] (native/write-board board (string changes "\n" problem)))
   (write)
-  {:change (fn [] (++ changes) (write))
+  {:board board
+   :change (fn [] (++ changes) (write))
    :problem (fn [words] (set problem (or words "")) (write))})
 
 (defn- folder-of
@@ -71,20 +66,6 @@
   (if (empty? parts) "." (string (string/join parts "/") (if (= [""] (tuple ;parts)) "/" ""))))
 
 (defn- source? [path] (or (string/has-suffix? ".janet" path) (string/has-suffix? ".jdn" path)))
-
-(def- live-name "What the names of the files of `make-live` begin with, whichever supervisor they belong to." "kqnet-live-")
-
-(defn- temporary-file
-  "Returns the path of this supervisor's file. A program that goes to another folder finds it too."
-  []
-  (def folder (os/getenv "TMPDIR" "/tmp"))
-  (def [there? whole] (protect (os/realpath folder)))
-  (string (if there? whole folder) "/" live-name (native/process-id)))
-
-(defn- for-pages?
-  "Whether pages may show what is in a file. Writing the file of `make-live` is no change, or there would be no end of them."
-  [path]
-  (not (string/has-prefix? live-name (last (string/split "/" path)))))
 
 (def- stand-in
   "The program that answers while there is none that starts."
@@ -111,10 +92,11 @@
   [opts held]
   (def events (ev/chan 1024))
   (listen-to-signals events (opts :reload))
-  (def live (if (opts :live) (make-live (os/getenv "KQNET_LIVE"))))
+  (def live (if (opts :live) (make-live)))
   (def [shared? memory] (protect (native/share-memory)))
   (unless shared? (say (string memory "; each worker counts for itself")))
   (def workers (fleet/make {:memory (if shared? memory)
+                            :board (if live (live :board))
                             :on-problem (cond live (live :problem) (opts :reload) (fn [_]))
                             :keeps-words (opts :reload)
                             :stand-in (if live [stand-in])
@@ -151,16 +133,17 @@
       (say why)
       (notify/send "STOPPING=1"))
     (fleet/stop workers))
-  (defn file-changed [path]
-    (if (source? path)
+  (defn files-changed [paths]
+    (if-let [path (find source? paths)]
       (do
         (say (string path " has changed"))
         (fleet/replace workers))
       ((live :change))))
   (when (opts :reload)
     (watch/start [(folder-of (first (opts :command)))]
-                 (if live for-pages? source?)
-                 (fn [path] (ev/give events [:changed path]))))
+                 (if live (fn [_] true) source?)
+                 (fn [paths] (ev/give events [:changed paths]))
+                 say))
   (fleet/balance workers)
   (while (not (and (workers :stopping) (empty? (workers :workers))))
     (when-let [seconds (fleet/next-time workers)] (wake-in seconds))
@@ -168,7 +151,7 @@
       [:time] (fleet/watch-time workers)
       [:ready worker] (fleet/ready workers worker)
       [:ended worker status] (fleet/ended workers worker status)
-      [:changed path] (file-changed path)
+      [:changed paths] (files-changed paths)
       [:reload] (reload)
       [:terminal-closed] (unless asked-to-stop (stop "the terminal was closed; stopping"))
       [:stop] (if asked-to-stop
@@ -192,14 +175,12 @@
     (try
       (do
         (native/name-process "kqnet-serve")
+        # That of a supervisor that this one was started under is not for these workers.
+        (os/setenv "KQNET_LIVE" nil)
         (def held (open-listeners opts))
         (defer (each one held (native/release-held one))
           (def pid-file (if-let [path (opts :pid)] (native/claim-pid-file path)))
-          # The variable of a supervisor that this one was started under is not for these workers.
-          (os/setenv "KQNET_LIVE" (if (opts :live) (temporary-file)))
-          (defer (do
-                   (when (opts :live) (protect (os/rm (os/getenv "KQNET_LIVE"))))
-                   (when pid-file (native/remove-pid-file pid-file)))
+          (defer (when pid-file (native/remove-pid-file pid-file))
             (supervise opts held))))
       ([err]
         (say err)

@@ -64,16 +64,17 @@
   * :words - a buffer with what it wrote to stderr last, if `keeps-words` is true.
 
   `events` is given [:ready worker] once it accepts connections. Raises an error when the process cannot be started.``
-  [number generation {:command program :load modules :held held :memory memory :events events :keeps-words keeps-words}]
+  [number generation {:command program :load modules :held held :memory memory :board board :events events :keeps-words keeps-words}]
   (def worker @{:number number :generation generation :state :starting :since (os/clock :monotonic) :words @""})
   (def slot (if memory (native/take-slot memory)))
   (when slot (merge-into worker {:memory memory :slot slot}))
   (def null (try (os/open "/dev/null" :r) ([err] (leave-slot worker) (error err))))
   (def [from-worker to-supervisor] (try (os/pipe) ([err] (:close null) (leave-slot worker) (error err))))
   (def passed [to-supervisor ;(if slot [memory] []) ;held])
+  (def shown (if board [board] []))
   (try
     (defer (do
-             (each one passed (protect (native/pass-on one false)))
+             (each one [;passed ;shown] (protect (native/pass-on one false)))
              (:close to-supervisor)
              (:close null))
       (def [pipe & others] (map |(native/pass-on $ true) passed))
@@ -81,6 +82,8 @@
       (def env (merge (os/environ)
                       {"KQNET_WORKER" (string/join (map string [number (native/process-id) ;descriptors]) " ")
                        "JANET_PATH" (dyn *syspath*)
+                       # See serve/live.janet.
+                       "KQNET_LIVE" (if board (string (native/pass-on board true)))
                        :in null}
                       (if keeps-words {:err :pipe} {})))
       # The supervisor reaps it, and Janet must not.

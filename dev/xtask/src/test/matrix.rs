@@ -32,7 +32,8 @@ impl Files {
         match self {
             Files::Long | Files::All => true,
             Files::Most => {
-                !["demo", "http-form-clients", "serve", "serve-trouble", "websocket-clients"].contains(&stem)
+                !["demo", "http-form-clients", "serve", "serve-reload", "serve-trouble", "websocket-clients"]
+                    .contains(&stem)
             }
             // These take the longest.
             Files::Quick => {
