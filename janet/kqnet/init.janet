@@ -62,7 +62,7 @@
 
 (defn accept
   ``Waits for the next connection on `listener`, and returns its stream (core/stream), or nil once the listener is closed.
-  `timeout` is in seconds, at most 1e9. Nil or math/inf means no timeout. Raises an error when no connection comes in that
+  `timeout` is in seconds, at most 1e9. Nil or `math/inf` means no timeout. Raises an error when no connection comes in that
   time, when the stream is closed or not a listener, and when another fiber is accepting on it.``
   [listener &opt timeout]
   (native/accept listener timeout))
@@ -92,8 +92,8 @@
 (signature/show accept-loop [] loop-options)
 
 (defn server
-  ``Listens on an address, `host` and `port` as for `listen`. With a handler, it also runs `accept-loop` in a new fiber.
-  Returns the listener. Takes the arguments of `net/server` (the handler, type and no-reuse follow the port), and by name
+  ``Listens on an address, and, with a handler, runs `accept-loop` on the new listener in a new fiber. Returns the listener.
+  Takes the arguments of `net/server` (`host` and `port` as for `listen`, then the handler, type and no-reuse), and by name
   the options of `listen` and `accept-loop`. All of them are checked before anything is opened. Raises the errors of both,
   and an error for options of `accept-loop` without a handler.``
   [host port & args]
@@ -165,7 +165,7 @@
 
   Raises an error when the peer is not trusted, when there is no header, when it is malformed or has more than 4096 bytes, when it
   does not arrive in time, and when the connection ends before. The connection should be closed then: the protocol
-  does not allow to guess what it is instead.
+  does not allow guessing what it is instead.
 
       (kqnet/server "127.0.0.1" 7000
         (fn [conn]

@@ -3,6 +3,12 @@
 ### Usage: janet -l kqnet/install PROGRAM
 ###
 
+(setdyn :doc
+        ``Runs a program that was written for net/ on kqnet, unmodified. Importing the module makes `net/listen`, `net/accept`,
+        `net/accept-loop` and `net/server` kqnet's functions, for all that is compiled afterwards. So it has to be loaded before
+        the program: `janet -l kqnet/install app.janet`. If it is loaded too late, a line on stderr says what keeps core's
+        functions.``)
+
 (import ./_native :as native)
 (import ./init :as kqnet)
 

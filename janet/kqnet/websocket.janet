@@ -272,7 +272,7 @@
 
   * :protocols - the names of the subprotocols that the handler speaks, the preferred first. The first that the client
     speaks too is chosen. Default: none.
-  * :origins - which pages may connect: a list of origins such as ["https://example.org"], :any, or a function of the Origin
+  * :origins - which pages may connect: a list of origins such as `["https://example.org"]`, :any, or a function of the Origin
     header (nil if there is none) and the request. Default: only pages with the host and port of the Host header, since
     browsers let any page connect anywhere, with the user's cookies. A client without an Origin header, which is not a
     browser, is allowed unless the function says otherwise.
@@ -281,20 +281,20 @@
     message may be larger.
   * :max-unread - the most messages that wait to be read. Default 16. Beyond that, nothing is received from the client,
     not even pings.
-  * :ping - after how many seconds without a byte from the client a ping is sent. Default 30. math/inf means never.
+  * :ping - after how many seconds without a byte from the client a ping is sent. Default 30. `math/inf` means never.
   * :pong-timeout - how many seconds a client may send nothing after a ping, or take nothing of what is sent to it, before
     it counts as gone. Default 20.
   * :close-timeout - how many seconds the client may take to close its side. Default 5.
 
   The WebSocket has these methods:
 
-  * (:read ws) waits for the next message. Returns a string for text, a buffer for binary, and nil when no more follow,
+  * `(:read ws)` waits for the next message. Returns a string for text, a buffer for binary, and nil when no more follow,
     whatever the reason.
-  * (:write ws message) sends a string as text, which must be UTF-8, or a buffer as binary. (:write ws message :text) and
-    (:write ws message :binary) send any bytes. Several tasks may write. Each message is sent as one frame.
-  * (:ping ws) sends a ping, with a second argument as its payload, at most 125 bytes. Pings of the client are
+  * `(:write ws message)` sends a string as text, which must be UTF-8, or a buffer as binary. `(:write ws message :text)` and
+    `(:write ws message :binary)` send any bytes. Several tasks may write. Each message is sent as one frame.
+  * `(:ping ws)` sends a ping, with a second argument as its payload, at most 125 bytes. Pings of the client are
     answered by themselves.
-  * (:close ws) begins to close the WebSocket, with a code (default 1000) and a reason (at most 123 bytes) if they are given.
+  * `(:close ws)` begins to close the WebSocket, with a code (default 1000) and a reason (at most 123 bytes) if they are given.
     Messages that arrive later are dropped. It does not wait for the client, and may be called several times.
 
   and these keys:

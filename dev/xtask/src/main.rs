@@ -2,8 +2,8 @@
 //!
 //! Standard output carries only a command's result; progress goes to standard error.
 //!
-//! Each command has a file: `module`, `serve`, `test`, `burst`, `bench`, `cross`, `arm64`; `host` is in this one. They
-//! are built on
+//! Each command has a file: `module`, `serve`, `test`, `burst`, `bench`, `cross`, `arm64`, `docs`; `host` is in this
+//! one. They are built on
 //!
 //! - `options`: options that several commands share. `repo`: where things are in the repository.
 //! - `process`: child processes. `tools`: finding and installing compilers.
@@ -14,6 +14,7 @@ mod arm64_build;
 mod bench;
 mod burst;
 mod cross;
+mod docs;
 mod module;
 mod options;
 mod process;
@@ -67,7 +68,8 @@ usage: cargo xtask COMMAND
   cross    compile and link for macOS, FreeBSD and NetBSD, and check which symbols are left to the host
              TARGET...      only these targets
   arm64    run the Janet tests on Linux for arm64, with QEMU
-             FILTER...      only files under test/ that have one of these in their names";
+             FILTER...      only files under test/ that have one of these in their names
+  docs     write docs/api.md from the docstrings";
 
 fn main() -> ExitCode {
     match run() {
@@ -120,12 +122,13 @@ fn run() -> Result<ExitCode> {
         "bench" => bench::run(args),
         "cross" => cross::run(args),
         "arm64" => arm64::run(args),
+        "docs" => docs::run(args),
         "help" => {
             println!("{}", usage());
             Ok(ExitCode::SUCCESS)
         }
         other => Err(format!(
-            "no command {other}; the commands are host, module, serve, test, burst, bench, cross, arm64, help"
+            "no command {other}; the commands are host, module, serve, test, burst, bench, cross, arm64, docs, help"
         )),
     }
 }

@@ -127,7 +127,8 @@
   ``Reads the body of the request `req`, and returns it as a buffer, or nil if there is no body. A body with
   Content-Length and a chunked one are decoded. If the body is larger than the server's :max-body, an error is raised,
   and the client gets 413. A client that waits for 100 Continue is sent it first. Raises an error once the response was
-  sent, so a task that outlives its handler cannot read the body, and after `form` and `parts`, which do not keep it. Also takes what `read-response` returns.
+  sent, so a task that outlives its handler cannot read the body, and after `form` and `parts`, which do not keep it. Also
+  takes what `read-response` returns.
 
   With `sink`, writes each piece of the body to it as it comes, and returns the sink, or nil if there is no body. A sink
   is a file, a stream or anything else with a method :write, a buffer, or a function that is called with each piece, a

@@ -156,14 +156,14 @@
 (defn form
   ``Reads the form in the body of the request `req`, of the type application/x-www-form-urlencoded or multipart/form-data
   (RFC 7578). Returns a table from the name of each field to its value, or to an array of its values in their order if it
-  has more than one. A value is a string, or, for a file, a table of
+  has more than one. A value is a string, or, for a file, a table of:
 
   * :filename - its name on the client, without folders and control characters. It may be empty.
   * :content-type - the type that the client gives it, or nil.
   * :size - how many bytes it has.
   * :name - the name of the field.
 
-  with the methods
+  with the methods:
 
   * `(:read file n)` - returns the next `n` bytes as a buffer, or nil at the end. With :all, returns all that is left.
   * `(:save file path)` - saves it under a path, and returns the path. It appears there when it is complete, and replaces
@@ -191,7 +191,7 @@
   The whole body is limited by the server's :max-body, 1 MiB unless it is given. Raises an error for a form that exceeds a
   limit, that is malformed, or that has another type. If the handler does not catch it, the client gets 413, 400 or 415 with
   a text that names the limit and the field, and nothing is printed. Without space for a temporary file the client gets 507,
-  without descriptors 503, and a line on stderr says why. A form that was read is kept as (req :form), which later calls
+  without descriptors 503, and a line on stderr says why. A form that was read is kept as `(req :form)`, which later calls
   return, and one that was refused is refused again. Also raises an error if `parts`, or `read-body` with a sink, has read the
   body. Writing to a temporary file is synchronous, at most 64 KiB at a time. Also raises the errors of `read-body`.``
   [req & args]

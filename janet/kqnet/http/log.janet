@@ -99,7 +99,7 @@
   * :format - nil for the line that `spork/http` prints (method, status, path, elapsed time), :common for the Common Log
     Format, :combined for that with referrer and user agent, :timed for the combined format and the seconds that the
     answer took, or a function that makes the line.
-  * :out - a file or a buffer to print to, or a function that is called with each line. Default: (dyn *out*), or else
+  * :out - a file or a buffer to print to, or a function that is called with each line. Default: `(dyn *out*)`, or else
     stdout.
 
   The function of :format gets a table of:

@@ -116,16 +116,16 @@
   (default "/metrics"), and leaves other requests to `nextmw`. There are statistics of all listeners of this VM (see
   `kqnet/stats`) and, for listeners of `http/server`:
 
-  * kqnet_http_requests_total - requests by method ("other" for unusual ones, "unknown" for requests that could not be
+  * `kqnet_http_requests_total` - requests by method ("other" for unusual ones, "unknown" for requests that could not be
     read) and status ("2xx", or "none" if the client left before the response).
-  * kqnet_http_refused_total - requests that the server refused, by status and reason.
-  * kqnet_http_in_flight - requests that are being answered.
-  * kqnet_http_sent_bytes_total, kqnet_http_received_bytes_total - bytes of bodies.
-  * kqnet_http_request_duration_seconds - a histogram of the time that requests take, from 1 ms to 10 s.
+  * `kqnet_http_refused_total` - requests that the server refused, by status and reason.
+  * `kqnet_http_in_flight` - requests that are being answered.
+  * `kqnet_http_sent_bytes_total`, `kqnet_http_received_bytes_total` - bytes of bodies.
+  * `kqnet_http_request_duration_seconds` - a histogram of the time that requests take, from 1 ms to 10 s.
 
   In a worker of kqnet-serve, there are the statistics of all workers, whichever of them answers. The label `worker` is the
   number of a worker's place, from 1. A new worker takes the first place that is free, and goes on with its counts, so the
-  counts only grow until the supervisor ends. What is a number of things (kqnet_active, kqnet_http_in_flight) is 0 when a
+  counts only grow until the supervisor ends. What is a number of things (`kqnet_active`, `kqnet_http_in_flight`) is 0 when a
   worker has ended, however it did. A pause of accepting is in the seconds once it is over, and a reason has at most 96
   bytes. At most 16 listeners of a worker and 256 workers are counted.
 

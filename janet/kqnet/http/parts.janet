@@ -141,7 +141,7 @@
 
 (defn parts
   ``Returns a fiber that yields the parts of the request `req`, whose body is a form of the type multipart/form-data, as
-  they come. Nothing is held in memory or in files. A part is a table of
+  they come. Nothing is held in memory or in files. A part is a table of:
 
   * :name - the name of the field, a string.
   * :filename - the name of the file, without folders and control characters, or nil if the part is not a file. It may be

@@ -34,13 +34,13 @@
 (defn redirect
   ``Returns a response that sends the client to `location`, a string: a path such as "/users/7", a path relative to that of
   the request, or a URL. `status` is 301, 302, 303, 307 or 308. Default 303, with which the client always uses GET next.
-  With 307 and 308 it repeats its method and body. 301 and 308 are for good, and browsers remember them.
+  With 307 and 308 it repeats its method and body. 301 and 308 are permanent, and browsers remember them.
 
-  What a URL cannot have, such as a space, a line break or a byte beyond ASCII, is percent-encoded. What is already encoded
-  stays. Several slashes at the beginning become one, since "//host" would lead to another host. By name:
+  Bytes that a URL cannot have, such as spaces, line breaks and all beyond ASCII, are percent-encoded. What is already encoded
+  stays as it is. Several slashes at the beginning become one, since "//host" would lead to another host. By name:
 
   * :fallback - the location that is used when `location` leads to another host, is empty, or is not a string. Give it
-    whenever `location` comes from the client, such as in (get-in req [:query "next"]). Otherwise anyone can make links to
+    whenever `location` comes from the client, such as in `(get-in req [:query "next"])`. Otherwise anyone can make links to
     this site that lead elsewhere. Default: none.
 
   Raises an error for a wrong status, and without :fallback for a location that is empty or not a string.``

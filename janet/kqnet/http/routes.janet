@@ -211,16 +211,16 @@
   ``Creates a handler from `routes`, an array or tuple of routes and groups. As middleware, it takes `nextmw`, a handler
   for the paths that no route matches. Without it they get 404. The two may also be in the other order, as `->` needs it.
 
-  A route is [method pattern handler]:
+  A route is `[method pattern handler]`:
 
-  * method - :get, :head, :post, :put, :patch, :delete, :options or :trace, a string for any other method, or an array of
+  * `method` - :get, :head, :post, :put, :patch, :delete, :options or :trace, a string for any other method, or an array of
     these. :any is for every method that has no route of its own with the same pattern.
-  * pattern - a path. A segment ":id" is a parameter, which matches one segment that is not empty. A last segment "*path"
+  * `pattern` - a path. A segment ":id" is a parameter, which matches one segment that is not empty. A last segment "*path"
     is a wildcard, which matches the rest of the path, and also an empty one behind the slash. The name may be missing: it
     is then "*".
-  * handler - anything that `middleware` takes.
+  * `handler` - anything that `middleware` takes.
 
-  A group is [prefix [middleware …] route …], where [middleware …] may be left out. The prefix goes in front
+  A group is `[prefix [middleware …] route …]`, where `[middleware …]` may be left out. The prefix goes in front
   of the patterns of the routes and groups in it, and "/" in a group is the prefix itself. It may be "". A middleware is a
   function from a handler to a handler. It is called once, when the table is made. The first one is the outermost. It
   sees the requests that match a route of its group, and no others.

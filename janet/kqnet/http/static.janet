@@ -103,9 +103,9 @@
 (defn static
   ``Creates a middleware that serves the files of `folder`, the path of a folder, for GET and HEAD: content types, index
   files, ETag and Last-Modified with 304 and 412, and single ranges with 206 and 416. Before or after the folder it takes
-  `nextmw`, a handler for paths that have no file. Without it they get 404. So (static nextmw "public" :index false) and
-  (-> nextmw (static "public" :index false)) are the same as (static "public" nextmw :index false). Of two strings, the
-  first is the folder.
+  `nextmw`, a handler for paths that have no file. Without it they get 404. So
+  `(static nextmw "public" :index false)` and `(-> nextmw (static "public" :index false))` are the same as
+  `(static "public" nextmw :index false)`. Of two strings, the first is the folder.
 
   A path that would leave the folder by "..", an encoded slash or NUL, or that leads to something other than a plain file,
   counts as having no file. A file that may not be read is answered with 403, and a shortage of descriptors with 503.
@@ -116,7 +116,7 @@
   * :index - the name of the file that is served for a folder. Default "index.html". False for none.
   * :symlinks - if true, follow symbolic links, which may lead out of the folder. Default false.
   * :hidden - if true, serve names that begin with a dot. Default false, with the exception of "/.well-known/".
-  * :types - content types by file extension, a table or struct {"ext" "type"}, with "" for names without an extension.
+  * :types - content types by file extension, a table or struct `{"ext" "type"}`, with "" for names without an extension.
     They take precedence over those in `content-types`. A file that has no type in either is "application/octet-stream".
   * :cache-control - the value of Cache-Control, or a function that is given the path of the file below the folder, such
     as "/css/site.css", and returns a value, or nil for none. Default: none.
