@@ -8,6 +8,7 @@
 (import kqnet)
 (import kqnet/doctor :as examination)
 (import kqnet/doctor/crowd)
+(import kqnet/doctor/outcomes)
 
 (def- doctor (string t/project "/bin/kqnet-doctor"))
 
@@ -74,6 +75,7 @@
         "janet" version
         "queue" queue
         "verdict" verdict
+        "outcome" outcome
         "next" next-step
         "kqnet" ours-version
         "kernel" kernel
@@ -85,6 +87,8 @@
   (t/check (not (empty? kernel)) "the kernel")
   (t/check (number? descriptors) "the limit of descriptors")
   (t/check (number? backlog) "the longest backlog")
+  (def [status] (t/check (in outcomes/outcomes (keyword outcome)) outcome))
+  (t/same expected-status status "the status of the outcome")
   (t/check (string/has-suffix? "." next-step) "a sentence that says what to do next")
   (def whole {"clients" 200 "connected" 200 "answered" 200})
   (t/same whole ours "bursts with kqnet")
@@ -147,30 +151,41 @@
     (t/same (result expected) (crowd/twice experiment) results)
     (t/same [] (tuple ;left) "how many times it was made")))
 
-(t/test "each outcome has a sentence that says what to do next"
+(t/test "each outcome of the experiments has its exit status, and says what to do next"
   (def whole {:clients 20 :connected 20 :answered 20 :cpu 0})
   (def stalled {:clients 20 :connected 20 :answered 1 :cpu 0})
   (def late {:clients 20 :connected 19 :answered 19 :cpu 0})
   (def busy {:clients 20 :connected 20 :answered 20 :cpu 0.4})
   (def failed {:error "no loopback"})
-  (each [status known core ours core-starved ours-starved part next-part]
-    [[0 false whole whole whole whole "answers bursts" "Nothing has to be mended"]
-     [0 false late late whole whole "answers bursts" "Nothing has to be mended"]
-     [0 false whole whole busy whole "answers bursts" "Nothing has to be mended"]
-     [0 false whole whole stalled whole "unanswered" "Nothing has to be mended"]
-     [1 false stalled whole whole whole "stop answering" "janet -l kqnet/install"]
-     [1 true whole whole whole whole "did not show here" "kqnet/http"]
-     [1 true stalled whole failed failed "stop answering" "kqnet/http"]
-     [1 false whole stalled whole whole "kqnet left" "open an issue"]
-     [1 false whole whole whole stalled "Without free descriptors kqnet" "open an issue"]
-     [2 false failed whole whole whole "no loopback" "run kqnet-doctor again"]
-     [2 false whole whole whole failed "no loopback" "run kqnet-doctor again"]]
-    (def [found-status sentence next-step]
+  (each [name status known core ours core-starved ours-starved part next-part]
+    [[:healthy 0 false whole whole whole whole "answers bursts" "Nothing has to be mended"]
+     [:healthy 0 false late late whole whole "answers bursts" "Nothing has to be mended"]
+     [:healthy 0 false whole whole busy whole "answers bursts" "Nothing has to be mended"]
+     [:core-starves 0 false whole whole stalled whole "unanswered" "Nothing has to be mended"]
+     [:core-stalls 1 false stalled whole whole whole "stop answering" "janet -l kqnet/install"]
+     [:known-version 1 true whole whole whole whole "did not show here" "kqnet/http"]
+     [:core-stalls 1 true stalled whole failed failed "stop answering" "kqnet/http"]
+     [:kqnet-stalls 1 false whole stalled whole whole "kqnet left" "open an issue"]
+     [:kqnet-starves 1 false whole whole whole stalled "Without free descriptors kqnet" "open an issue"]
+     [:failed 2 false failed whole whole whole "no loopback" "run kqnet-doctor again"]
+     [:failed 2 false whole whole whole failed "no loopback" "run kqnet-doctor again"]]
+    (def found
       (examination/verdict {:known known :bursts {:core core :kqnet ours}
                             :starved {:core core-starved :kqnet ours-starved}}))
-    (t/same status found-status sentence)
-    (t/check (string/find part sentence) sentence)
-    (t/check (string/find next-part next-step) next-step)))
+    (t/same [name status] [(found :outcome) (found :status)] found)
+    (t/check (string/find part (found :verdict)) found)
+    (t/check (string/find next-part (found :next)) found)))
+
+(t/test "each outcome is one of those that are tested here, and its sentences are on one line each"
+  (t/same (sort @[:healthy :core-starves :core-stalls :known-version :kqnet-stalls :kqnet-starves :failed
+                  :few-descriptors :few-allowed :report-unwritten :wrong-arguments])
+          (sort (keys outcomes/outcomes)))
+  (eachp [name [status verdict next-step]] outcomes/outcomes
+    (t/check (has-value? [0 1 2] status) name)
+    (each sentence [verdict next-step]
+      (t/check (and (string/has-suffix? "." sentence) (not (string/find "\n" sentence))) [name sentence]))))
+
+(defn- last-line [text] (last (string/split "\n" (string/trimr text))))
 
 (t/test "the interpreter may be found on the PATH, or started by a script"
   (def path (string/split "/" (dyn *executable*)))
@@ -192,19 +207,33 @@
   (each args [["--jsn"] ["--json" "now"] ["--json" "--json"] ["help"] [""]]
     (def [status out err] (run (dyn *executable*) doctor ;args))
     (t/same [2 ""] [status out] args)
-    (t/check (string/has-prefix? "usage: kqnet-doctor [--json]" err) "the usage among the errors"))
+    (t/check (string/has-prefix? "usage: kqnet-doctor [--json]" err) "the usage among the errors")
+    (t/check (string/find (string "does not take these arguments: " (string/join args " ") ".\n") err) err)
+    (t/same "Next: Run kqnet-doctor without arguments, or with --json." (last-line err)))
   (def [status out err] (run (dyn *executable*) doctor "--help"))
   (t/same [0 ""] [status err])
   (t/check (string/has-prefix? "usage: kqnet-doctor [--json]" out) "the usage"))
 
 (t/test "a shell with too few descriptors is told how many are needed, and nothing is tried"
-  (def command `ulimit -n "$0" && exec "$@"`)
+  (def command `ulimit -Sn "$0" && exec "$@"`)
   (each limit ["32" "64" "127"]
     (def [status out err] (run "/bin/sh" "-c" command limit (dyn *executable*) doctor))
     (t/same [2 ""] [status out] limit)
-    (t/check (string/has-prefix? (string "kqnet-doctor: this shell allows " limit " descriptors") err) err)
-    (t/check (string/has-suffix? "type: ulimit -n 256\n" err) err))
+    (t/check (string/has-prefix? (string "kqnet-doctor: This shell allows " limit " descriptors") err) err)
+    (t/same "Next: Type `ulimit -n 256`, and run kqnet-doctor again." (last-line err)))
+  (def [status out err] (run "/bin/sh" "-c" command "64" (dyn *executable*) doctor "--json"))
+  (def {"outcome" outcome "next" next-step "affected" affected} (parse out))
+  (t/same [2 "" "few-descriptors" "Type `ulimit -n 256`, and run kqnet-doctor again." nil]
+          [status err outcome next-step affected] "with --json")
   (check-findings (run "/bin/sh" "-c" command "128" (dyn *executable*) doctor "--json") "with just enough"))
+
+(t/test "a shell whose hard limit is too low is not told to type what would be refused"
+  (each [most sentence] [["64" "Have root raise the hard limit (`ulimit -Hn`), and run kqnet-doctor again."]
+                         ["200" "Type `ulimit -n 200`, and run kqnet-doctor again."]]
+    (def command `ulimit -Sn 64 && ulimit -Hn "$0" && exec "$@"`)
+    (def [status out err] (run "/bin/sh" "-c" command most (dyn *executable*) doctor))
+    (t/same [2 ""] [status out] most)
+    (t/same (string "Next: " sentence) (last-line err) most)))
 
 (t/test "a client that cannot connect is not the server's fault"
   (def [ok err]
@@ -219,6 +248,7 @@
   (each args [[] ["--json"]]
     (def [status out err] (run "/bin/sh" "-c" `exec "$0" "$@" >/dev/full` (dyn *executable*) doctor ;args))
     (t/same [2 ""] [status out] args)
-    (t/check (string/find "kqnet-doctor: cannot write the report" err) err)))
+    (t/check (string/find "kqnet-doctor: The report cannot be written: " err) err)
+    (t/check (string/has-prefix? "Next: Make room " (last-line err)) err)))
 
 (t/finish)

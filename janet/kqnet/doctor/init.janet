@@ -8,6 +8,7 @@
 (import ./bursts)
 (import ./crowd)
 (import ./json)
+(import ./outcomes :prefix "" :only [outcome])
 (import ./shortage)
 (import ./system)
 
@@ -19,7 +20,7 @@
   Finds out whether servers on this Janet stop answering after a burst of connections
   (janet#1560), by trying it on 127.0.0.1, with core's net/server and with kqnet.
   Takes a few seconds, and needs no privileges. The last line says what to do next.
-  --json prints everything as one line of JSON, for a bug report.
+  --json prints everything as one line of JSON, for a bug report: there "next" says it.
 
   Exit status: 0 healthy, 1 affected, 2 the examination failed.
   ```)
@@ -53,48 +54,32 @@
   128)
 
 (defn- shortage-here
-  "Says that this process may have too few descriptors for the examination, or returns nil."
-  [{:limits {:descriptors descriptors}}]
+  "Returns the outcome of a process that has too few descriptors for the examination, or nil."
+  [{:limits {:descriptors descriptors :most-descriptors most}}]
   (when (and (number? descriptors) (< descriptors needed-descriptors))
-    (string/format "kqnet-doctor: this shell allows %d descriptors, and the examination needs %d; type: ulimit -n %d"
-                   descriptors needed-descriptors (* 2 needed-descriptors))))
+    (def enough (* 2 needed-descriptors))
+    (if (and (number? most) (< most needed-descriptors))
+      (outcome :few-allowed [most needed-descriptors])
+      (outcome :few-descriptors [descriptors needed-descriptors] [(if (number? most) (min most enough) enough)]))))
 
 (defn- stalls?
   [result]
   (pos? (crowd/unanswered result)))
 
-(def- use-kqnet
-  (string "Import kqnet/http instead of spork/http, or run a program unmodified with `janet -l kqnet/install PROGRAM`. "
-          "Janet 1.38 or later mends net/server itself."))
-
-(def- report-it "Please open an issue with the output of kqnet-doctor --json.")
-
-(def- nothing-to-mend
-  "Nothing has to be mended. To serve with kqnet, import kqnet/http instead of spork/http.")
-
 (defn verdict
-  ``Returns a tuple for what `examine` returned: the exit status, a sentence that says what is the case, and one that
-  says what to do next.``
+  "Returns the outcome, a struct as of `outcomes/outcome`, for what `examine` returned."
   [{:bursts {:core core :kqnet ours} :starved {:core core-starved :kqnet ours-starved} :known known}]
   (def burst-failure (or (core :error) (ours :error)))
   (def starved-failure (or (core-starved :error) (ours-starved :error)))
-  (defn failed [err]
-    [2 (string "The examination failed: " err ".")
-     (string "Mend what the error names, and run kqnet-doctor again. If the error is not clear: " report-it)])
   (cond
-    burst-failure (failed burst-failure)
-    (stalls? ours) [1 "kqnet left clients unanswered." report-it]
-    (stalls? core)
-    [1 "Servers on this Janet stop answering after bursts of connections (janet#1560)." use-kqnet]
-    known
-    [1 "This version of Janet has janet#1560, though it did not show here." use-kqnet]
-    starved-failure (failed starved-failure)
-    (stalls? ours-starved) [1 "Without free descriptors kqnet left clients unanswered." report-it]
-    (stalls? core-starved)
-    [0 (string "Bursts are answered. Without free descriptors core's server leaves clients unanswered; kqnet answers "
-               "them all.")
-     nothing-to-mend]
-    [0 "This Janet answers bursts of connections." nothing-to-mend]))
+    burst-failure (outcome :failed [burst-failure])
+    (stalls? ours) (outcome :kqnet-stalls)
+    (stalls? core) (outcome :core-stalls)
+    known (outcome :known-version)
+    starved-failure (outcome :failed [starved-failure])
+    (stalls? ours-starved) (outcome :kqnet-starves)
+    (stalls? core-starved) (outcome :core-starves)
+    (outcome :healthy)))
 
 (defn- cell
   [{:clients clients :connected connected :answered answered :cpu cpu :error err}]
@@ -116,32 +101,53 @@
     (printf "%-20s%-30s%s" (if (= who :core) "core's net/server" "kqnet/server")
             (cell (bursts who)) (cell (starved who)))))
 
+(defn- print-outcome
+  [{:verdict verdict :next next-step}]
+  (print verdict "\nNext: " next-step))
+
+(defn- complain
+  "Says on stderr what kept kqnet-doctor from its work. Returns the exit status."
+  [{:status status :verdict verdict :next next-step}]
+  # There is nowhere left to say that stderr cannot be written to.
+  (protect (eprint "kqnet-doctor: " verdict "\nNext: " next-step))
+  status)
+
 (defn- write-whole
-  "Calls a function that prints to stdout. Returns whether all of it was written."
+  "Calls a function that prints to stdout. Returns the error if not all of it was written, or nil."
   [print-all]
   (try
     (do
       (print-all)
       (file/flush stdout)
-      true)
-    ([err]
-      (protect (eprint "kqnet-doctor: cannot write the report: " err))
-      false)))
+      nil)
+    ([err] (string err))))
+
+(defn- as-json
+  "What --json prints. :affected is there if the examination could tell."
+  [found {:outcome name :status status :verdict verdict :next next-step}]
+  (json/encode (merge found
+                      (if (= 2 status) {} {:affected (= 1 status)})
+                      {:outcome name :verdict verdict :next next-step})))
 
 (defn run
   "Runs the program with its arguments. Returns the exit status."
   [args]
   (cond
     (deep= args ["--help"]) (do (print usage) 0)
-    (not (or (empty? args) (deep= args ["--json"]))) (do (eprint usage) 2)
-    (let [here (system/describe)]
-      (if-let [shortage (shortage-here here)]
-        (do (eprint shortage) 2)
-        (do
-          (def found (examine here))
-          (def [status sentence next-step] (verdict found))
-          (defn print-all []
-            (if (empty? args)
-              (do (report found) (print "\n" sentence "\nNext: " next-step))
-              (print (json/encode (merge found {:affected (= 1 status) :verdict sentence :next next-step})))))
-          (if (write-whole print-all) status 2))))))
+    (not (or (empty? args) (deep= args ["--json"])))
+    (do
+      (eprint usage "\n")
+      (complain (outcome :wrong-arguments [(string/join args " ")])))
+    (let [json? (not (empty? args))
+          here (system/describe)
+          shortage (shortage-here here)
+          found (if shortage here (examine here))
+          result (or shortage (verdict found))
+          problem (write-whole
+                    (cond
+                      json? |(print (as-json found result))
+                      shortage |(complain result)
+                      |(do (report found) (print) (print-outcome result))))]
+      (if problem
+        (complain (outcome :report-unwritten [problem]))
+        (result :status)))))
