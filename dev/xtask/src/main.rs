@@ -52,7 +52,7 @@ usage: cargo xtask COMMAND
              --jobs N       how many Janet test files run at a time (by default, the number of processors)
              --deadline S   seconds after which a Janet test file is killed (600 by default)
              FILTER...      only steps and files under test/ that have one of these in their names; the steps are fmt,
-                            clippy, rust, kernels, agreement, msrv, bindings, c-api, counts, burst
+                            clippy, workflow, rust, kernels, agreement, msrv, bindings, c-api, counts, burst
   burst    connect bursts of clients to a stopped server, continue it, and print as one line of JSON how many
            clients it answers
              --server S     core (net/server) or kqnet

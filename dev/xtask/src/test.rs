@@ -3,7 +3,7 @@
 //! - `plan`: what the command line asks for. `matrix`: which hosts there are, and which files of test/ each runs.
 //! - `builds`: interpreters and modules, built once for all steps. `parallel`: many tests at the same time. `tally`:
 //!   how many passed, failed and were skipped.
-//! - `rust`, `msrv`, `bindings`, `c_api`, `counts`, `burst`, `janet`: the steps.
+//! - `rust`, `workflow`, `msrv`, `bindings`, `c_api`, `counts`, `burst`, `janet`: the steps.
 
 mod bindings;
 mod builds;
@@ -17,6 +17,7 @@ mod parallel;
 mod plan;
 mod rust;
 mod tally;
+mod workflow;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -32,11 +33,12 @@ use tally::Tally;
 type Step = fn(&Plan) -> Result<Tally>;
 
 /// A full run, in its order.
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     // The source.
     rust::format,
     rust::clippy,
     rust::clippy_kqueue,
+    workflow::tests,
     // The crates, which need no Janet.
     rust::tests,
     rust::kernels,
