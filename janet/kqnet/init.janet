@@ -17,7 +17,7 @@
         `drain` stops a server gracefully, and `stats` says what it does. HTTP servers are in `kqnet/http`.``)
 
 (def version
-  "The version of kqnet, such as \"0.1.0\"."
+  "The version of kqnet, such as \"1.2.3\"."
   native/version)
 
 (def- listen-options [:backlog :nodelay :reuse-port :mode])

@@ -26,7 +26,7 @@
 (defn files
   "The names of the README and the docs, relative to the repository."
   []
-  ["README.md" "CONTRIBUTING.md" "CHANGELOG.md"
+  ["README.md" "CONTRIBUTING.md" "CHANGELOG.md" "SECURITY.md"
    ;(map |(string "docs/" $) (filter |(string/has-suffix? ".md" $) (sort (os/dir (string t/project "/docs")))))])
 
 (defn named
