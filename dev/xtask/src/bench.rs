@@ -11,7 +11,8 @@
 //!   it does, counted.
 //! - `programs`, `others`, `setup`: the servers that are measured.
 //! - `accept`, `http`, `files`, `routes`, `websocket`, `costs`, `memory`, `growth`, `kqueue`: what is measured.
-//! - `parts`: what earlier runs measured. `aims`, `summary`, `table`, `chart`, `report`, `page`: how the results are shown.
+//! - `parts`: what earlier runs measured. `aims`, `summary`, `table`, `chart`, `picture`, `report`, `page`: how the results
+//!   are shown.
 
 mod accept;
 mod affinity;
@@ -31,6 +32,7 @@ mod memory;
 mod others;
 mod page;
 mod parts;
+mod picture;
 pub mod programs;
 mod report;
 mod routes;
@@ -44,13 +46,15 @@ mod websocket;
 mod websocket_load;
 mod wrk;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use kqnet_hosts::Result;
 use lexopt::Parser;
 
-use crate::process;
+use crate::{process, repo};
+use machine::Machine;
 use measurements::Comparison;
 use parts::{Part, Run};
 use settings::Settings;
@@ -74,6 +78,11 @@ const MEASURES: [(&str, Measure); 9] = [
 /// Runs the command.
 pub fn run(args: Parser) -> Result<ExitCode> {
     let settings = Settings::parse(args, &MEASURES.map(|(name, _)| name))?;
+    if settings.page_only {
+        // Nothing is built, so that the page can be made again where the servers are missing.
+        write_page(&repo::target().join("bench/parts"), &machine::describe())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     process::end_groups_on_signals();
     let bench = Bench::new(settings)?;
     let settings = &bench.settings;
@@ -110,16 +119,23 @@ pub fn run(args: Parser) -> Result<ExitCode> {
     print!("{}", table::table(&comparisons, &aims));
     report::write(&bench.scratch, &comparisons, &machine, settings)?;
     if settings.page && failures.is_empty() {
-        // In the order of a whole run, with what earlier runs measured in place of what this one has left out.
-        let mut parts = Vec::new();
-        for (name, _) in MEASURES {
-            parts.extend(parts::read(&folder, name)?);
-        }
-        page::write(&parts, &machine)?;
+        write_page(&folder, &machine)?;
     }
     eprintln!("measured in {:.0} s; measurements.json and pictures are in target/bench", start.elapsed().as_secs_f64());
     for failure in &failures {
         eprintln!("error: {failure}");
     }
     Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Writes the page in the order of a whole run, with what earlier runs measured in place of what this one has left out.
+fn write_page(folder: &Path, machine: &Machine) -> Result<()> {
+    let mut parts = Vec::new();
+    for (name, _) in MEASURES {
+        parts.extend(parts::read(folder, name)?);
+    }
+    if parts.is_empty() {
+        return Err(format!("nothing was measured yet: there is nothing in {}", folder.display()));
+    }
+    page::write(&parts, machine)
 }

@@ -63,6 +63,7 @@ usage: cargo xtask COMMAND
              --rounds N     5 by default
              --seconds S    the length of a measurement, 1 by default
              --page         write docs/benchmarks.md, with what earlier runs measured for names that are left out
+             --page-only    write the page again from what earlier runs measured, and measure nothing
              --spork F --halo2 F --circlet F   folders of other servers to measure; spork is also found by $SPORK
              NAME...        only some of http, files, routes, websocket, costs, accept, memory, growth, kqueue
   cross    compile and link for macOS, FreeBSD and NetBSD, and check which symbols are left to the host

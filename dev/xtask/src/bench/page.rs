@@ -11,7 +11,7 @@ use super::machine::Machine;
 use super::measurements::Comparison;
 use super::parts::{Part, Run};
 use super::summary::summary;
-use super::{affinity, chart, table};
+use super::{affinity, chart, picture, table};
 use crate::repo;
 
 /// Writes the page and its pictures.
@@ -25,11 +25,26 @@ pub fn write(parts: &[Part], machine: &Machine) -> Result<()> {
         let path = pictures.join(format!("{}.svg", comparison.name));
         fs::write(&path, chart::svg(comparison)).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
     }
+    write_readme_pictures(parts, &pictures)?;
     let path = folder.join("benchmarks.md");
     let findings = repo::root().join("dev/xtask/bench/findings.md");
     let findings = fs::read_to_string(&findings).map_err(|e| format!("cannot read {}: {e}", findings.display()))?;
     let text = page(parts, &aims(&comparisons), &summary(&comparisons), machine) + "\n" + &findings;
     fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))
+}
+
+/// Writes the README's picture, for light and for dark pages.
+fn write_readme_pictures(parts: &[Part], folder: &Path) -> Result<()> {
+    for part in parts {
+        for rate in part.comparisons.iter().filter(|comparison| comparison.name == "http-rate") {
+            for colors in &picture::COLORS {
+                let Some(svg) = picture::svg(rate, &part.run, colors) else { continue };
+                let path = folder.join(format!("readme-{}.svg", colors.name));
+                fs::write(&path, svg).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Removes the pictures of the page before.
@@ -45,7 +60,8 @@ fn page(parts: &[Part], aims: &[Aim], summary: &[String], machine: &Machine) -> 
     let mut out = String::new();
     let Machine { cpu, cores, kernel, versions, .. } = machine;
     let versions: Vec<String> = versions.iter().map(|(name, version)| format!("{name}: {version}")).collect();
-    out += "<!-- Made by cargo xtask bench --page; the last part is dev/xtask/bench/findings.md. -->\n# Benchmarks\n\n";
+    out += "<!-- Made by cargo xtask bench --page; the last part is dev/xtask/bench/findings.md. -->\n# Benchmarks\n\n\
+            How fast kqnet is beside the servers that one would use instead, how that was measured, and where it is not ahead.\n\n";
     for line in summary {
         let _ = writeln!(out, "- {line}");
     }
@@ -62,6 +78,7 @@ fn page(parts: &[Part], aims: &[Aim], summary: &[String], machine: &Machine) -> 
          cargo xtask bench --page --spork FOLDER --halo2 FOLDER   # everything; the folders of servers to compare with\n\
          cargo xtask bench http files --page                      # only these anew, the rest from earlier runs\n\
          cargo xtask bench http --rounds 1 --seconds 1            # a quick look\n\
+         cargo xtask bench --page-only                            # the page again, from earlier runs\n\
          ```\n\n\
          ## Aims\n\n\
          | aim | measured | |\n| --- | --- | --- |\n",
