@@ -1,13 +1,12 @@
 ###
-### The docs are true.
+### The docs are true and complete.
 ###
-### Every public function is documented, every snippet of the README and of docs/ runs or is accepted by the program that
-### it is for, and every link leads somewhere.
+### Every public function is documented, every option is in a table of the guide, every number in the README was measured, the pages
+### have an order, and every link leads somewhere. Snippets are in docs-snippets.janet.
 ###
 
 (import ./support :as t)
-(import ./support/markdown)
-(import ./support/programs)
+(import ./support/markdown :prefix "")
 
 (def- from (t/need-spork))
 (print "with " from)
@@ -18,16 +17,6 @@
 (import kqnet/options)
 
 (defn- path [& parts] (string t/project "/" ;parts))
-(def- files (markdown/files))
-(def- texts (tabseq [file :in files] file (slurp (path file))))
-(def- snippets (mapcat markdown/snippets files))
-
-(defn- none
-  "Fails unless a list of mistakes is empty."
-  [what wrong]
-  (t/same [] wrong what))
-
-(defn- where [{:file file :line line}] (string file ":" line))
 
 ###
 ### Docstrings
@@ -155,38 +144,40 @@
   (each name ["kqnet/accept" "kqnet/drain" "http/server" "http/serve-forever" "websocket/upgrade"]
     (t/check (string/find "seconds" (docs name)) name)))
 
-(t/test "the README names each public function and each option"
-  (def readme (texts "README.md"))
+(t/test "the guide names each public function and each option"
+  (def text (string/join (map texts guide) "\n"))
   (none "public names"
         (seq [[name] :in ours
               :let [bare (last (string/split "/" name))]
-              :unless (or (string/find (string "`" name) readme) (string/find (string "`" bare "`") readme))]
+              :unless (or (string/find (string "`" name) text) (string/find (string "`" bare "`") text))]
           name))
   (none "options"
         (seq [option :in (sort (distinct (mapcat identity (values with-options))))
-              :unless (string/find (string "`" option "`") readme)]
+              :unless (string/find (string "`" option "`") text)]
           option)))
 
 (def- table-rows
-  "The rows of the README's table of options: for each row its options, the functions that have them, and their defaults."
-  (peg/match ~{:name (* "`" (<- (* ":" (some (+ :w "-")))) "`" (any " "))
-               :cell (* "| " (<- (to " |")) " ")
-               :row (group (* "| " (group (some :name)) :cell (drop :cell) :cell "|"))
-               :main (any (+ :row (* (to "\n") "\n")))}
-             (texts "README.md")))
+  "The rows of the guide's tables of options: for each row its options, the functions that have them, and their default."
+  (let [row (peg/compile
+              ~{:name (* "`" (<- (* ":" (some (+ :w "-")))) "`" (any " "))
+                :cell (* "|" (some " ") (<- (any (if-not (* (any " ") "|") 1))) (any " "))
+                :main (* "| " (group (some :name)) (some :cell) "|" -1)})]
+    (mapcat (fn [page]
+              (var inside false)
+              (seq [line :in (string/split "\n" (texts page))
+                    :let [_ (cond
+                              (string/has-prefix? "| option | of |" line) (set inside true)
+                              (not (string/has-prefix? "|" line)) (set inside false))]
+                    :when inside
+                    :let [cells (peg/match row line)]
+                    :when cells]
+                [(first cells) (get cells 1) (last cells)]))
+            guide)))
 
-(t/test "the README's table gives each option for exactly the functions that have it"
-  (def functions
-    {"listen" "kqnet/listen" "accept-loop" "kqnet/accept-loop" "server" "kqnet/server" "drain" "kqnet/drain"
-     "http" "http/server" "serve-forever" "http/serve-forever" "static" "http/static"
-     "ending" "http/ending" "events" "http/events" "gone?" "http/gone?"
-     "set-cookie" "http/set-cookie" "delete-cookie" "http/delete-cookie" "redirect" "http/redirect"
-     "cancel-when-gone" "http/cancel-when-gone" "proxy-header" "kqnet/proxy-header"
-     "form" "http/form" "parts" "http/parts"
-     "upgrade" "websocket/upgrade"})
+(t/test "the guide's tables give each option for exactly the functions that have it"
   (def told
     (seq [[options owners] :in table-rows owner :in (string/split ", " owners) option :in options]
-      [(functions owner) option]))
+      [owner option]))
   (def had
     (seq [[name options] :in (pairs with-options) option :in options
           # serve-forever has all options of server.
@@ -200,11 +191,11 @@
   (def [number unit] (string/split " " text))
   (* (scan-number number) (case unit nil 1 "KiB" 1024 "MiB" 1048576)))
 
-(t/test "the README and the docstrings give the actual defaults of the HTTP server"
+(t/test "the guide and the docstrings give the actual defaults of the HTTP server"
   (def defaults (in (in (require "kqnet/http/server") 'defaults) :value))
   (def told
     (tabseq [[options owners text] :in table-rows
-             :when (= owners "http")
+             :when (= owners "http/server")
              [option value] :in (map array options (string/split ", " text))
              :when (peg/match '(* :d+ (? (* " " (set "KM") "iB")) -1) value)]
       (keyword (string/slice option 1)) value))
@@ -216,187 +207,106 @@
           [option value line])))
 
 ###
-### Snippets
+### Numbers
 ###
 
-(t/test "each block of code is found, and is in a language that is tested here"
-  (each file files
-    (def fences (length (string/find-all "\n```" (string "\n" (texts file)))))
-    (t/same fences (* 2 (length (markdown/snippets file))) (string "fences in " file)))
-  (none "languages"
-        (seq [snippet :in snippets
-              :unless (has-value? ["janet" "sh" "nginx" "haproxy" "ini" "xml" "text"] (snippet :language))]
-          [(where snippet) (snippet :language)])))
+(t/test "each number in the README's picture and list of advantages is on the page of benchmarks"
+  (def numbers '(any (+ (* (not (> -1 (+ :w (set "#./")))) '(* :d (any (+ :d (* (set ",.") :d)))) (not :w)) 1)))
+  (def page (tabseq [number :in (peg/match numbers (texts "docs/benchmarks.md"))] number true))
+  (def [picture advantages]
+    (peg/match '(* (thru `alt="`) '(to `"`) (thru "do not have:\n") '(to "\n\nThe numbers")) (texts "README.md")))
+  (def advantages (peg/replace-all '(+ "Janet 1.35 to 1.37" (* "(http" (to ")"))) "" advantages))
+  (def found [;(peg/match numbers picture) ;(peg/match numbers advantages)])
+  (t/check (> (length found) 20) found)
+  (none "not measured" (filter |(not (page $)) found)))
 
-(defn- of [language] (filter |(= language ($ :language)) snippets))
+(defn- measured
+  ``The cells of a row of a table on the page of benchmarks: the median with its range, and how many times that of the other kqnet's is.
+  The table is that of a heading, and the row one of a group.``
+  [heading group name]
+  (def [table] (or (peg/match ~(* (thru ,(string "\n## " heading "\n")) '(to (+ "\n## " -1))) (texts "docs/benchmarks.md")) [""]))
+  (def rows (map |(map string/trim (string/split "|" $)) (filter |(string/has-prefix? "| " $) (string/split "\n" table))))
+  (var inside false)
+  (var found nil)
+  (each [_ condition row median ratio] rows
+    (unless (empty? condition) (set inside (= condition group)))
+    (when (and inside (= row name)) (set found [median ratio])))
+  (t/check found (string heading ", " group ", " name))
+  found)
 
-(defn- run-snippet
-  "Runs a Janet snippet in its own process, on a free port."
-  [snippet]
-  (def folder (t/scratch "snippet"))
-  (os/mkdir folder)
-  (spit (string folder "/snippet.janet")
-        (string (if (= "setup" (snippet :kind)) (snippet :value) "") "\n"
-                (string/replace-all ` "127.0.0.1" 8000` ` "127.0.0.1" 0` (snippet :text))))
-  (defer (t/remove folder)
-    (with [process (t/start-janet (t/program "snippet") folder)]
-      # The snippet may print its own lines.
-      (var line nil)
-      (while (not (has-value? ["serving" "evaluated"] line))
-        (set line (:line process)))
-      (when (= line "serving")
-        # It serves until it is told to end.
-        (:signal process :term)
-        (t/same 0 (:wait process) (process :err)))
-      (t/same "" (string (process :err)) "what it says on stderr"))))
+(t/test "the README says what the tables of the benchmarks say"
+  (def readme (string/join (filter |(not (empty? $)) (string/split " " (string/replace-all "\n" " " (texts "README.md")))) " "))
+  (def kept "64 kept connections")
+  (def rate "HTTP requests in a second")
+  (def memory "Resident memory for each connection that waits")
+  (def files "Static files in a second")
+  (def calls "System calls for each connection")
+  (each [text heading group row column]
+    [["%s requests a second" rate kept "kqnet/http" 0]
+     ["%s times as many as `spork/http`, " rate kept "spork/http" 1]
+     ["%s times Node" rate kept "Node" 1]
+     ["%s times Go" rate kept "Go" 1]
+     ["%s times nginx" rate kept "nginx" 1]
+     ["it answers %s times as many as `spork/http`.)" rate "64, a connection each" "spork/http" 1]
+     ["that waits takes %s KiB" memory "after a request" "kqnet/http" 0]
+     ["where Node needs %s and" memory "after a request" "Node" 0]
+     ["and Go %s" memory "after a request" "Go" 0]
+     ["half a head takes %s KiB" memory "after half a head" "kqnet/http" 0]
+     ["it takes %s KiB for ever" memory "after half a head" "spork/http" 0]
+     ["%s times as fast as from nginx" files "1 MiB, 16 clients" "nginx" 1]
+     ["%s times as fast as from Node" files "1 MiB, 16 clients" "Node" 1]
+     ["takes %s system calls" calls "64 clients" "kqnet" 0]
+     ["core needs %s" calls "64 clients" "core 1.42.0" 0]]
+    (def number (fn [text] (scan-number (string/replace-all "," "" text))))
+    (def [before after] (string/split "%s" text))
+    (def said (last (or (peg/match ~(any (+ (* ,before '(* (some :d) (any (* (set ",.") (some :d)))) ,after) 1)) readme) [])))
+    (t/check said text)
+    (def exact (number (first (string/split " " (in (measured heading group row) column)))))
+    # As the summary of the benchmarks rounds: three digits, or what is given.
+    (t/check (<= (math/abs (- exact (number said))) (* 0.035 exact)) [text said exact])))
 
-(defn- need-imports
-  "Skips the test if a module of spork that a snippet imports is missing, as those in C are for a Janet that spork does not know."
-  [snippet]
-  (each module (peg/match '(any (+ (* "(import " '(* "spork/" (some (+ :w (set "-/"))))) 1)) (snippet :text))
-    (unless (first (protect (require module)))
-      (t/skip (string module " cannot be imported: " from)))))
-
-(each snippet (of "janet")
-  (if (= "not run" (snippet :kind))
-    (t/test (string "the Janet of " (where snippet) " can be parsed; it is not run: " (snippet :value))
-      (t/check (not (empty? (parse-all (snippet :text)))) "forms"))
-    (t/test (string "the Janet of " (where snippet) " runs")
-      (need-imports snippet)
-      (run-snippet snippet))))
-
-(each snippet (of "sh")
-  (t/test (string "the shell commands of " (where snippet) " can be parsed")
-    (def file (t/scratch "snippet.sh"))
-    (spit file (snippet :text))
-    (defer (os/rm file)
-      (def [status output] (programs/run "/bin/sh" "-n" file))
-      (t/same 0 status output))))
-
-(t/test "each cargo xtask command in the docs exists, with its options"
-  (def usage (slurp (path "dev/xtask/src/main.rs")))
-  (def commands
-    (mapcat |(peg/match ~(any (+ (* "cargo xtask " '(some (+ :w "-")) '(to (+ (set "`\n#>|;()") -1))) 1)) $)
-            [;(map texts files)]))
-  (t/check (> (length commands) 4) commands)
-  (none "unknown"
-        (seq [[command rest] :in (partition 2 commands)
-              word :in [(string "\n  " command " ")
-                        ;(map |(string $ " ") (filter |(string/has-prefix? "--" $) (string/split " " rest)))]
-              :unless (string/find word usage)]
-          [command word])))
+(t/test "the README's picture has the numbers that its description has"
+  (def described (first (peg/match '(* (thru `alt="`) '(to `"`)) (texts "README.md"))))
+  (each name ["light" "dark"]
+    (def bars (peg/match '(any (+ (* ">" '(any (if-not (set "<>") 1)) "</text>\n<rect" (thru "/>\n") (thru ">") '(to "<")) 1))
+                         (slurp (path "docs/benchmarks/readme-" name ".svg"))))
+    (t/check (> (length bars) 8) name)
+    (none name
+          (seq [[server number] :in (partition 2 bars)
+                :unless (string/find (string server " " number) described)]
+            [server number]))))
 
 ###
-### Configurations
+### The order of the pages
 ###
 
-(defn- with-file
-  "Calls a function with the path of a file that has this name and content."
-  [name content f]
-  (def folder (t/scratch "config"))
-  (def file (string folder "/" name))
-  (os/mkdir folder)
-  (spit file content)
-  (defer (t/remove folder)
-    (f file)))
+(def- order
+  "The pages of the guide, in the order in which docs/README.md gives them."
+  (peg/match '(any (+ (* "\n| " :d+ ". [" (thru "](") '(to ")")) 1)) (texts "docs/README.md")))
 
-(defn- accepted
-  "Fails unless a program accepts a file, whose path is the last of its arguments."
-  [name content & command]
-  (with-file name content
-             (fn [file]
-               (def [status output] (programs/run ;command file))
-               (t/same 0 status output))))
+(t/test "the guide names each page in its order, and each page ends with a link to the next"
+  (t/same (sort (filter |(not= "docs/README.md" $) guide))
+          (sort (map |(string "docs/" $) (filter |(not (string/has-prefix? "../" $)) order))))
+  (none "without a link to the next page"
+        (seq [[page next] :in (map array ["README.md" ;(array/slice order 0 -2)] order)
+              :let [line (last (string/split "\n" (string/trimr (texts (string "docs/" page)))))]
+              :unless (and (string/has-prefix? "Next: [" line) (string/has-suffix? (string "](" next ").") line))]
+          [page next])))
 
-(each snippet (of "nginx")
-  (t/test (string "nginx accepts " (where snippet))
-    (def [nginx] (programs/need "nginx"))
-    (accepted "nginx.conf"
-              (string "pid /dev/null;\nevents {}\nhttp {\naccess_log off;\n"
-                      (string/replace "listen 80;" "listen 127.0.0.1:8080;" (snippet :text)) "}\n")
-              nginx "-t" "-q" "-e" "stderr" "-c")))
+(t/test "each page of the guide begins with what it is for"
+  (none "pages"
+        (filter |(not (peg/match '(* (? (* "<!--" (thru "-->\n"))) "# " (thru "\n\n") (if-not (set "-|#`<") 1) (thru ".")) (texts $)))
+                guide)))
 
-(each snippet (of "haproxy")
-  (t/test (string "HAProxy accepts " (where snippet))
-    (def [haproxy] (programs/need "haproxy"))
-    (def text (snippet :text))
-    # The other parts that a whole configuration needs.
-    (def defaults
-      (string "defaults\n    mode http\n    timeout connect 5s\n    timeout client 5s\n    timeout server 5s\n"
-              "frontend web\n    bind 127.0.0.1:8080\n    default_backend janet\n"))
-    (accepted "haproxy.cfg"
-              (cond
-                (string/has-prefix? "defaults" text) text
-                (string/has-prefix? "backend" text) (string defaults text)
-                # These are lines of a section.
-                (string defaults "backend janet\n" text))
-              haproxy "-c" "-f")))
-
-(t/test "systemd accepts the socket and the service"
-  (def [systemd-analyze] (programs/need "systemd-analyze"))
-  (def folder (t/scratch "units"))
-  (os/mkdir folder)
-  (def command "/usr/local/bin/kqnet-serve -b 127.0.0.1:8000 -w auto /srv/app/app.janet")
-  (def alone (markdown/replaced (markdown/named "app.service") command "/bin/true" "User=app" "User=root"))
-  (def with-socket (markdown/replaced alone "[Unit]\n" "[Unit]\nRequires=app.socket\n"))
-  (spit (string folder "/app.socket") (markdown/named "app.socket"))
-  (defer (t/remove folder)
-    (each [service & units] [[alone "app.service"] [with-socket "app.socket" "app.service"]]
-      (spit (string folder "/app.service") service)
-      (def [status output] (programs/run systemd-analyze "verify" ;(map |(string folder "/" $) units)))
-      (t/same 0 status output)
-      (none "complaints" (filter |(string/find folder $) (string/split "\n" output))))))
-
-(t/test "the options that deployment.md lists are those of kqnet-serve"
-  (def options '(any (+ '(* "--" (some (+ :a "-"))) 1)))
-  (def [_ usage] (programs/run (dyn *executable*) (path "bin/kqnet-serve") "--help"))
-  (def [table] (peg/match '(* (thru "| option | meaning | default |\n") '(to "\n\n")) (texts "docs/deployment.md")))
-  (def listed (mapcat |(peg/match options (first (string/split " | " $))) (string/split "\n" table)))
-  (t/check (> (length listed) 10) usage)
-  (t/same (sort (distinct (filter |(not= "--help" $) (peg/match options usage))))
-          (sort (filter |(and (not= "--help" $) (peg/match '(* "--" :a) $)) listed))))
-
-(t/test "the program for kqnet-serve listens by itself too, and takes a socket of systemd's under kqnet-serve"
-  (def [activate] (programs/need "systemd-socket-activate"))
-  (def socket (t/scratch "app.sock"))
-  (with-file "app.janet" (markdown/replaced (markdown/named "served.janet") ` "127.0.0.1" 8000` "")
-             (fn [file]
-               (def process
-                 (t/start activate "-l" socket "-E" (string "JANET_PATH=" (os/getenv "JANET_PATH"))
-                          (dyn *executable*) (path "bin/kqnet-serve") "-w" "2" file))
-               (defer (os/rm socket)
-                 (t/wait-until "the socket" |(string/find "Listening on" (process :err)))
-                 (with [conn (net/connect :unix socket)]
-                   (:write conn "GET / HTTP/1.0\r\n\r\n")
-                   (t/check (string/has-suffix? "\r\n\r\nHello!\n" (t/receive conn)) "its answer"))
-                 (:signal process :term)
-                 (t/same 0 (:wait process) (process :err))))))
-
-(t/test "the program for systemd serves the socket that it is given"
-  (def [activate] (programs/need "systemd-socket-activate"))
-  (def path (t/scratch "app.sock"))
-  (with-file "app.janet" (markdown/named "app.janet")
-             (fn [file]
-               (def process
-                 # The program gets only these variables.
-                 (t/start activate "-l" path "--fdname=app.socket" "-E" (string "JANET_PATH=" (os/getenv "JANET_PATH"))
-                          (dyn *executable*) file))
-               (defer (os/rm path)
-                 (t/wait-until "the socket" |(string/find "Listening on" (process :err)))
-                 (with [conn (net/connect :unix path)]
-                   (:write conn "GET / HTTP/1.0\r\n\r\n")
-                   (t/check (string/has-suffix? "\r\n\r\nHello!\n" (t/receive conn)) "its answer"))
-                 (t/same (string "unix:" path) (:line process))
-                 (:signal process :term)
-                 (t/same 0 (:wait process) (process :err))))))
-
-(t/test "the property list for launchd is well-formed, and has the name that the docs ask for"
-  (def [python] (programs/need "python3"))
-  (def program "import plistlib, sys; print(sorted(plistlib.load(open(sys.argv[1], 'rb'))['Sockets']))")
-  (with-file "app.plist" (markdown/named "org.example.app.plist")
-             (fn [file]
-               (def [status output] (programs/run python "-c" program file))
-               (t/same [0 "['Listeners']\n"] [status output]))))
+(t/test "no line of text is on two pages"
+  (def seen @{})
+  (none "repeated"
+        (seq [page :in ["README.md" ;guide]
+              line :in (peg/match '(any (+ (* "```" (thru "\n```")) (* '(any (if-not "\n" 1)) "\n"))) (texts page))
+              :when (and (> (length line) 60) (not (string/has-prefix? "![" line)))
+              :let [before (seen line)]
+              :when (do (put seen line page) (and before (not= before page)))]
+          [before page line])))
 
 ###
 ### Links and first lines
@@ -413,7 +323,7 @@
 
 (t/test "each link within the docs leads somewhere"
   (none "dead"
-        (seq [file :in files
+        (seq [file :in (files)
               target :in (peg/match '(any (+ (* "](" '(to ")") ")") 1)) (texts file))
               :unless (string/has-prefix? "https://" target)
               :let [[name at] (string/split "#" target)
@@ -429,7 +339,7 @@
                         (any (+ :w (set "./_-"))))
                 "`")
              1)))
-  (def found (seq [file :in files name :in (peg/match named (texts file))] [file name]))
+  (def found (seq [file :in (files) name :in (peg/match named (texts file))] [file name]))
   (t/check (> (length found) 30) "names of files")
   (none "missing" (filter (fn [[_ name]] (not (os/stat (path name)))) found)))
 

@@ -52,9 +52,8 @@
     (flush)])
 
 (def- adapter
-  "The adapter of the docs, without the line that starts a server."
-  (let [text ((find |(string/find "for-halo2" ($ :text)) (markdown/snippets "docs/migrating.md")) :text)]
-    (string/slice text 0 (string/find "(http/serve-forever" text))))
+  "The adapter of the docs."
+  (markdown/named "for-halo2.janet" "docs/migrating.md"))
 
 (defn- with-app
   "Runs the app and calls a function with its port."

@@ -1,11 +1,11 @@
 ###
-### Finds the snippets of the README and the docs, for the tests that run them.
+### The README, the docs and their snippets, for the tests that check and run them.
 ###
 
 (import ./init :as t)
 
 (def- peg
-  # A comment before a block may say what is special about it: `file: NAME`, `setup: CODE`, `not run: WHY`.
+  # A comment before a block may say what is special about it: `file: NAME`, `not run: WHY`.
   (peg/compile
     ~{:end-of-line (+ "\n" -1)
       :comment (* "<!-- " '(to " -->") " -->" (any "\n"))
@@ -19,7 +19,7 @@
 
 (defn snippets
   ``The blocks of code in a file, which is named relative to the repository. They are structs with :file, :line, :language
-  and :text, and with what the comment before the block says: :kind ("file", "setup", "not run" or "") and :value.``
+  and :text, and with what the comment before the block says: :kind ("file", "not run" or "") and :value.``
   [file]
   (map |(merge $ {:file file}) (peg/match peg (slurp (string t/project "/" file)))))
 
@@ -28,6 +28,24 @@
   []
   ["README.md" "CONTRIBUTING.md" "CHANGELOG.md" "SECURITY.md"
    ;(map |(string "docs/" $) (filter |(string/has-suffix? ".md" $) (sort (os/dir (string t/project "/docs")))))])
+
+(def texts
+  "The texts of these files by their names."
+  (tabseq [file :in (files)] file (slurp (string t/project "/" file))))
+
+(def guide
+  "The pages for users that are written by hand, and not made from docstrings."
+  (filter |(and (string/has-prefix? "docs/" $) (not (has-value? ["docs/api.md" "docs/releasing.md"] $))) (files)))
+
+(defn none
+  "Fails unless a list of mistakes is empty."
+  [what wrong]
+  (t/same [] wrong what))
+
+(defn where
+  "The file and the line of a snippet."
+  [{:file file :line line}]
+  (string file ":" line))
 
 (defn named
   "The text of the block that is the file `name`, in docs/deployment.md or another page."

@@ -1,21 +1,24 @@
 ###
-### Runs a snippet of the docs.
+### Loaded before a snippet of the docs (janet -l ./snippet program.janet): it takes a free port instead of the one in the text.
 ###
-### Usage: janet snippet.janet FOLDER, in which snippet.janet is run. It prints "evaluated" once all of the snippet was
-### evaluated, and "serving" once it serves.
+### So the snippet can be run as it stands, beside whatever else runs on this machine. Prints "serving" and the port once it
+### accepts connections.
 ###
 
-(import kqnet)
+(def- native (require "kqnet/_native"))
+(def- listen (get-in native ['listen :value]))
 
-(defn main
-  [_ folder]
-  (def say |(do (print $) (flush)))
-  (ev/go (fn []
-           (while (empty? (kqnet/stats)) (ev/sleep 0.002))
-           (say "serving")))
-  (os/cd folder)
-  (try (dofile "snippet.janet" :env (make-env))
-    ([err fib]
-      (debug/stacktrace fib err "")
-      (os/exit 1)))
-  (say "evaluated"))
+(defn- tell
+  "Prints the port of a listener once kqnet accepts from it."
+  [listener]
+  (def {:stats stats} (tabseq [[name entry] :pairs (require "kqnet") :when (symbol? name)] (keyword name) (entry :value)))
+  (while (empty? (stats)) (ev/sleep 0.002))
+  (print "serving " (get (net/localname listener) 1 ""))
+  (flush))
+
+# kqnet's own modules are loaded after this, and find the changed function.
+(put native 'listen
+     @{:value (fn [host port & rest]
+                (def listener (listen host (if (= host :unix) port 0) ;rest))
+                (ev/go tell listener)
+                listener)})
