@@ -92,6 +92,21 @@
     (with [_ (start)]
       (t/same "went on" (:line page)))))
 
+(browser-test "a browser ends with the script that uses it, even if that is killed"
+  (def folder (t/scratch "browser"))
+  (os/mkdir folder)
+  (defn running? [] (string/find folder (t/shell-says "ps -axww -o args=")))
+  (with [server (t/start-janet (path "test/browser/events.janet") (string (t/free-port)))]
+    (with [page (t/start {"TMPDIR" folder} "python3" (path "test/browser/events.py") (:line server) (string patience)
+                         (string (pictures-folder) "/" host "-killed.png"))]
+      (t/same "restart" (:line page))
+      (t/check (running?) "a browser")
+      (:signal page :kill)
+      (:wait page)
+      (t/wait-until "the end of the browser" |(not (running?)))
+      (t/wait-until "the end of its files" |(empty? (os/dir folder)))
+      (os/rmdir folder))))
+
 (if affected?
   (browser-test "reloads stall on core's net/server of a Janet that has janet#1560, with connections left waiting"
     (with [server (t/start-janet (path "test/browser/server.janet") "core")]

@@ -7,11 +7,10 @@ another process after them, and each event once and in order, or else what it sh
 itself does not work.
 """
 
-import signal
 import sys
 import time
 
-from driver import Driver, Refused
+from driver import drive
 
 EVENTS = 'return [...document.querySelectorAll("li")].map((item) => item.textContent);'
 
@@ -27,10 +26,7 @@ def wait(driver, deadline, is_enough):
 
 
 def main(url, deadline, screenshot):
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
-    driver = Driver()
-    try:
-        driver.start(float(deadline))
+    def look(driver):
         driver.open(url)
         before = wait(driver, float(deadline), lambda events: len(events) >= 3)
         print("restart", flush=True)
@@ -39,11 +35,8 @@ def main(url, deadline, screenshot):
         is_whole = len({event[1] for event in after}) == 2 and ids == list(range(1, len(ids) + 1))
         print("went on" if is_whole else after)
         driver.picture(screenshot)
-    except Refused as refusal:
-        print("the browser failed:", *refusal.args)
-        sys.exit(2)
-    finally:
-        driver.end()
+
+    drive(deadline, look)
 
 
 main(*sys.argv[1:])

@@ -7,10 +7,9 @@ seconds, or `incomplete at load N: WHAT` if it does, but the page's script has n
 shown. Exits with status 2 if the browser itself does not work.
 """
 
-import signal
 import sys
 
-from driver import Driver, Refused
+from driver import Refused, drive
 
 STATE = """
 const images = [...document.images];
@@ -19,35 +18,30 @@ return [Number(document.documentElement.dataset.loads), images.length,
 """
 
 
+def reload(driver, url, loads):
+    """Loads a page this many times. Returns what happened."""
+    for load in range(1, loads + 1):
+        try:
+            if load == 1:
+                driver.open(url)
+            else:
+                driver.call("POST", driver.session + "/refresh")
+            state = driver.run(STATE)
+        except Refused as refusal:
+            if refusal.args[0] != "timeout":
+                raise
+            return f"stalled at load {load}: {refusal.args[1]}"
+        if state != [load, 6, 6]:
+            return f"incomplete at load {load}: load that the script counted, images, images shown: {state}"
+    return f"loaded {loads}"
+
+
 def main(url, reloads, deadline, screenshot):
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
-    driver = Driver()
-    try:
-        driver.start(float(deadline))
-        for load in range(1, int(reloads) + 2):
-            try:
-                if load == 1:
-                    driver.open(url)
-                else:
-                    driver.call("POST", driver.session + "/refresh")
-                state = driver.run(STATE)
-            except Refused as refusal:
-                if refusal.args[0] != "timeout":
-                    raise
-                print(f"stalled at load {load}: {refusal.args[1]}")
-                break
-            if state != [load, 6, 6]:
-                print(f"incomplete at load {load}: load that the script counted, images, images shown: {state}")
-                break
-        else:
-            print(f"loaded {load}")
+    def look(driver):
+        print(reload(driver, url, int(reloads) + 1))
         driver.picture(screenshot)
-    except Refused as refusal:
-        print("the browser failed:", *refusal.args)
-        sys.exit(2)
-    finally:
-        driver.end()
+
+    drive(deadline, look)
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+main(*sys.argv[1:])

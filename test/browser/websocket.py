@@ -3,10 +3,9 @@
 Prints a line for each step.
 """
 
-import signal
 import sys
 
-from reload import Driver
+from driver import drive
 
 SCRIPT = """
 const done = arguments[0];
@@ -41,16 +40,13 @@ steps().catch((error) => lines.push("failed: " + error)).finally(() => done(line
 
 
 def main(url):
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
-    driver = Driver()
-    try:
-        driver.start(60)
+    def talk(driver):
         driver.call("POST", driver.session + "/timeouts", {"script": 60000})
-        driver.call("POST", driver.session + "/url", {"url": url})
+        driver.open(url)
         for line in driver.call("POST", driver.session + "/execute/async", {"script": SCRIPT, "args": []}):
             print(line)
-    finally:
-        driver.end()
+
+    drive(60, talk)
 
 
 main(*sys.argv[1:])
