@@ -1,21 +1,14 @@
 ###
-### What changes while a page is open: new entries and statistics by an event stream, and who is writing by a WebSocket.
+### What changes while a page is open: entries, statistics and bursts by an event stream, and who is writing by a WebSocket.
 ###
 
-(import kqnet)
 (import kqnet/http)
 (import kqnet/websocket)
+(import ./bursts)
 (import ./entries)
+(import ./json)
 (import ./page)
-
-(var- requests 0)
-
-(defn counting
-  "A middleware that counts requests."
-  [nextmw]
-  (fn [req]
-    (++ requests)
-    (nextmw req)))
+(import ./statistics)
 
 (def- readers
   "The functions that send an event to an open page, as keys."
@@ -26,18 +19,36 @@
   [entry]
   {:event "entry" :id (string (entry :id)) :data (page/entry entry)})
 
-(defn- statistics-event
-  "The statistics as JSON. All values are numbers, so nothing has to be escaped."
-  []
-  (def {:accepted accepted :active active :batches batches :largest-batch largest} (first (kqnet/stats)))
-  {:event "statistics"
-   :data (string/format `{"readers": %d, "requests": %d, "accepted": %d, "active": %d, "batches": %d, "largest": %d}`
-                        (length readers) requests accepted active batches largest)})
+(defn- event [kind value] {:event kind :data (json/write value)})
+
+(defn- tell
+  "Sends an event to all open pages."
+  [event]
+  (each send (keys readers) (send event)))
 
 (defn announce
   "Sends an entry to all open pages."
   [entry]
-  (each send (keys readers) (send (entry-event entry))))
+  (tell (entry-event entry)))
+
+(var- shown nil)
+
+(defn show-bursts
+  "Sends what has become of the bursts to all open pages, if it has changed."
+  []
+  (def state (json/write (bursts/state)))
+  (unless (= state shown)
+    (set shown state)
+    (tell {:event "bursts" :data state})))
+
+(defn pulse
+  "Sends the statistics to all open pages, again and again."
+  []
+  (forever
+    (when-let [sample (statistics/take-one (length readers))]
+      (tell (event "statistics" sample)))
+    (show-bursts)
+    (ev/sleep statistics/interval)))
 
 (defn- last-seen
   "The id of the newest entry that a page has: from before an interruption, or else from when it was made."
@@ -53,12 +64,12 @@
   (http/events req
                (fn [send]
                  (each entry (entries/after seen) (send (entry-event entry)))
+                 (send (event "history" (statistics/last-minute)))
+                 (send (event "bursts" (bursts/state)))
                  (put readers send true)
                  # The client is gone, or the server drains: either cancels this task, which runs the defer.
                  (defer (put readers send nil)
-                   (forever
-                     (send (statistics-event))
-                     (ev/sleep 1))))
+                   (ev/take (ev/chan))))
                :retry 1
                # A page that reads too slowly is cut off, so that the others need not wait. It connects again.
                :when-full :end

@@ -1,14 +1,9 @@
 ###
-### The HTML of the guest book.
+### The HTML of the first page and of the guest book.
 ###
 
-(def- entities {"&" "&amp;" "<" "&lt;" ">" "&gt;" `"` "&quot;" "'" "&#39;"})
-
-(defn escape
-  ``Makes a text harmless in HTML, between tags and in quoted attributes. Whatever a visitor has sent passes through here.
-  Otherwise `<script>` in an entry would run in the page of everybody who reads it.``
-  [text]
-  (string (peg/replace-all '(set `&<>"'`) (fn [character] (entities character)) text)))
+(import ./html)
+(import ./panels)
 
 (defn- time-of
   "The time of an entry, a number, in UTC. The script shows it as it is where the visitor lives."
@@ -22,46 +17,39 @@
   [{:id id :name name :text text :at at :picture picture}]
   (string
     `<li id="entry-` id `"><article>`
-    `<p class="text">` (escape text) "</p>"
+    `<p class="text">` (html/escape text) "</p>"
     (if picture
-      (string `<img src="/pictures/` (escape picture) `" alt="A picture from ` (escape name) `" loading="lazy">`)
+      (string `<img src="/pictures/` (html/escape picture) `" alt="A picture from ` (html/escape name) `" loading="lazy">`)
       "")
-    `<p class="by"><strong>` (escape name) `</strong> <a href="/entries/` id `">` (time-of at)
+    `<p class="by"><strong>` (html/escape name) `</strong> <a href="/entries/` id `">` (time-of at)
     "</a></p></article></li>\n"))
-
-(defn whole
-  "A page with a title and a body, which is HTML."
-  [title & body]
-  (string
-    ```
-    <!doctype html>
-    <html lang="en">
-    <head>
-    <meta charset="utf-8">
-    <meta name="viewport" content="width=device-width, initial-scale=1">
-    <meta name="color-scheme" content="light dark">
-    <link rel="icon" href="/assets/icon.svg">
-    <link rel="stylesheet" href="/assets/style.css">
-    ```
-    "\n<title>" (escape title) "</title>\n</head>\n<body>\n" ;body "</body>\n</html>\n"))
-
-(defn message
-  "A page that says one thing, and leads back to the book."
-  [title text]
-  (whole title "<main class=\"message\"><h1>" (escape title) "</h1><p>" (escape text)
-         `</p><p><a href="/">Back to the guest book</a></p></main>`))
 
 (defn one-entry
   "The page of one entry."
   [shown]
-  (whole (string "An entry by " (shown :name))
+  (html/whole (string "An entry by " (shown :name))
          `<main class="message"><h1>Guest book</h1><ol class="entries">` (entry shown)
          `</ol><p><a href="/">All entries</a></p></main>`))
 
+(def- header
+  ```
+  <header>
+  <p class="brand">kqnet <span id="live" class="needs-script" data-state="connecting">connecting</span></p>
+  <h1>A Janet server you can watch</h1>
+  <p class="lead"><a href="https://janet-lang.org">Janet</a> serves this page through kqnet. Whatever you do here, the charts show what
+  the server makes of it. Open a second window: both stay up to date.</p>
+  </header>
+  ```)
+
+(def- footer
+  ```
+  <footer><p>All that you see comes from this one server, and nothing from elsewhere. Its code is in the folder <code>demo/</code>;
+  its statistics for Prometheus are at <a href="/metrics">/metrics</a>.</p></footer>
+  ```)
+
 (def- form-start
   ```
-  <form id="sign" class="card" action="/entries" method="post" enctype="multipart/form-data">
-  <h2>Write something</h2>
+  <form id="sign" action="/entries" method="post" enctype="multipart/form-data">
   <label for="name">Your name</label>
   <input id="name" name="name" maxlength="40" required autocomplete="nickname"
   ```)
@@ -69,43 +57,36 @@
 (def- form-end
   ```
   <label for="text">Your words</label>
-  <textarea id="text" name="text" rows="3" maxlength="1000" required></textarea>
+  <textarea id="text" name="text" rows="2" maxlength="1000" required></textarea>
   <label for="picture">A picture, if you like <small>(PNG, JPEG, GIF or WebP, up to 256 KB)</small></label>
   <input id="picture" name="picture" type="file" accept="image/png,image/jpeg,image/gif,image/webp">
   <div class="row"><button>Sign the book</button> <span id="writing" role="status"></span></div>
   </form>
   ```)
 
-(def- server-panel
-  ```
-  <aside class="card needs-script" aria-labelledby="server">
-  <h2 id="server">This server, now <span id="live">connecting</span></h2>
-  <dl id="statistics">
-  <div><dt>readers</dt><dd data-is="readers">–</dd></div>
-  <div><dt>requests</dt><dd data-is="requests">–</dd></div>
-  <div><dt>connections</dt><dd data-is="active">–</dd></div>
-  <div><dt>accepted</dt><dd data-is="accepted">–</dd></div>
-  <div><dt>in batches</dt><dd data-is="batches">–</dd></div>
-  <div><dt>largest batch</dt><dd data-is="largest">–</dd></div>
-  </dl>
-  <button id="burst" class="second">Send 300 requests</button>
-  <div id="answers" aria-hidden="true"></div>
-  <p id="outcome" role="status">Each square is a request of your browser, and turns green when it is answered.</p>
-  </aside>
-  ```)
-
-(defn book
-  "The page with the form and all entries, the newest first. `name` is what the visitor is called."
+(defn- book
+  "The guest book with its form. `name` is what the visitor is called."
   [entries newest-id name]
-  (whole "Guest book"
-         `<script type="module" src="/assets/script.js"></script>`
-         `<header><h1>Guest book</h1><p>A page served by <a href="https://janet-lang.org">Janet</a> and kqnet. `
-         `What anyone writes appears on every open page at once.</p></header>`
-         "\n<main>\n"
-         form-start ` value="` (escape name) `">` "\n" form-end
-         "\n" server-panel
-         "\n<section aria-labelledby=\"heading\"><h2 id=\"heading\">Entries</h2>\n"
-         `<p class="empty">Nobody has written anything yet.</p>`
-         `<ol id="entries" class="entries" data-newest="` newest-id `">` "\n"
-         ;(map entry entries)
-         "</ol></section>\n</main>\n"))
+  (string
+    `<section id="book" class="card" aria-labelledby="book-title">`
+    `<h2 id="book-title">Guest book</h2>`
+    `<p class="lead">What you write appears at once on every page that is open.</p>`
+    form-start ` value="` (html/escape name) `">` "\n" form-end
+    `<p class="empty">Nobody has written anything yet.</p>`
+    `<ol id="entries" class="entries" data-newest="` newest-id `">` "\n"
+    ;(map entry entries)
+    "</ol></section>\n"))
+
+(defn front
+  ``The first page. `bursts` is the state of the two servers, or nil if `why-not` says why there are none. The other arguments are
+  those of the guest book.``
+  [bursts why-not entries newest-id name]
+  (html/whole "kqnet at work"
+              `<script type="module" src="/assets/script.js"></script>`
+              header
+              "\n<main>\n"
+              (panels/bursts bursts why-not)
+              panels/server
+              (book entries newest-id name)
+              "</main>\n"
+              footer))

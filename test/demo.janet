@@ -1,5 +1,5 @@
 ###
-### The guest book of demo/ does what it is for, with and without a browser.
+### The demo does what it is for, with and without a browser: its guest book, its statistics, and its bursts to two servers.
 ###
 
 (import ./support :as t)
@@ -13,11 +13,27 @@
 
 (def- host programs/host)
 
+(defn- modules
+  "The folder in which this Janet and others find kqnet."
+  []
+  (dyn *syspath*))
+
 (defn- start
-  "Starts the demo with its entries in a folder. Returns its process and its port."
-  [folder &opt port]
-  (def process (t/start-janet (string t/project "/demo/site.janet") (string (or port 0)) folder))
+  ``Starts the demo with its entries in a folder. Returns its process and its port. `extra` is for its environment; without it, there
+  are no two servers for bursts.``
+  [folder &opt port extra]
+  (default extra {"KQNET_DEMO_WITHOUT" "the test <left> them out"})
+  (def process (t/start extra (dyn *executable*) (string t/project "/demo/site.janet") (string (or port 0)) folder))
   [process (scan-number (first (peg/match '(* "http://127.0.0.1:" ':d+ "/" -1) (:line process))))])
+
+(defn- start-with-servers
+  "Starts the demo with the two servers, on this Janet."
+  [folder &opt port]
+  (start folder port {"KQNET_DEMO_JANET" (dyn *executable*) "KQNET_DEMO_MODULES" (modules)}))
+
+(def- stalls?
+  "Whether core's net/server stalls on this Janet and this kernel."
+  (= host "1.37.1-kqueue-xnu"))
 
 (defn- ends
   "Fails unless a process ends with status 0 on SIGTERM, without an error on stderr."
@@ -159,7 +175,7 @@
     (sign port "Ann" "the first")
     (def page (follow port "/events?after=0"))
     (page "the first")
-    (page `"readers": 1`)
+    (page `"readers":1`)
     (def other (follow port "/events?after=1"))
     (sign port "Ben" "the second")
     (page "id: 2\nevent: entry\ndata: <li id=\"entry-2\">")
@@ -183,24 +199,130 @@
       ((follow port "/events" wrong) "statistics"))
     (ends process)))
 
-(t/test-within 150 "in a browser, entries appear, the page goes on after a restart, and it fits on a phone"
+(defn- figure
+  "A number that the page has for one of the two servers."
+  [port kind name]
+  (first (peg/match ~(* (thru ,(string `data-side="` kind `"`)) (thru ,(string `data-is="` name `">`)) (number :d+)) (book port))))
+
+(t/test "a burst stalls core's net/server of an affected Janet and not kqnet, while the guest book goes on"
+  (with-folder folder
+    (def [process port] (start-with-servers folder))
+    (def page (follow port "/events?after=0"))
+    (page `"verdict":""`)
+    (def burst (t/background |(h/fetch port "POST" "/bursts" ["Origin: http://h"])))
+    (page `"running":true`)
+    (t/same 409 ((h/fetch port "POST" "/bursts") :status) "one burst at a time")
+    (t/same 409 ((h/fetch port "POST" "/bursts/restart") :status) "no restart in a burst")
+    (t/same 303 ((sign port "Ann" "written during a burst") :status))
+    (match (ev/take burst)
+      [true {:status status :headers headers}] (t/same [303 "/#bursts"] [status (headers "location")]))
+    (t/same [100 100] [(figure port "kqnet" "answered") (figure port "kqnet" "sent")])
+    (page "kqnet answered 100 of 100")
+    (t/same 100 (figure port "core" "sent"))
+    (def answered (figure port "core" "answered"))
+    (if stalls?
+      (do
+        (t/check (< 0 answered 100) (string answered " of 100"))
+        (has (string "Stalled: " (- 100 answered) " clients wait") (book port)))
+      (t/same 100 answered))
+    (has "written during a burst" (book port))
+    # Each burst is added to the last, until there are too many.
+    (t/same 303 ((h/fetch port "POST" "/bursts") :status))
+    (t/same [200 200] [(figure port "kqnet" "answered") (figure port "kqnet" "sent")])
+    (t/same 303 ((h/fetch port "POST" "/bursts/restart") :status))
+    (t/same [0 0] [(figure port "core" "sent") (figure port "kqnet" "sent")])
+    (t/same 403 ((h/fetch port "POST" "/bursts" ["Origin: https://evil.example"]) :status))
+    (t/same 403 ((h/fetch port "POST" "/crowd" ["Origin: https://evil.example"]) :status))
+    (ends process)))
+
+(defn- server-ports
+  "The ports of the two servers, from the page."
+  [port]
+  (def ports (peg/match '(some (+ (* `data-is="link" href="http://127.0.0.1:` (number :d+)) 1)) (book port)))
+  (t/same 2 (length ports))
+  ports)
+
+(t/test "the two servers end with the demo, also when it is killed, and when it is told to end in a burst"
+  (with-folder folder
+    (each end [:kill :term]
+      (def [process port] (start-with-servers folder))
+      (def ports (server-ports port))
+      (each server ports (has "Answered." (t/ask server "GET / HTTP/1.1\r\n\r\n")))
+      (when (= end :term)
+        (t/background |(h/fetch port "POST" "/bursts"))
+        ((follow port "/events?after=0") `"running":true`))
+      (:signal process end)
+      (def status (:wait process))
+      (when (= end :term) (t/same 0 status (process :err)))
+      (each server ports
+        (t/wait-until (string "the end of the server on port " server)
+                      |(not (first (protect (with [conn (t/connect server)])))))))))
+
+(t/test "without the two servers, the page says why, and the rest works"
+  (with-folder folder
+    (def [process port] (start folder))
+    (has "The two servers are missing: the test &lt;left&gt; them out." (book port))
+    (t/same 409 ((h/fetch port "POST" "/bursts") :status))
+    ((follow port "/events?after=0") "event: bursts\ndata: null")
+    (ends process)
+    (def [process port] (start folder 0 {"KQNET_DEMO_JANET" "/nowhere/janet" "KQNET_DEMO_MODULES" (modules)}))
+    (has "they do not start" (book port))
+    (ends process)
+    # Core's server starts, and the other does not.
+    (def [process port] (start folder 0 {"KQNET_DEMO_JANET" (dyn *executable*) "KQNET_DEMO_MODULES" folder}))
+    (has "they do not start" (book port))
+    (:signal process :term)
+    (t/same 0 (:wait process) (process :err))))
+
+(t/test "a server that has ended takes no burst until it is started again"
+  (with-folder folder
+    (def [process port] (start-with-servers folder))
+    (def page (follow port "/events?after=0"))
+    (def parent (string ((process :proc) :pid)))
+    (def servers
+      (seq [line :in (string/split "\n" (t/shell-says "ps -A -o ppid= -o pid="))
+            :let [[of pid] (filter |(not (empty? $)) (string/split " " line))]
+            :when (= of parent)]
+        pid))
+    (t/same 2 (length servers))
+    (t/shell-says (string "kill -9 " (first servers)))
+    (page "It has ended. Start it again.")
+    (t/same 409 ((h/fetch port "POST" "/bursts") :status))
+    (t/same 303 ((h/fetch port "POST" "/bursts/restart") :status))
+    (t/same 303 ((h/fetch port "POST" "/bursts") :status))
+    (t/same 100 (figure port "kqnet" "answered"))
+    (ends process)))
+
+(t/test "a crowd waits for its places, and each of it is answered"
+  (with-folder folder
+    (def [process port] (start folder))
+    (def page (follow port "/events?after=0"))
+    (def crowd (t/background |(h/fetch port "POST" "/crowd")))
+    (match (ev/take crowd)
+      [true {:status status :body body}] (do (t/same 200 status) (has `"answered":400,"clients":400` body)))
+    (def text (page `"largest":64`))
+    (t/check (peg/match '(thru (* `"full":` (range "19"))) text) "accepting paused")
+    (ends process)))
+
+(t/test-within 150 "in a browser, entries appear, bursts stall core's server alone, the page goes on after a restart, and it fits on a phone"
   (programs/need "chromium" "chromedriver" "python3")
   (unless (has-value? ["native" "1.42.0-epoll" "1.37.1-kqueue-xnu"] host)
     (t/skip (string "a browser takes long, so it runs on few hosts, not on " host)))
   (each folder ["target" "target/browser"] (os/mkdir (string t/project "/" folder)))
   (with-folder folder
-    (def [process port] (start folder))
+    (def [process port] (start-with-servers folder))
     (sign port "Ann" "Written before the page was opened.")
-    (with [browser (t/start "python3" (string t/project "/test/browser/guest-book.py")
+    (with [browser (t/start "python3" (string t/project "/test/browser/demo.py")
                             (string "http://127.0.0.1:" port "/") "60"
-                            (string t/project "/target/browser/" host "-guest-book"))]
+                            (string t/project "/target/browser/" host "-demo")
+                            (if stalls? "stalls" "answers"))]
       (t/same "open" (:line browser))
       (sign port "Ben <b>" (string "A line that appears by itself. " (string/repeat "long" 100)))
-      (t/same "appeared" (:line browser))
-      (t/same "300 answered" (:line browser))
+      (t/same "bursts" (:line browser))
+      (t/same "restart" (:line browser))
       (:signal process :term)
       (t/same 0 (:wait process) (process :err))
-      (def [process port] (start folder port))
+      (def [process port] (start-with-servers folder port))
       (sign port "Cleo" "Written while the page was away.")
       (t/same "went on" (:line browser))
       (t/same "signed" (:line browser))

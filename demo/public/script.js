@@ -1,30 +1,51 @@
-// Makes the page live. Everything that matters works without it.
+// Makes the page live. The guest book works without it.
+import { showStatistics, showHistory } from "./charts.js";
+import { showBursts } from "./bursts.js";
+
 const byId = (id) => document.getElementById(id);
 document.documentElement.classList.add("script");
 
-// New entries and the statistics come as events. When the connection is lost, the browser connects again by itself, and
-// sends the id of the last entry that it has, from which the server goes on.
+// Everything new comes as an event of one stream.
 const entries = byId("entries");
 const live = byId("live");
-const events = new EventSource(`/events?after=${entries.dataset.newest}`);
+let newest = Number(entries.dataset.newest);
+let stream;
+
 const state = (text) => { live.textContent = live.dataset.state = text; };
-events.onopen = () => state("live");
-events.onerror = () => state("connecting");
 
-events.addEventListener("entry", (event) => {
-  if (byId(`entry-${event.lastEventId}`)) return;
-  // The server has escaped what the visitor wrote, as in the page itself.
-  entries.insertAdjacentHTML("afterbegin", event.data);
-  entries.firstElementChild.classList.add("new");
-  entries.querySelectorAll("time").forEach(inLocalTime);
-});
-
-events.addEventListener("statistics", (event) => {
-  const statistics = JSON.parse(event.data);
-  for (const cell of document.querySelectorAll("#statistics dd")) {
-    cell.textContent = statistics[cell.dataset.is].toLocaleString("en");
+function listen() {
+  // A browser keeps few connections to a server. A tab that nobody sees gives up its own.
+  if (document.hidden || (stream && stream.readyState !== EventSource.CLOSED)) return;
+  stream = new EventSource(`/events?after=${newest}`);
+  stream.onopen = () => state("live");
+  // When the connection is lost, the browser connects again by itself, unless it got an error as the answer.
+  stream.onerror = () => {
+    state("connecting");
+    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+  };
+  stream.addEventListener("entry", addEntry);
+  for (const [name, show] of [["history", showHistory], ["statistics", showStatistics], ["bursts", showBursts]]) {
+    stream.addEventListener(name, (event) => show(JSON.parse(event.data)));
   }
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden && stream) {
+    stream.close();
+    state("connecting");
+  }
+  listen();
 });
+listen();
+
+function addEntry({ data, lastEventId }) {
+  if (byId(`entry-${lastEventId}`)) return;
+  newest = Number(lastEventId);
+  // The server has escaped what the visitor wrote, as in the page itself.
+  entries.insertAdjacentHTML("afterbegin", data);
+  entries.firstElementChild.classList.add("new");
+  entries.firstElementChild.querySelectorAll("time").forEach(inLocalTime);
+}
 
 function inLocalTime(time) {
   time.textContent = new Date(time.dateTime.replace(" ", "T")).toLocaleString("en", { dateStyle: "medium", timeStyle: "short" });
@@ -57,30 +78,4 @@ byId("picture").addEventListener("change", ({ target }) => {
   const tooLarge = target.files.length > 0 && target.files[0].size > 256 * 1024;
   target.setCustomValidity(tooLarge ? "The picture has more than 256 KB." : "");
   target.reportValidity();
-});
-
-// The burst: all requests are made at once. The browser decides over how many connections it sends them.
-const count = 300;
-byId("burst").addEventListener("click", async () => {
-  byId("burst").disabled = true;
-  byId("outcome").textContent = "Waiting for the answers.";
-  const squares = Array.from({ length: count }, () => document.createElement("i"));
-  byId("answers").replaceChildren(...squares);
-  const begin = performance.now();
-  const times = await Promise.all(squares.map(async (square, number) => {
-    try {
-      const answer = await fetch(`/ping?${number}`, { cache: "no-store" });
-      await answer.text();
-      square.className = answer.ok ? "answered" : "failed";
-    } catch {
-      square.className = "failed";
-    }
-    return performance.now() - begin;
-  }));
-  const answered = squares.filter((square) => square.className === "answered").length;
-  const slowest = Math.round(Math.max(...times));
-  byId("outcome").textContent = answered === count
-    ? `All ${count} requests were answered, the last after ${slowest} ms.`
-    : `${answered} of ${count} requests were answered; ${count - answered} failed.`;
-  byId("burst").disabled = false;
 });

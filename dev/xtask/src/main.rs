@@ -43,7 +43,8 @@ usage: cargo xtask COMMAND
              --no-nanbox    16-byte values, as on arm64 up to 1.41
              --asan         with AddressSanitizer
              --arm64        for Linux on arm64, run by QEMU
-  serve    serve the demo, a guest book, with kqnet on the newest Janet
+  serve    serve the demo with kqnet on the newest Janet: live statistics, a guest book, and two servers, one of which
+           stalls
              --port N       8000 by default
   test     run every test
              --quick        the Rust tests, and all but the longest Janet tests on the newest Janet

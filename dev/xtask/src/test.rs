@@ -11,7 +11,7 @@ mod burst;
 mod c_api;
 mod counts;
 mod janet;
-mod matrix;
+pub mod matrix;
 mod msrv;
 mod parallel;
 mod plan;

@@ -105,7 +105,7 @@ const TABLE: &[(&str, Files)] = &[
 ];
 
 /// A host on which core's servers stall, on macOS and on the emulation of its kernel.
-const STALLING: &str = if cfg!(target_os = "linux") { "1.37.1-kqueue-xnu" } else { "1.37.1-kqueue" };
+pub const STALLING: &str = if cfg!(target_os = "linux") { "1.37.1-kqueue-xnu" } else { "1.37.1-kqueue" };
 
 /// The hosts of a full run.
 pub fn full() -> Result<Vec<(Host, Files)>> {
