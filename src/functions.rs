@@ -18,6 +18,7 @@ mod proxy_header;
 mod statistics;
 mod supervise;
 mod watch;
+pub mod worker;
 
 use std::ffi::CStr;
 use std::ptr;
@@ -46,6 +47,7 @@ const LISTS: &[&[Function]] = &[
     pid_file::FUNCTIONS,
     board::FUNCTIONS,
     watch::FUNCTIONS,
+    worker::FUNCTIONS,
     files::FUNCTIONS,
     http::FUNCTIONS,
 ];
@@ -55,7 +57,7 @@ static FUNCTIONS: [Function; COUNT] = boundary::join(LISTS);
 const COUNT: usize = boundary::count(LISTS);
 
 /// How many trampolines src/trampoline.c has.
-const TRAMPOLINES: usize = 130;
+const TRAMPOLINES: usize = 140;
 const _: () = assert!(COUNT <= TRAMPOLINES, "src/trampoline.c has too few trampolines");
 
 unsafe extern "C-unwind" {

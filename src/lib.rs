@@ -73,6 +73,7 @@ pub unsafe extern "C-unwind" fn _janet_init(env: *mut c::JanetTable) {
         shared::separate();
         listeners::drop_handlers();
     });
+    functions::worker::begin();
     stream::methods::resolve(&functions::stream_methods());
     // SAFETY: Janet gives a live table.
     unsafe { functions::register(env) };

@@ -39,14 +39,14 @@ static inline Janet call(uint32_t index, int32_t argc, const Janet *argv) {
     EACH(tens##0) EACH(tens##1) EACH(tens##2) EACH(tens##3) EACH(tens##4) \
     EACH(tens##5) EACH(tens##6) EACH(tens##7) EACH(tens##8) EACH(tens##9)
 #define ALL(EACH) TEN(EACH, ) TEN(EACH, 1) TEN(EACH, 2) TEN(EACH, 3) TEN(EACH, 4) TEN(EACH, 5) TEN(EACH, 6) \
-    TEN(EACH, 7) TEN(EACH, 8) TEN(EACH, 9) TEN(EACH, 10) TEN(EACH, 11) TEN(EACH, 12)
+    TEN(EACH, 7) TEN(EACH, 8) TEN(EACH, 9) TEN(EACH, 10) TEN(EACH, 11) TEN(EACH, 12) TEN(EACH, 13)
 #define TRAMPOLINE(n) \
     static Janet call_##n(int32_t argc, Janet *argv) { return call(n, argc, argv); }
 #define ADDRESS(n) call_##n,
 
 ALL(TRAMPOLINE)
 
-const JanetCFunction kqnet_trampolines[130] = {ALL(ADDRESS)};
+const JanetCFunction kqnet_trampolines[140] = {ALL(ADDRESS)};
 
 /* Returns what a file value has under a key: a method, or, for a number, a piece of the file, as `each` asks for it. */
 FROM_RUST const uint32_t kqnet_file_close, kqnet_file_piece;

@@ -186,7 +186,7 @@
         # The worker has the request before the signal.
         (ask port)
         (:signal process first-one)
-        (wait-for process "still running; send the signal again")
+        (wait-for process "still running")
         (t/same nil (process :status))
         (:signal process second-one)
         (t/same 137 (ended process) (process :err))

@@ -366,7 +366,8 @@
   (with-program (string/format `(import kqnet/http) (http/serve-forever (http/metrics (fn [_] {:body "alone"})) "127.0.0.1" %d)` port)
     (fn [file]
       # As kqnet-serve of another version would start it.
-      (def command `exec env KQNET_WORKER="1 $PPID 5 6 1" "$0" "$1" 5>/dev/null 6</dev/null`)
+      (def command
+        `mkfifo "$1.pipe"; exec 5<>"$1.pipe"; exec env KQNET_WORKER="1 $PPID 60000 5 5 6 1" "$0" "$1" 6</dev/null`)
       (def process (t/start {} "sh" "-c" command (dyn *executable*) file))
       (wait-for process "cannot use the memory of the supervisor: ")
       (t/wait-until "an answer" |(= [true "alone"] (protect (ask port))))

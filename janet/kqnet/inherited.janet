@@ -1,20 +1,24 @@
 ###
-### In a worker of kqnet-serve: taking over the supervisor's listeners instead of listening.
+### In a worker of kqnet-serve: taking over the supervisor's listeners instead of listening, and ending when it says so.
 ###
 
 (import ./_native :as native)
+(import ./tracker)
 
-(def- variable
-  ``The variable by which the supervisor passes what a worker needs: the number of the worker, the supervisor's process id, the
-  descriptor of the pipe on which it says that it is ready, the descriptor of the memory that all workers share and this
-  worker's slot of it (both 0 if there is none), and the descriptors of the listeners.``
-  "KQNET_WORKER")
+# It belongs to the VM and not to this module, as the trackers do (tracker.janet).
+(defn- state
+  ``Returns a table, whose :worker is what this process is as a worker of kqnet-serve, or false if it is none:
 
-# It belongs to the process and not to this module, since a module in an executable is loaded when that is built.
-(def- state
-  ``What is left for this process: :listeners, an array of listeners that were not taken yet, and :pipe, the descriptor of the pipe
-  while it is open. Nil until it is known whether this is a worker, and false in any other process.``
-  @{:known nil})
+  * :pid - its process id.
+  * :listeners - an array of the supervisor's listeners that were not taken yet.
+  * :pipe - the descriptor of the pipe to the supervisor, while it is open.
+  * :stop-timeout - how many seconds it may take to end.
+  * :serving - true once a listener was taken.
+  * :connections - a table whose keys are the connections that `kqnet/accept` has returned.
+  * :ending - true once SIGTERM or SIGINT has come, if the program leaves them to this module.
+  * :drained - true once `http/serve-forever` has come to its end.``
+  []
+  (native/worker-state))
 
 (defn- join-memory
   "Shares memory with the other workers. A worker serves without it too."
@@ -25,23 +29,31 @@
       (eachp [index listener] listeners (native/share-listener listener index)))
     ([err] (native/say (string "kqnet: " err)))))
 
-(defn- read-variable
-  "Returns what the variable says, and removes it, so that no child process takes the descriptors for its own."
+(defn- begin
+  "Returns what this process is as a worker, or nil if it is none."
   []
-  (when-let [value (os/getenv variable)]
-    (os/setenv variable nil)
-    (def [number supervisor pipe memory slot & descriptors] (map scan-number (string/split " " value)))
-    (native/name-process (string "kqnet worker " number))
-    (native/join-supervisor supervisor)
-    (def listeners (map native/from-fd descriptors))
-    (when (pos? memory) (join-memory memory slot listeners))
-    @{:pipe pipe :listeners listeners}))
+  # The program may have another copy of kqnet than kqnet-serve, whose launcher has asked before.
+  (def found (or (native/inheritance) (dyn :kqnet/inheritance)))
+  (if (number? found)
+    (native/say (string "kqnet: this process was not started by kqnet-serve (process " found ") itself, and so it listens by itself; "
+                        "a script that kqnet-serve runs should start the program with exec"))
+    (when-let [[pid stop-timeout pipe memory slot & descriptors] found]
+      (if (= pid (native/process-id))
+        (do
+          (def listeners (map |(native/from-fd $ true) descriptors))
+          (when (pos? memory) (join-memory memory slot listeners))
+          @{:pid pid :pipe pipe :stop-timeout stop-timeout :listeners listeners :connections (table/weak-keys 0)})
+        (native/say (string "kqnet: this process was forked by a worker of kqnet-serve, and so it listens by itself; under kqnet-serve, a "
+                            "program should serve from the process that it was started in"))))))
 
 (defn- known
   []
-  (when (nil? (state :known))
-    (put state :known (or (read-variable) false)))
-  (state :known))
+  (def state (state))
+  (when (nil? (state :worker))
+    (put state :worker (or (begin) false)))
+  (if-let [worker (state :worker)
+           _ (= (worker :pid) (native/process-id))]
+    worker))
 
 (defn- same-address?
   "Returns a function that says whether a listener has the address of a host and port."
@@ -62,17 +74,66 @@
   (def number (if (bytes? port) (scan-number port) port))
   (fn [listener] (and number (not= host :unix) (= number (get (net/localname listener) 1)))))
 
-(defn- tell-ready
-  "Tells the supervisor that this worker accepts connections."
-  [worker]
-  (when-let [pipe (worker :pipe)]
-    (put worker :pipe nil)
-    (native/tell-supervisor pipe "ready")))
+(defn- names
+  "The addresses of listeners, for people."
+  [listeners]
+  (string/join (map |(string/join (map string (net/localname $)) ":") listeners) ", "))
 
-(defn- tell-ready-soon
-  "Tells the supervisor so after the loop that accepts has begun, which is in this turn of the event loop."
+(def- patience
+  "How many seconds after it has begun to serve a worker tells the supervisor which of its addresses are not served."
+  1)
+
+(defn- tell
+  "Tells the supervisor that this worker serves, or on which addresses it does not."
   [worker]
-  (ev/go (fn [] (ev/sleep 0) (tell-ready worker))))
+  (def {:listeners left :pipe pipe} worker)
+  (cond
+    (nil? pipe) nil
+    (empty? left) (do
+                    (put worker :pipe nil)
+                    (native/tell-supervisor pipe "ready\n" true))
+    (native/tell-supervisor pipe (string "without " (names left) "\n"))))
+
+(defn- tell-soon
+  "Tells the supervisor so after the loop that accepts has begun, which is in this turn of the event loop."
+  [worker first?]
+  (cond
+    (empty? (worker :listeners)) (ev/go (fn [] (ev/sleep 0) (tell worker)))
+    first? (ev/go (fn [] (ev/sleep patience) (tell worker)))))
+
+(defn- drain
+  "Drains all listeners, and waits until the connections that `kqnet/accept` has returned are closed, for at most `seconds`."
+  [worker seconds]
+  (def deadline (+ seconds (os/clock :monotonic)))
+  (tracker/drain-all (distinct [;(native/listeners) ;(worker :listeners)]) seconds)
+  (while (and (some native/open? (keys (worker :connections)))
+              (< (os/clock :monotonic) deadline))
+    (ev/sleep 0.01)))
+
+(defn- handle-signals
+  ``Has SIGTERM and SIGINT drain this worker and end it, and the next one end it at once. A handler that the program has
+  set, or sets later, is in the place of this one.``
+  [worker]
+  (defn end-worker []
+    (when (worker :ending) (os/exit 0))
+    (put worker :ending true)
+    (def timeout (worker :stop-timeout))
+    # After the timeout the supervisor kills it. Handlers that are cancelled before that have a moment to end.
+    (drain worker (max (* 0.8 timeout) (- timeout 2)))
+    (ev/sleep 0)
+    (os/exit 0))
+  (each signal [:term :int]
+    (when (native/ended-by? signal)
+      # The program may have given up the right to do this.
+      (protect (os/sigaction signal end-worker true)))))
+
+(defn- serve
+  "Does what is to be done when listeners were taken."
+  [worker]
+  (def first? (not (worker :serving)))
+  (put worker :serving true)
+  (when first? (handle-signals worker))
+  (tell-soon worker first?))
 
 (defn- index-of-listener
   "Returns the index of the listener to take, or nil."
@@ -82,11 +143,6 @@
         # The address is what the operator chose.
         (find-index (same-port? host port) listeners))
     (if (= 1 (length listeners)) 0)))
-
-(defn- names
-  "The addresses of listeners, for people."
-  [listeners]
-  (string/join (map |(string/join (map string (net/localname $)) ":") listeners) ", "))
 
 (defn- check-missing
   ``Says that a worker listens on an address that the supervisor does not have, since the other workers cannot do so too.
@@ -111,7 +167,7 @@
              listener (in listeners index)]
       (do
         (array/remove listeners index)
-        (tell-ready-soon worker)
+        (serve worker)
         listener)
       (check-missing worker host port))))
 
@@ -121,6 +177,37 @@
   (if-let [worker (known)]
     (let [listeners (tuple ;(worker :listeners))]
       (array/clear (worker :listeners))
-      (tell-ready-soon worker)
+      (serve worker)
       listeners)
     []))
+
+(defn accept
+  ``Waits for a connection, as `kqnet/accept` describes. In a worker that is ending it waits for ever, so that the program does
+  not end before its connections have.``
+  [listener timeout]
+  (def worker ((state) :worker))
+  (defn wait-if-ending []
+    (when (and worker (worker :ending)) (forever (ev/take (ev/chan)))))
+  (wait-if-ending)
+  (def conn (native/accept listener timeout))
+  (cond
+    (nil? conn) (wait-if-ending)
+    worker (put (worker :connections) conn true))
+  conn)
+
+(defn worker?
+  "Returns whether this process is a worker of kqnet-serve."
+  []
+  (truthy? (known)))
+
+(defn neighbours
+  "Returns the other listeners of this process if it is a worker, which ends with all of them."
+  [listener]
+  (if-let [worker (known)]
+    (filter |(and (not= listener $) (native/open? $)) (distinct [;(native/listeners) ;(worker :listeners)]))
+    []))
+
+(defn drained
+  "Takes note that `http/serve-forever` has come to its end. Whatever else a worker runs does not keep it once the program has, too."
+  []
+  (when-let [worker (known)] (put worker :drained true)))

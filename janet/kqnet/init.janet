@@ -65,7 +65,7 @@
   `timeout` is in seconds, at most 1e9. Nil or `math/inf` means no timeout. Raises an error when no connection comes in that
   time, when the stream is closed or not a listener, and when another fiber is accepting on it.``
   [listener &opt timeout]
-  (native/accept listener timeout))
+  (inherited/accept listener timeout))
 
 (defn- run-loop
   [listener handler opts &opt claimant]

@@ -78,3 +78,13 @@
   (def left (filter |(not (in lingering $)) (others listener me)))
   (when cancel (cancel-all left))
   (length left))
+
+(defn drain-all
+  "Drains several listeners at the same time, and cancels the handlers that are left. Returns how many that were."
+  [listeners seconds]
+  (def ends (ev/chan (length listeners)))
+  (each listener listeners
+    (ev/go (fn drain-one []
+             (def [ok left] (protect (drain listener seconds true)))
+             (ev/give ends (if ok left 0)))))
+  (sum (seq [_ :in listeners] (ev/take ends))))

@@ -1,8 +1,8 @@
-//! What a supervisor and its workers need of the system (janet/kqnet/serve): listeners that are only held, descriptors that a
-//! worker inherits, memory that the workers share, and a worker that ends with its supervisor.
+//! What a supervisor needs of the system (janet/kqnet/serve): listeners that are only held, descriptors that a worker inherits,
+//! memory that the workers share, and signals.
 
 use std::cell::RefCell;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use janetrs::Janet;
 use janetrs::lowlevel as c;
@@ -14,8 +14,8 @@ use super::{board, listen};
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Function, Outcome, native};
 use crate::collected::{self, Collected, drop_collected};
-use crate::value::{arg, bytes, describe, integer, is_keyword, is_true, string};
-use crate::{message, shared, stream, vm};
+use crate::value::{arg, bytes, describe, integer, is_true, string};
+use crate::{message, stream};
 
 /// The functions of this file that Janet code calls.
 pub const FUNCTIONS: &[Function] = &[
@@ -27,12 +27,8 @@ pub const FUNCTIONS: &[Function] = &[
     native!("give-slot-back", "memory slot", give_slot_back),
     native!("pass-on", "held-stream-memory-or-board passed", pass_on),
     native!("release-held", "held", release),
-    native!("join-supervisor", "pid", join),
     native!("name-process", "name", name_process),
-    native!("end-by", "name", end_by),
-    native!("join-memory", "number slot", join_memory),
-    native!("share-listener", "listener index", share_listener),
-    native!("tell-supervisor", "number bytes", tell),
+    native!("reset-signals", "", reset_signals),
     native!("put-on-stderr", "bytes", put_on_stderr),
 ];
 
@@ -182,7 +178,7 @@ fn give_slot_back(args: &[Janet]) -> Result<Outcome, String> {
 }
 
 /// The index of a slot whose number is in an argument.
-fn slot(value: Janet) -> Result<usize, String> {
+pub(super) fn slot(value: Janet) -> Result<usize, String> {
     let number = integer(value).and_then(|number| usize::try_from(number).ok());
     number
         .filter(|number| (1..=SLOTS).contains(number))
@@ -190,43 +186,9 @@ fn slot(value: Janet) -> Result<usize, String> {
         .ok_or_else(|| format!("expected the number of a slot, from 1 to {SLOTS}, got {}", describe(value)))
 }
 
-/// Gives this worker a slot of the inherited memory whose descriptor has this number, and closes the descriptor.
-fn join_memory(args: &[Janet]) -> Result<Outcome, String> {
-    let (number, slot) = (arg(args, 0), slot(arg(args, 1))?);
-    let fd = integer(number).filter(|fd| *fd > 2);
-    let fd = fd.ok_or_else(|| format!("expected the number of a descriptor, got {}", describe(number)))?;
-    // SAFETY: the supervisor passed the descriptor to this process, and its number is used only once.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    shared::join(&fd, slot).map_err(|why| format!("cannot use the memory of the supervisor: {why}"))?;
-    Ok(Outcome::Value(Janet::nil()))
-}
-
-/// Has the connections of a listener be spread over all workers. `index` is its place among the supervisor's listeners.
-fn share_listener(args: &[Janet]) -> Result<Outcome, String> {
-    let (stream, index) = (stream::get(arg(args, 0))?, arg(args, 1));
-    let index = integer(index)
-        .and_then(|index| usize::try_from(index).ok())
-        .ok_or_else(|| format!("expected the index of a listener, got {}", describe(index)))?;
-    if let Some(seat) = shared::seat(index) {
-        vm::with(|vm| {
-            let token = vm.listener(stream)?.token;
-            vm.engine.share(token, seat);
-            Ok(())
-        })?;
-    }
-    Ok(Outcome::Value(Janet::nil()))
-}
-
 /// Closes a held listener, and removes the file of a unix socket.
 fn release(args: &[Janet]) -> Result<Outcome, String> {
     held(args)?.release();
-    Ok(Outcome::Value(Janet::nil()))
-}
-
-/// Makes this process a worker: it gets a process group of its own, so that a Ctrl-C in the terminal reaches the supervisor only,
-/// and it is told to end (SIGTERM) when the supervisor is gone, where the system can do that.
-fn join(args: &[Janet]) -> Result<Outcome, String> {
-    process::join_supervisor(pid(arg(args, 0))?);
     Ok(Outcome::Value(Janet::nil()))
 }
 
@@ -238,28 +200,9 @@ fn name_process(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(Janet::nil()))
 }
 
-/// Has SIGTERM (:term) or SIGINT (:int) end this process, as before a handler was set. Core's `os/sigaction` with nil does not: the
-/// system goes on calling core, which then blocks the signal for good.
-fn end_by(args: &[Janet]) -> Result<Outcome, String> {
-    let signal = match arg(args, 0) {
-        name if is_keyword(name, "term") => libc::SIGTERM,
-        name if is_keyword(name, "int") => libc::SIGINT,
-        other => return Err(format!("expected :term or :int, got {}", describe(other))),
-    };
-    process::restore_default(signal);
-    Ok(Outcome::Value(Janet::nil()))
-}
-
-/// Writes to an inherited descriptor, and closes it.
-fn tell(args: &[Janet]) -> Result<Outcome, String> {
-    let (number, text) = (arg(args, 0), arg(args, 1));
-    let fd = integer(number).filter(|fd| *fd > 2);
-    let fd = fd.ok_or_else(|| format!("expected the number of a descriptor, got {}", describe(number)))?;
-    let text = bytes(&text).ok_or_else(|| format!("expected bytes, got {}", describe(text)))?;
-    // SAFETY: the supervisor passed the descriptor to this process, and its number is used only once.
-    let pipe = unsafe { OwnedFd::from_raw_fd(fd) };
-    // The supervisor may be gone.
-    let _ = std::io::Write::write_all(&mut std::fs::File::from(pipe), text);
+/// Has signals do what they do in a process that nobody has prepared, here and in the workers.
+fn reset_signals(_args: &[Janet]) -> Result<Outcome, String> {
+    process::reset_signals();
     Ok(Outcome::Value(Janet::nil()))
 }
 

@@ -23,7 +23,7 @@
 //! | [`shared`] | the memory in which the workers of a supervisor find each other's counters |
 //! | `socket/transfer`, `socket/peer` | receives and sends on a connection; tells whether its peer is still there |
 //!
-//! [`process`] is for a supervisor and its workers. `kernel` is what the engine needs of a system, and `system` implements it with `queue`, `room` and [`socket`]. `errno` and
+//! [`process`] is for a supervisor and its workers, and [`inheritance`] is what passes between them. `kernel` is what the engine needs of a system, and `system` implements it with `queue`, `room` and [`socket`]. `errno` and
 //! `sys` are for the errors of system calls, and [`signals`] for SIGPIPE, which must not end a server.
 //!
 //! # Example
@@ -90,6 +90,7 @@
 pub mod activation;
 mod engine;
 mod errno;
+pub mod inheritance;
 mod kernel;
 pub mod process;
 pub mod queue;

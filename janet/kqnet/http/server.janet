@@ -3,7 +3,6 @@
 ###
 
 (import ../_native :as native)
-(import ../init :as kqnet)
 (import ../tracker)
 (import ../inherited)
 (import ../options)
@@ -165,7 +164,8 @@
 
   Prints the address to stdout once it listens. On SIGTERM or SIGINT it stops accepting, and waits for running requests.
   The requests that are left after the :drain-timeout are cancelled, so that the program can end. Returns their number. A
-  second signal ends the wait at once. If requests are running at the first signal, a line on stderr says how many.
+  second signal ends the wait at once. If requests are running at the first signal, a line on stderr says how many. In a worker of
+  kqnet-serve, all servers of the process drain, and the worker ends with the program, whatever other tasks still run.
   Raises the errors of `server`.``
   [handler & args]
   (def opts (parse-options "kqnet/http/serve-forever" [:drain-timeout] args))
@@ -176,14 +176,20 @@
   (print (address listener))
   (flush)
   (ev/take signals)
+  # A worker of kqnet-serve ends as a whole.
+  (def all [listener ;(inherited/neighbours listener)])
   (def drained (ev/chan 1))
-  (ev/go (fn drain [] (ev/give drained (kqnet/drain listener (get opts :drain-timeout 30) :cancel true))))
-  (def running (tracker/running listener))
-  (when (pos? running) (tell (string "draining, " running " still running; send the signal again to stop now")))
+  (ev/go (fn drain [] (ev/give drained (tracker/drain-all all (get opts :drain-timeout 30)))))
+  (def running (sum (map tracker/running all)))
+  (when (pos? running)
+    (tell (string "draining, " running " still running"
+                  # The supervisor of a worker sends it.
+                  (if (inherited/worker?) "" "; send the signal again to stop now"))))
   (def [_ from left] (ev/select signals drained))
   # The next one ends the program. A handler stays, since core would block a signal that it has not handled yet for good.
   (each signal [:int :term]
     (os/sigaction signal (fn []))
     (native/end-by signal))
-  (if (= from drained) left (kqnet/drain listener 0 :cancel true)))
+  (inherited/drained)
+  (if (= from drained) left (tracker/drain-all all 0)))
 (signature/show serve-forever [:host :port] [;server-options :drain-timeout])

@@ -227,6 +227,15 @@
     (balance fleet)
     (unless (replacing? fleet) (put fleet :kills 0))))
 
+(defn without
+  "Says, once for each version, that the program does not serve all addresses."
+  [fleet worker]
+  (def told [(worker :generation) (worker :without)])
+  (unless (= told (fleet :told-without))
+    (put fleet :told-without told)
+    (say fleet "the program does not serve " (worker :without) ", which is an address of kqnet-serve: a worker is ready once it "
+         "serves all of them")))
+
 (defn- died
   "Takes note that a worker has ended that nobody told to end."
   [fleet worker status]
@@ -309,7 +318,7 @@
   (each worker (filter |(late? fleet $) (fleet :workers))
     (say fleet (name-of worker)
          (if (= :starting (worker :state))
-           (string " has not listened on an address of the supervisor; it is killed. Does the program serve one of them with kqnet? "
+           (string " has not listened on " (get worker :without "an address of the supervisor") "; it is killed. Does the program serve one of them with kqnet? "
                    "A program on net/server needs: kqnet-serve -l kqnet/install")
            " takes too long to end; it is killed"))
     # Its end is the event that follows.

@@ -150,6 +150,7 @@
     (match (ev/take events)
       [:time] (fleet/watch-time workers)
       [:ready worker] (fleet/ready workers worker)
+      [:without worker] (fleet/without workers worker)
       [:ended worker status] (fleet/ended workers worker status)
       [:changed paths] (files-changed paths)
       [:reload] (reload)
@@ -175,6 +176,7 @@
     (try
       (do
         (native/name-process "kqnet-serve")
+        (native/reset-signals)
         # That of a supervisor that this one was started under is not for these workers.
         (os/setenv "KQNET_LIVE" nil)
         (def held (open-listeners opts))

@@ -8,6 +8,10 @@
   "How many bytes of what a worker wrote last are kept."
   4096)
 
+(def- launcher
+  "The program that runs a Janet program in a worker."
+  (string (string/slice (dyn *current-file*) 0 (- (inc (length "worker.janet")))) "launch.janet"))
+
 (defn- command
   "Returns the command line that runs a program: a Janet file, or an executable."
   [[program & arguments] modules]
@@ -16,7 +20,7 @@
   (def janet? (or (string/has-suffix? ".janet" program)
                   (not (peg/match '(* (to "x")) (os/stat program :permissions)))))
   (if janet?
-    [(dyn *executable* "janet") ;(mapcat |["-l" $] modules) program ;arguments]
+    [(dyn *executable* "janet") launcher ;modules "--" program ;arguments]
     [(if (string/find "/" program) program (string "./" program)) ;arguments]))
 
 (defn- copy-words
@@ -38,13 +42,40 @@
            (put worker :copying false)
            (protect (:close stream)))))
 
-(defn- wait-until-ready
+(defn- hear
+  "Waits for what a worker says about itself."
   [worker stream events]
-  (ev/go (fn wait-until-ready []
-           (def [_ text] (protect (:read stream 16)))
-           (protect (:close stream))
-           (when (= "ready" (string text))
-             (ev/give events [:ready worker])))))
+  (ev/go (fn hear []
+           (def text @"")
+           (while (first (protect (assert (:read stream 1024 text))))
+             (def lines (string/split "\n" text))
+             (buffer/push (buffer/clear text) (last lines))
+             (each line (slice lines 0 -2)
+               (if (= "ready" line)
+                 (ev/give events [:ready worker])
+                 (do
+                   (put worker :without (string/slice line (length "without ")))
+                   (ev/give events [:without worker])))))
+           (protect (:close stream)))))
+
+(var- pipe-to-workers nil)
+
+(defn- lifeline
+  "Returns a stream that ends with this process, for all workers. Nothing is ever written to it."
+  []
+  (unless pipe-to-workers (set pipe-to-workers (os/pipe)))
+  (first pipe-to-workers))
+
+(defn- janet-path
+  "Returns the folders in which workers look for modules: those in which this process does."
+  []
+  (def given (os/getenv "JANET_PATH" ""))
+  (if (= (dyn *syspath*) (first (string/split ":" given))) given (dyn *syspath*)))
+
+(defn- value-of-variable
+  "Returns whole numbers as a text (crates/accept/src/inheritance.rs)."
+  [numbers]
+  (string/join (map |(string/format "%.0f" (math/ceil $)) numbers) " "))
 
 (defn- leave-slot
   "Frees the slot of a worker that is gone."
@@ -61,27 +92,30 @@
   * :state - :starting, and later :ready or :ending.
   * :pid - its process id.
   * :slot - its slot of the memory that all workers share, or nil if there is none.
+  * :without - the addresses that it does not serve, if it serves some, a string.
   * :words - a buffer with what it wrote to stderr last, if `keeps-words` is true.
 
-  `events` is given [:ready worker] once it accepts connections. Raises an error when the process cannot be started.``
-  [number generation {:command program :load modules :held held :memory memory :board board :events events :keeps-words keeps-words}]
+  `events` is given [:ready worker] once it accepts connections on all addresses, and [:without worker] if it serves only some of
+  them. Raises an error when the process cannot be started.``
+  [number generation {:command program :load modules :held held :memory memory :board board :events events
+                      :keeps-words keeps-words :stop-timeout stop-timeout}]
   (def worker @{:number number :generation generation :state :starting :since (os/clock :monotonic) :words @""})
   (def slot (if memory (native/take-slot memory)))
   (when slot (merge-into worker {:memory memory :slot slot}))
-  (def null (try (os/open "/dev/null" :r) ([err] (leave-slot worker) (error err))))
+  (def null (try (do (lifeline) (os/open "/dev/null" :r)) ([err] (leave-slot worker) (error err))))
   (def [from-worker to-supervisor] (try (os/pipe) ([err] (:close null) (leave-slot worker) (error err))))
-  (def passed [to-supervisor ;(if slot [memory] []) ;held])
+  (def passed [to-supervisor (lifeline) ;(if slot [memory] []) ;held])
   (def shown (if board [board] []))
   (try
     (defer (do
              (each one [;passed ;shown] (protect (native/pass-on one false)))
              (:close to-supervisor)
              (:close null))
-      (def [pipe & others] (map |(native/pass-on $ true) passed))
-      (def descriptors (if slot [pipe (first others) slot ;(drop 1 others)] [pipe 0 0 ;others]))
+      (def [pipe end & others] (map |(native/pass-on $ true) passed))
+      (def descriptors [pipe end ;(if slot [(first others) slot ;(drop 1 others)] [0 0 ;others])])
       (def env (merge (os/environ)
-                      {"KQNET_WORKER" (string/join (map string [number (native/process-id) ;descriptors]) " ")
-                       "JANET_PATH" (dyn *syspath*)
+                      {"KQNET_WORKER" (value-of-variable [number (native/process-id) (* 1000 stop-timeout) ;descriptors])
+                       "JANET_PATH" (janet-path)
                        # See serve/live.janet.
                        "KQNET_LIVE" (if board (string (native/pass-on board true)))
                        :in null}
@@ -95,7 +129,7 @@
       (:close from-worker)
       (leave-slot worker)
       (error err)))
-  (wait-until-ready worker from-worker events)
+  (hear worker from-worker events)
   worker)
 
 (defn signal

@@ -31,10 +31,16 @@ impl Files {
     pub fn include(self, stem: &str) -> bool {
         match self {
             Files::Long | Files::All => true,
-            Files::Most => {
-                !["demo", "http-form-clients", "serve", "serve-reload", "serve-trouble", "websocket-clients"]
-                    .contains(&stem)
-            }
+            Files::Most => ![
+                "demo",
+                "http-form-clients",
+                "serve",
+                "serve-reload",
+                "serve-trouble",
+                "serve-workers",
+                "websocket-clients",
+            ]
+            .contains(&stem),
             // These take the longest.
             Files::Quick => {
                 Files::Most.include(stem)
