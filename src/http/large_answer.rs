@@ -9,7 +9,7 @@ use kqnet_accept::{Errno, socket};
 use super::connection::{self, Connection};
 use super::next_request::Next;
 use super::response::Buffers;
-use super::wait::{gone, io_error};
+use super::wait::gone;
 use super::writing::Sent;
 use super::{MAX_TURN, file_body};
 use crate::boundary::{Function, Outcome, native};
@@ -53,21 +53,12 @@ impl Connection {
         let mut at = 0;
         let sent = self.send_head_and_body(fd, body, out, &mut at)?;
         let head = buffer::contents(out).len();
-        match sent {
-            Sent::All => {
-                self.clear_output(out);
-                self.next_request(buffers.received, &[], fiber)
-            }
-            Sent::Lost => Ok(Next::Other(gone())),
-            Sent::Failed(errno) => Err(io_error("write to", errno)),
-            Sent::Broken(why) => Err(why),
-            Sent::Enough | Sent::Full => {
-                let is_enough = matches!(sent, Sent::Enough);
-                let length = bytes(&body).unwrap_or_default().len();
-                self.unsent_body = Some(UnsentBody { value: body, length, from: at.saturating_sub(head), is_enough });
-                Ok(Next::Other(Janet::number(at.min(head) as f64)))
-            }
+        if let Sent::Enough | Sent::Full = sent {
+            let is_enough = matches!(sent, Sent::Enough);
+            let length = bytes(&body).unwrap_or_default().len();
+            self.unsent_body = Some(UnsentBody { value: body, length, from: at.saturating_sub(head), is_enough });
         }
+        self.after_sending(sent, at.min(head), out, buffers, fiber)
     }
 
     /// Advances `at` past what was sent, which is counted from the beginning of the head, except for what was sent of a file.

@@ -143,6 +143,20 @@ impl Connection {
         let mut at = 0;
         let sent = self.send(fd, buffer::contents(out), &mut at, is_held);
         self.push_later()?;
+        self.after_sending(sent, at, out, buffers, fiber)
+    }
+
+    /// Returns what comes next when a response, or as much of it as was possible, was sent. `at` is the index in the output
+    /// buffer of the first byte that was not sent.
+    #[inline]
+    pub fn after_sending(
+        &mut self,
+        sent: Sent,
+        at: usize,
+        out: &mut Buffer,
+        buffers: Buffers,
+        fiber: *mut c::JanetFiber,
+    ) -> Result<Next, String> {
         match sent {
             Sent::All => {
                 self.clear_output(out);
