@@ -20,10 +20,10 @@ impl Lock {
         Self::take(path, libc::LOCK_EX).map_err(|e| format!("cannot lock {}: {e}", path.display()))
     }
 
-    /// Takes the lock as [`Lock::wait`] does, or returns `None` when another process holds it or the file cannot be
-    /// locked.
-    pub fn try_now(path: &Path) -> Option<Self> {
-        Self::take(path, libc::LOCK_EX | libc::LOCK_NB).ok()
+    /// Takes the lock for reading, which others may do at the same time. Returns `None` when somebody holds the lock that
+    /// [`Lock::wait`] takes, or when the file cannot be locked.
+    pub fn shared(path: &Path) -> Option<Self> {
+        Self::take(path, libc::LOCK_SH | libc::LOCK_NB).ok()
     }
 
     // File::lock needs Rust 1.89.
@@ -50,9 +50,10 @@ mod tests {
     fn a_lock_is_free_again_once_it_is_dropped() {
         let path = std::env::temp_dir().join(format!("kqnet-hosts-lock-{}", std::process::id()));
         let held = Lock::wait(&path).expect("the lock");
-        assert!(Lock::try_now(&path).is_none(), "it is held");
+        assert!(Lock::shared(&path).is_none(), "it is held");
         drop(held);
-        assert!(Lock::try_now(&path).is_some(), "it is free");
+        let reader = Lock::shared(&path);
+        assert!(reader.is_some() && Lock::shared(&path).is_some(), "it is free, and several may read");
         std::fs::remove_file(&path).expect("removed");
     }
 }

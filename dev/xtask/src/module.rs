@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use kqnet_hosts::{Built, Host, Lock, Result};
+use kqnet_hosts::{Built, Host, Lock, Loop, Result};
 
 use crate::{arm64_build, repo};
 
@@ -141,7 +141,10 @@ fn artifacts(host: &Host, cargo_target: &Path) -> PathBuf {
 /// Copies what cargo made for another host, so that only what depends on the header is compiled again. If there is
 /// none, or if copying fails, cargo starts from nothing.
 fn start_from_another(modules: &Path, host: &Host, cargo_target: &Path) {
-    let others = fs::read_dir(modules).into_iter().flatten().flatten();
+    let mut others: Vec<_> = fs::read_dir(modules).into_iter().flatten().flatten().collect();
+    // Those with the same kind of event queue first: in the others, crates were compiled with other features.
+    let has_kqueue = |name: &str| name.contains(Loop::Kqueue.name());
+    others.sort_by_key(|other| has_kqueue(&other.file_name().to_string_lossy()) != has_kqueue(&host.build_name()));
     for other in others {
         let name = other.file_name().to_string_lossy().into_owned();
         let from = other.path().join("build");
@@ -151,7 +154,7 @@ fn start_from_another(modules: &Path, host: &Host, cargo_target: &Path) {
             continue;
         }
         // Another command is building that one; the next will do.
-        let Some(_lock) = Lock::try_now(&lock_file(modules, &name)) else { continue };
+        let Some(_lock) = Lock::shared(&lock_file(modules, &name)) else { continue };
         let new = cargo_target.with_extension("new");
         let _ = fs::remove_dir_all(&new);
         let copied = Command::new("cp").arg("-a").arg(&from).arg(&new).status();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
+use std::time::Instant;
 
 use kqnet_hosts::{Built, Host, Result};
 
@@ -22,7 +23,7 @@ pub struct Ready {
 /// build.
 #[derive(Default)]
 pub struct Builds {
-    done: HashMap<String, Result<(Built, PathBuf)>>,
+    done: HashMap<String, Build>,
 }
 
 impl Builds {
@@ -35,15 +36,7 @@ impl Builds {
                 needed.push(host);
             }
         }
-        for (host, built) in needed.iter().zip(interpreters(&needed)) {
-            let ready = built.and_then(|built| {
-                eprintln!("building kqnet for Janet {}", host.build_name());
-                let module = module::build(host, &built, module::Output::OnFailure)?;
-                Ok((built, module))
-            });
-            if let Err(message) = &ready {
-                eprintln!("FAIL  {}: {message}", host.build_name());
-            }
+        for (host, ready) in needed.iter().zip(two_at_a_time(&needed)) {
             self.done.insert(host.build_name(), ready);
         }
     }
@@ -61,10 +54,14 @@ impl Builds {
     }
 }
 
-/// Builds interpreters, two at a time. Modules are built one by one, since cargo uses all processors itself.
-fn interpreters(hosts: &[&Host]) -> Vec<Result<Built>> {
+/// An interpreter and the folder of its module, or the error with which their build failed.
+type Build = Result<(Built, PathBuf)>;
+
+/// Builds interpreters with their modules, two at a time: most of a build is one step of the compiler that uses only one
+/// processor.
+fn two_at_a_time(hosts: &[&Host]) -> Vec<Build> {
     let next = Mutex::new(0);
-    let built: Mutex<Vec<Option<Result<Built>>>> = Mutex::new(hosts.iter().map(|_| None).collect());
+    let built: Mutex<Vec<Option<Build>>> = Mutex::new(hosts.iter().map(|_| None).collect());
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -74,7 +71,7 @@ fn interpreters(hosts: &[&Host]) -> Vec<Result<Built>> {
                     *taken += 1;
                     drop(taken);
                     let Some(host) = hosts.get(index) else { break };
-                    let result = host.build(&repo::target());
+                    let result = build(host);
                     built.lock().unwrap_or_else(|e| e.into_inner())[index] = Some(result);
                 }
             });
@@ -82,4 +79,19 @@ fn interpreters(hosts: &[&Host]) -> Vec<Result<Built>> {
     });
     let built = built.into_inner().unwrap_or_else(|e| e.into_inner());
     built.into_iter().map(|result| result.unwrap_or_else(|| Err("it was not built".to_owned()))).collect()
+}
+
+fn build(host: &Host) -> Build {
+    let name = host.build_name();
+    let built = host.build(&repo::target()).and_then(|built| {
+        let start = Instant::now();
+        eprintln!("building kqnet for Janet {name}");
+        let module = module::build(host, &built, module::Output::OnFailure)?;
+        eprintln!("built kqnet for Janet {name} in {:.0} s", start.elapsed().as_secs_f64());
+        Ok((built, module))
+    });
+    if let Err(message) = &built {
+        eprintln!("FAIL  {name}: {message}");
+    }
+    built
 }
