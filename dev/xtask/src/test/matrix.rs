@@ -3,18 +3,33 @@
 use kqnet_hosts::{Host, Result};
 
 /// Which files of test/ a host runs.
+///
+/// A file runs where something that it depends on differs:
+///
+/// - Every file runs on two hosts at least: the newest Janet on Linux, and 1.37.1 on macOS's kernel, where core's servers
+///   stall.
+/// - [`Core`] runs on every host.
+/// - The oldest Janet, and the newest one on macOS's kernel, run [`Most`], since Janet's own functions differ most there.
+/// - Another representation of values, and another way of Janet's loop to wait, matter to [`Servers`].
+/// - Another kernel matters to [`Main`]: once with the loop that Janet has had since 1.38, and once with the older one. The
+///   versions before and after a change are enough, so the other versions run no more than [`Core`].
+/// - Memory matters to [`Memory`], under a sanitizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Files {
     /// Every file, at its full length.
     Long,
     /// Every file. Those that would take minutes run for a shorter time.
     All,
-    /// Every file except those that start many programs or clients of other projects, which need no more than a few hosts.
+    /// Every file except those about what other projects' clients, proxies and browsers do, and those that only take long.
     Most,
-    /// Every file except those that take a minute even then.
+    /// Every file except those that take longest even then.
     Quick,
-    /// The files whose results depend most on the version of Janet and on the kernel.
+    /// What servers of all kinds do with connections, requests and values.
+    Servers,
+    /// The core, and what a shortage and kqnet-doctor show of a kernel.
     Main,
+    /// What accepting and handlers depend on: each version of Janet, each event loop, and each kernel.
+    Core,
     /// None: the host is only for the bursts of `cargo xtask burst`.
     Bursts,
     /// The files that use every kind of value and structure shared with Janet, and do not depend on speed.
@@ -29,71 +44,83 @@ pub enum Files {
 impl Files {
     /// Whether a file, named without its suffix, is one of them.
     pub fn include(self, stem: &str) -> bool {
+        let is_one_of = |names: &[&str]| names.contains(&stem);
+        let is_slow = is_one_of(&["browser", "demo", "http-leaving", "proxies", "soak"]) || stem.ends_with("-clients");
         match self {
             Files::Long | Files::All => true,
-            Files::Most => ![
-                "demo",
-                "http-form-clients",
-                "serve",
-                "serve-reload",
-                "serve-trouble",
-                "serve-workers",
-                "websocket-clients",
-            ]
-            .contains(&stem),
-            // These take the longest.
+            Files::Most => !is_slow && !is_one_of(&["churn"]) && !stem.starts_with("serve-"),
             Files::Quick => {
-                Files::Most.include(stem)
-                    && !["browser", "http-leaving", "proxies", "soak", "websocket"].contains(&stem)
+                stem == "http-clients"
+                    || (!is_slow && !is_one_of(&["serve", "websocket"]) && !stem.starts_with("serve-"))
             }
-            Files::Main => ["behaviours", "bursts", "doctor", "exhaustion", "forks", "handlers", "limits", "shared"]
-                .contains(&stem),
+            Files::Servers => {
+                Files::Core.include(stem)
+                    || is_one_of(&["drain", "errors", "inherited", "messages", "stats", "unix", "websocket"])
+                    || (stem.starts_with("http") && !is_slow)
+            }
+            Files::Main => Files::Core.include(stem) || is_one_of(&["doctor", "exhaustion"]),
+            Files::Core => is_one_of(&["behaviours", "bursts", "forks", "handlers", "limits", "shared"]),
             Files::Bursts => false,
-            Files::Arm64 => Files::Arm64Short.include(stem) || ["inherited", "unix"].contains(&stem),
-            Files::Arm64Short => {
-                ["behaviours", "drain", "errors", "handlers", "http-conversations", "http-server", "limits", "stats"]
-                    .contains(&stem)
-            }
-            Files::Memory => ["bursts", "forks", "handlers", "http-form", "shared", "websocket"].contains(&stem),
+            Files::Arm64 => Files::Arm64Short.include(stem) || is_one_of(&["inherited", "unix"]),
+            Files::Arm64Short => is_one_of(&[
+                "behaviours",
+                "drain",
+                "errors",
+                "handlers",
+                "http-conversations",
+                "http-server",
+                "limits",
+                "stats",
+            ]),
+            Files::Memory => is_one_of(&[
+                "bursts",
+                "forks",
+                "handlers",
+                "http-files",
+                "http-form",
+                "http-server",
+                "shared",
+                "websocket",
+            ]),
         }
     }
 }
 
-use Files::{All, Long, Main, Most};
+use Files::{All, Core, Long, Main, Most, Servers};
 
-/// On macOS's kernel, servers of Janet 1.36.0 and 1.37.1 stall; 1.41.2 and 1.42.0 have another event loop.
+/// The hosts with the most files come first, so that no processor waits for a long file at the end.
 #[cfg(target_os = "linux")]
 const TABLE: &[(&str, Files)] = &[
     ("1.42.0-epoll", Long),
-    ("1.41.2-epoll", Main),
-    ("1.37.1-epoll", Main),
-    ("1.37.1-epoll-nonanbox", Most),
-    ("1.36.0-epoll", All),
-    ("1.42.0-poll", Main),
-    ("1.41.2-poll", Main),
-    ("1.37.1-poll", Most),
-    ("1.36.0-poll", Main),
+    ("1.37.1-kqueue-xnu", All),
+    ("1.36.0-epoll", Most),
     ("1.42.0-kqueue-xnu", Most),
+    ("1.42.0-epoll-asan", Files::Memory),
+    ("1.37.1-epoll-nonanbox", Servers),
+    ("1.37.1-poll", Servers),
+    ("1.37.1-epoll", Main),
+    ("1.37.1-kqueue-freebsd", Main),
     ("1.42.0-kqueue-freebsd", Main),
     ("1.42.0-kqueue-netbsd", Main),
     ("1.42.0-kqueue-netbsd7", Main),
     ("1.42.0-kqueue-openbsd", Main),
-    ("1.41.2-kqueue-xnu", Main),
-    ("1.41.2-kqueue-freebsd", Main),
-    ("1.41.2-kqueue-netbsd", Main),
-    ("1.41.2-kqueue-netbsd7", Main),
-    ("1.41.2-kqueue-openbsd", Main),
-    ("1.37.1-kqueue-xnu", All),
-    ("1.37.1-kqueue-freebsd", Main),
-    ("1.37.1-kqueue-netbsd", Main),
-    ("1.37.1-kqueue-netbsd7", Main),
-    ("1.37.1-kqueue-openbsd", Main),
-    ("1.36.0-kqueue-xnu", Main),
-    ("1.36.0-kqueue-freebsd", Main),
-    ("1.36.0-kqueue-netbsd", Main),
-    ("1.36.0-kqueue-netbsd7", Main),
-    ("1.36.0-kqueue-openbsd", Main),
-    ("1.42.0-epoll-asan", Files::Memory),
+    ("1.41.2-epoll", Core),
+    ("1.42.0-poll", Core),
+    ("1.41.2-poll", Core),
+    ("1.36.0-poll", Core),
+    ("1.41.2-kqueue-xnu", Core),
+    ("1.41.2-kqueue-freebsd", Core),
+    ("1.41.2-kqueue-netbsd", Core),
+    ("1.41.2-kqueue-netbsd7", Core),
+    ("1.41.2-kqueue-openbsd", Core),
+    ("1.37.1-kqueue-netbsd", Core),
+    ("1.37.1-kqueue-netbsd7", Core),
+    ("1.37.1-kqueue-openbsd", Core),
+    ("1.36.0-kqueue-xnu", Core),
+    ("1.36.0-kqueue-freebsd", Core),
+    ("1.36.0-kqueue-netbsd", Core),
+    ("1.36.0-kqueue-netbsd7", Core),
+    ("1.36.0-kqueue-openbsd", Core),
 ];
 
 /// Elsewhere the kernel is the system's own. There is no host with a sanitizer: the compiler there would give the
@@ -101,13 +128,13 @@ const TABLE: &[(&str, Files)] = &[
 #[cfg(not(target_os = "linux"))]
 const TABLE: &[(&str, Files)] = &[
     ("1.42.0-kqueue", Long),
-    ("1.41.2-kqueue", Main),
     ("1.37.1-kqueue", All),
-    ("1.37.1-kqueue-nonanbox", Main),
     ("1.36.0-kqueue", Most),
-    ("1.42.0-poll", Main),
-    ("1.37.1-poll", Main),
-    ("1.36.0-poll", Main),
+    ("1.37.1-kqueue-nonanbox", Servers),
+    ("1.37.1-poll", Servers),
+    ("1.41.2-kqueue", Core),
+    ("1.42.0-poll", Core),
+    ("1.36.0-poll", Core),
 ];
 
 /// A host on which core's servers stall, on macOS and on the emulation of its kernel.
@@ -154,5 +181,14 @@ mod tests {
     fn the_newest_host_runs_every_file_at_full_length() {
         assert_eq!(full().expect("names")[0], (Host::default(), Long));
         assert_eq!(alone(TABLE[0].0), Ok((Host::default(), Long)));
+    }
+
+    #[test]
+    fn every_host_runs_the_core_and_the_one_with_stalled_servers_runs_everything() {
+        let core = ["behaviours", "bursts", "forks", "handlers", "limits", "shared"];
+        for (name, files) in TABLE.iter().filter(|(_, files)| *files != Files::Memory) {
+            assert!(core.iter().all(|file| files.include(file)), "{name}");
+        }
+        assert!(TABLE.contains(&(STALLING, All)));
     }
 }
