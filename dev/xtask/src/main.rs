@@ -50,7 +50,7 @@ usage: cargo xtask COMMAND
              --quick        the Rust tests, and all but the longest Janet tests on the newest Janet
              --all          every Janet test on every host, which takes hours
              --host NAME    only this host, such as 1.37.1-poll or 1.42.0-kqueue-xnu (may be repeated)
-             --jobs N       how many Janet test files run at a time (by default, the number of processors)
+             --jobs N       how many Janet test files run at a time (by default, half as many again as processors)
              --deadline S   seconds after which a Janet test file is killed (600 by default)
              FILTER...      only steps and files under test/ that have one of these in their names; the steps are fmt,
                             clippy, workflow, rust, kernels, agreement, msrv, bindings, c-api, counts, burst

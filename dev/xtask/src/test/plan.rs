@@ -17,7 +17,7 @@ pub struct Plan {
     pub quick: bool,
     /// The hosts, and which files of test/ each runs.
     pub hosts: Vec<(Host, Files)>,
-    /// How many cases run at the same time.
+    /// How many cases run at the same time, as `jobs` says unless the command line does.
     pub jobs: usize,
     /// After how long a test file is killed.
     pub deadline: Duration,
@@ -32,7 +32,7 @@ impl Default for Plan {
         Plan {
             quick: false,
             hosts: Vec::new(),
-            jobs: thread::available_parallelism().map_or(1, usize::from),
+            jobs: jobs(thread::available_parallelism().map_or(1, usize::from)),
             deadline: Duration::from_secs(600),
             filters: Vec::new(),
             builds: RefCell::default(),
@@ -74,4 +74,9 @@ impl Plan {
     pub fn includes(&self, name: &str) -> bool {
         self.filters.is_empty() || self.filters.iter().any(|filter| name.contains(filter.as_str()))
     }
+}
+
+/// How many cases run at the same time on so many processors: half as many again, since a file waits for most of its time.
+fn jobs(processors: usize) -> usize {
+    processors + processors.div_ceil(2)
 }
