@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use kqnet_hosts::{Host, Result};
 
@@ -22,6 +23,7 @@ pub fn tests(plan: &Plan) -> Result<Tally> {
     if !IS_POSSIBLE || !plan.includes("msrv") || (plan.quick && plan.filters.is_empty()) {
         return Ok(Tally::default());
     }
+    let start = Instant::now();
     let Some(rust) = oldest_rust()? else {
         eprintln!("skip  msrv: there is no Rust {OLDEST} here: see above");
         return Ok(Tally::SKIP);
@@ -35,7 +37,7 @@ pub fn tests(plan: &Plan) -> Result<Tally> {
         .output()
         .map_err(|e| format!("cannot run cargo {OLDEST}: {e}"))?;
     if out.status.success() {
-        eprintln!("ok    msrv: Rust {OLDEST}");
+        eprintln!("ok    msrv: Rust {OLDEST} in {:.1} s", start.elapsed().as_secs_f64());
         return Ok(Tally::PASS);
     }
     eprint!("{}", String::from_utf8_lossy(&out.stderr));

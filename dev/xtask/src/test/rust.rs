@@ -1,6 +1,7 @@
 //! The steps that need no Janet: the checks of the source, and the tests of the crates.
 
 use std::process::Command;
+use std::time::Instant;
 
 use kqnet_hosts::{Host, KERNELS, Result};
 
@@ -54,9 +55,10 @@ fn check(plan: &Plan, name: &str, command: impl FnOnce() -> Result<Command>) -> 
     if !plan.includes(name) {
         return Ok(Tally::default());
     }
+    let start = Instant::now();
     let out = command()?.output().map_err(|e| format!("cannot run cargo {name}: {e}"))?;
     if out.status.success() {
-        eprintln!("ok    {name}");
+        eprintln!("ok    {name} in {:.1} s", start.elapsed().as_secs_f64());
         return Ok(Tally::PASS);
     }
     eprint!("{}", String::from_utf8_lossy(&out.stdout));
@@ -108,11 +110,12 @@ fn cargo_test(
     }
     let mut cargo = repo::cargo();
     cargo.arg("test").args(packages).arg("--no-fail-fast").arg("--").args(arguments).envs(variables.iter().copied());
+    let start = Instant::now();
     let out = cargo.output().map_err(|e| format!("cannot run cargo test: {e}"))?;
     let stdout = String::from_utf8_lossy(&out.stdout);
     let mut count = Tally::cargo(&stdout);
     if out.status.success() {
-        eprintln!("ok    {name}: {count}");
+        eprintln!("ok    {name}: {count} in {:.1} s", start.elapsed().as_secs_f64());
         return Ok(count);
     }
     // It counts as a failure too if it did not compile, or if a test ended the process.
