@@ -132,7 +132,8 @@
 
 (t/test "a function that never waits for anything but its client ends with the client"
   (var cleaned 0)
-  (with [server (serve-events (fn [send] (defer (++ cleaned) (forever (send "x")))))]
+  (def event (string/repeat "x" 1000))
+  (with [server (serve-events (fn [send] (defer (++ cleaned) (forever (send event)))))]
     (with [c (open server)]
       (repeat 100 (chunk c)))
     (ends server)

@@ -295,17 +295,23 @@
 
 (t/test "a large file that was replaced is never taken for the old one, and an unchanged one gets a lasting tag in the end"
   (defn content [i] (string (string/repeat "x" (* 1024 1024)) (string/format "%03d" i)))
-  (each time [nil 0 modified]
-    (dated "versions.bin" (content 0) time)
+  (def times [nil 0 modified])
+  (defn name [i] (string "versions-" i ".bin"))
+  (defn path [i] (string "/" (name i)))
+  (eachp [file time] times
+    (dated (name file) (content 0) time)
     (for i 1 4
-      (def before (seen "/versions.bin"))
-      (dated "versions.bin" (content i) time)
-      (t/same 200 (first (revalidate "/versions.bin" "If-None-Match" (before :tag))) (string "dated " time)))
-    (t/wait-until "a tag that lasts"
-                  |(= 304 (first (revalidate "/versions.bin" "If-None-Match" ((seen "/versions.bin") :tag)))))
-    (def before (seen "/versions.bin"))
-    (dated "versions.bin" (content 9) time)
-    (t/same 200 (first (revalidate "/versions.bin" "If-None-Match" (before :tag))) (string "later, dated " time))))
+      (def before (seen (path file)))
+      (dated (name file) (content i) time)
+      (t/same 200 (first (revalidate (path file) "If-None-Match" (before :tag))) (string "dated " time))))
+  # A tag lasts two seconds after the last change, so all files wait at the same time.
+  (t/wait-until "tags that last"
+                (fn []
+                  (all |(= 304 (first (revalidate (path $) "If-None-Match" ((seen (path $)) :tag)))) (keys times))))
+  (eachp [file time] times
+    (def before (seen (path file)))
+    (dated (name file) (content 9) time)
+    (t/same 200 (first (revalidate (path file) "If-None-Match" (before :tag))) (string "later, dated " time))))
 
 (t/test "the same content has the same tag, whenever and wherever it was written"
   (make "copy/a.txt" text)

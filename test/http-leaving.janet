@@ -72,7 +72,7 @@ print(total)
 
 (t/test "a client that reads 64 KiB in every :write-timeout is never cut off"
   (with [server (serve large-answer :write-timeout 0.4)]
-    (got-all (output (python slow-reader (t/port server) 65536 0.05)))
+    (got-all (output (python slow-reader (t/port server) 65536 0.02)))
     (all-ended server)))
 
 (t/test "a client that reads in time is not cut off when the body is in pieces, or behind HAProxy"
@@ -89,7 +89,7 @@ print(total)
                     "listen l\n bind 127.0.0.1:" port "\n server s 127.0.0.1:" (t/port server) "\n"))
       (t/start program "-db" "-f" config)
       (t/wait-until "HAProxy" |(first (protect (:close (t/connect port)))))
-      (got-all (output (python slow-reader port 65536 0.05))))))
+      (got-all (output (python slow-reader port 65536 0.02))))))
 
 (t/test "a client that reads next to nothing is cut off, and so is one that reads nothing"
   (with [server (serve large-answer :write-timeout 0.1)]

@@ -243,7 +243,8 @@
                   (os/exit 0)))
       "/burn" (let [end (+ 0.3 (os/clock :monotonic))] (while (< (os/clock :monotonic) end)) {:body ""})
       {:body (string (native/process-id))}))
-  (http/serve-forever (http/metrics handler))
+  # /wait would hold up the end for as long.
+  (http/serve-forever (http/metrics handler) :drain-timeout 2)
   ```)
 
 (defn- figures

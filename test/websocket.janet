@@ -447,7 +447,7 @@
     (t/same [] errors)))
 
 (t/test "an error of the handler closes with 1011, and is the program's"
-  (with-server [server errors (fn [ws] (:read ws) (error "meant to be raised"))]
+  (with-server [server errors (fn [ws] (:read ws) (error "meant to be raised")) :close-timeout 0.1]
     (with [c (w/connect server)]
       (:send c (w/frame :text "x"))
       (t/same [1011 ""] (:closed c)))
@@ -459,7 +459,7 @@
     '[(import kqnet/http)
       (import kqnet/websocket)
       (defn handler [ws] (case (:read ws) "raise" (error "meant to be raised")))
-      (def server (http/server (fn [req] (websocket/upgrade req handler)) "127.0.0.1" 0))
+      (def server (http/server (fn [req] (websocket/upgrade req handler :close-timeout 0.1)) "127.0.0.1" 0))
       (print (last (net/localname server)))
       (flush)])
   (with [process (t/start-forms program)]
@@ -605,20 +605,20 @@
 (t/test "messages wait for a reader up to :max-unread, and then the client waits"
   (def go (ev/chan))
   (var read 0)
+  (def count 100)
   (with-server [server errors (fn [ws]
                                 (ev/take go)
                                 (while (:read ws) (++ read)))
                 :max-unread 2]
     (with [c (w/connect server)]
-      (def count 100)
-      (def sent (t/background |(:send c ;(seq [i :range [0 count]] (w/frame :binary (string/repeat "x" 100000)))
-                                     (w/frame :close))))
+      (def message (w/frame :binary (string/repeat "x" 100000)))
+      (def sent (t/background |(:send c (string/repeat message count) (w/frame :close))))
       (t/same 0 (ev/count sent))
       (ev/give go true)
       (t/same true (first (ev/take sent)))
-      (t/same [] (:closed c))
-      (all-ended server)
-      (t/same count read))))
+      (t/same [] (:closed c)))
+    (all-ended server)
+    (t/same count read)))
 
 (t/test "a handler waits for messages and a channel at once"
   (def news (ev/chan))
@@ -745,7 +745,8 @@
     (each c clients
       (t/same [:close (w/close-payload 1001 "the server is ending")] (:receive c))
       (:send c (w/frame :close (w/close-payload 1001)))
-      (t/same nil (:receive c)))
+      (t/same nil (:receive c))
+      (:close c))
     (t/same [true 0] (ev/take left))
     (t/same [] errors)))
 
@@ -777,6 +778,8 @@
       (t/same 101 ((:head c) :status))
       (t/same [:close (w/close-payload 1001 "the server is ending")] (:receive ws))
       (:send ws (w/frame :close))
+      (t/same nil (:receive ws))
+      (:close c)
       (t/same [true 0] (ev/take left)))
     (t/same [] errors)))
 

@@ -67,9 +67,8 @@
       (t/check (:more self size) (string/format "%d bytes, not %q and the end" size (self :buf)))
       (def buf (self :buf))
       (def taken (string/slice buf 0 size))
-      (def rest (buffer/slice buf size))
-      (buffer/clear buf)
-      (buffer/push buf rest)
+      (buffer/blit buf buf 0 size)
+      (buffer/popn buf size)
       taken)
 
     :receive
