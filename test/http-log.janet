@@ -55,7 +55,8 @@
     "/nil" nil
     "/value" {:headers {"X-A" "a\nb"}}
     "/body" {:body 5}
-    "/piece" {:body [5]}
+    "/pieces-of-5" {:body [5]}
+    "/piece" {:body (coro (yield 5))}
     "/cut" {:body (coro (yield "abc") (yield "defg") (error "meant"))}
     "/long" {:headers {"Content-Length" "7"} :body ["abc"]}
     "/pieces" {:body ["abc" "" "defg"]}
@@ -86,6 +87,7 @@
        ["GET /nil 500 22" (get-bytes "/nil")]
        ["GET /value 500 22" (get-bytes "/value")]
        ["GET /body 500 22" (get-bytes "/body")]
+       ["GET /pieces-of-5 500 22" (get-bytes "/pieces-of-5")]
        ["GET /piece 200 0" (get-bytes "/piece")]
        ["GET /cut 200 7" (get-bytes "/cut")]
        ["GET /long 200 3" (get-bytes "/long")]

@@ -376,6 +376,43 @@
              ""]
             (string/split "\n" text))))
 
+(t/test "a body that cannot be sent is refused before anything is sent, with 500 and one line on stderr"
+  (def program
+    '[(import kqnet/http)
+      (def bodies
+        {"/number" 5
+         "/struct" {:a 1}
+         "/table" @{:a "x" :b :keyword :c [1]}
+         "/tuple" ["a" 1]
+         "/array" @["a" nil]
+         "/function" (fn [] "x")
+         "/channel" (ev/chan)
+         "/file" stdout})
+      (defn handler [req] {:body (get bodies (req :path) ["fi" @"ne"])})
+      (def server (http/server handler "127.0.0.1" 0))
+      (print (last (net/localname server)))
+      (flush)])
+  (with [process (t/start-forms program)]
+    (def port (:port process))
+    (def whole "a response's :body must be bytes or iterable, got ")
+    (def piece "a piece of a response's body must be bytes, got ")
+    (each [path expected]
+      [["/number" (string whole "5")]
+       ["/struct" (string piece "1")]
+       ["/table" (string piece "<tuple ")]
+       ["/tuple" (string piece "1")]
+       ["/array" (string piece "nil")]
+       ["/function" (string whole "<function ")]
+       ["/channel" (string whole "<core/channel ")]
+       ["/file" (string whole "<core/file ")]]
+      (def before (length (process :err)))
+      (t/same [500 "Internal Server Error\n"] (h/brief (h/fetch port "GET" path)) path)
+      (t/wait-until "its line" |(string/has-suffix? "\n" (slice (process :err) before)))
+      (def said (string (slice (process :err) before)))
+      (t/check (string/has-prefix? (string "kqnet/http: GET " path ": " expected) said) said)
+      (t/same 1 (length (string/find-all "\n" said)) said))
+    (t/same [200 "fine"] (h/brief (h/fetch port "GET" "/")))))
+
 # Bodies.
 
 (t/test "read-body writes to a sink: a buffer, a file, a stream or a function"

@@ -14,7 +14,7 @@ use super::{file_body, response_table};
 use crate::boundary::{Function, Outcome, native};
 use crate::buffer;
 use crate::keys::Keys;
-use crate::value::{arg, bytes, describe, is_identical, is_true};
+use crate::value::{arg, bytes, is_identical, is_true};
 use crate::vm;
 
 /// The native functions of this file.
@@ -123,8 +123,8 @@ impl Connection {
         if (known.is_some() || file.is_some()) && self.discard_body(from).is_err() {
             self.exchange = self.exchange.closing();
         }
-        if known.is_none() && !response_table::is_iterable(body) {
-            return Err(format!("a response's :body must be bytes or iterable, got {}", describe(body)));
+        if known.is_none() && file.is_none() {
+            response_table::check_pieces(body)?;
         }
 
         with_scratch(|scratch| {

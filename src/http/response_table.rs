@@ -1,5 +1,7 @@
 //! Reading what a handler returned: the status, the headers and the body of a response.
 
+use std::ffi::CStr;
+
 use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
 
@@ -109,17 +111,32 @@ pub fn check_keys(response: Janet, fields: &Fields) -> Result<(), String> {
     ))
 }
 
-/// Whether Janet's `each` can go through a value. An abstract value may be able to.
-pub fn is_iterable(value: Janet) -> bool {
-    matches!(
-        value.unwrap(),
-        TaggedJanet::Array(_)
-            | TaggedJanet::Tuple(_)
-            | TaggedJanet::Table(_)
-            | TaggedJanet::Struct(_)
-            | TaggedJanet::Fiber(_)
-            | TaggedJanet::Abstract(_)
-    )
+/// Checks what can be known of a body in pieces before any of it is sent: that Janet's `each` can go through it, and that
+/// pieces that are there already are bytes.
+pub fn check_pieces(body: Janet) -> Result<(), String> {
+    match body.unwrap() {
+        TaggedJanet::Array(_) | TaggedJanet::Tuple(_) => each_item(body, &mut check_piece).map(drop),
+        TaggedJanet::Table(_) | TaggedJanet::Struct(_) => each_pair(body, &mut |_, piece| check_piece(piece)).map(drop),
+        TaggedJanet::Fiber(_) => Ok(()),
+        TaggedJanet::Abstract(_) if !is_core_abstract(body) => Ok(()),
+        _ => Err(format!("a response's :body must be bytes or iterable, got {}", describe(body))),
+    }
+}
+
+fn check_piece(piece: Janet) -> Result<(), String> {
+    match bytes(&piece) {
+        Some(_) => Ok(()),
+        None => Err(format!("a piece of a response's body must be bytes, got {}", describe(piece))),
+    }
+}
+
+/// Whether an abstract value is one of Janet's own, such as a file or a channel. `each` goes through their methods, which
+/// are never pieces of a body.
+fn is_core_abstract(value: Janet) -> bool {
+    // SAFETY: the value is an abstract one, whose type and its name are static.
+    let name =
+        unsafe { CStr::from_ptr((*(*c::janet_abstract_head(c::janet_unwrap_abstract(value.into()))).type_).name) };
+    name.to_bytes().starts_with(b"core/")
 }
 
 /// Calls `each` with every header and value of a dictionary. A header with an array or tuple of values is sent once for
@@ -133,16 +150,8 @@ pub fn each_header(headers: Janet, each: &mut EachHeader<'_>) -> Result<(), Stri
         if let Some(value) = bytes(&value) {
             return each(name, value);
         }
-        let (mut items, mut count) = (std::ptr::null(), 0);
-        // SAFETY: janet_indexed_view writes to these two variables, and only looks at the live value.
-        if unsafe { c::janet_indexed_view(value.into(), &mut items, &mut count) } != 0 {
-            for index in 0..count as usize {
-                // SAFETY: the array or tuple has `count` items.
-                one_header(name, Janet::from(unsafe { *items.add(index) }), each)?;
-            }
-            return Ok(());
-        }
-        one_header(name, value, each)
+        let is_indexed = each_item(value, &mut |item| one_header(name, item, each))?;
+        if is_indexed { Ok(()) } else { one_header(name, value, each) }
     })?;
     if is_dictionary {
         return Ok(());
@@ -155,6 +164,20 @@ fn one_header(name: &[u8], value: Janet, each: &mut EachHeader<'_>) -> Result<()
         Some(bytes) => each(name, bytes),
         None => each(name, describe(value).as_bytes()),
     }
+}
+
+/// Calls `each` with every item of an array or tuple. Returns false if the value is something else.
+fn each_item(value: Janet, each: &mut dyn FnMut(Janet) -> Result<(), String>) -> Result<bool, String> {
+    let (mut items, mut count) = (std::ptr::null(), 0);
+    // SAFETY: janet_indexed_view writes to these two variables, and only looks at the live value.
+    if unsafe { c::janet_indexed_view(value.into(), &mut items, &mut count) } == 0 {
+        return Ok(false);
+    }
+    for index in 0..count as usize {
+        // SAFETY: the array or tuple has `count` items, and nothing that `each` does changes it.
+        each(Janet::from(unsafe { *items.add(index) }))?;
+    }
+    Ok(true)
 }
 
 /// Calls `each` with every key and value of a dictionary. Returns false if the value is not a dictionary.
