@@ -166,6 +166,26 @@
     (t/same [200 "false true"] (post server m/content-type (m/body (m/part "a" "1234") (m/part "b" ""))))
     (t/same [200 "false true"] (post server urlencoded "a=1234&b"))))
 
+(t/test "only one task may read a form: another one gets an error until it is there"
+  (def form (m/body (m/part "a" "1") (m/part "f" "data" "name")))
+  (each [type body] [[m/content-type form] [urlencoded "a=1"]]
+    (def called (ev/chan))
+    (with [server (serve (fn [req]
+                           (def read (t/background |((http/form req) "a")))
+                           (ev/sleep 0)
+                           (def early (string (last (protect (http/form req)))))
+                           (ev/give called true)
+                           (def first (ev/take read))
+                           {:body (string/format "%s\n%q %q" early first ((http/form req) "a"))}))]
+      (with [c (h/client server)]
+        (:write (c :conn) (h/request "POST" "/" [type (string "Content-Length: " (length body))]))
+        (ev/take called)
+        (:write (c :conn) body)
+        (def [status text] (h/brief (:receive c "POST")))
+        (def [early values] (string/split "\n" text))
+        (t/same [200 `(true "1") "1"`] [status values])
+        (t/check (string/has-prefix? "kqnet/http/form: another task is reading the form of this request; " early) early)))))
+
 (t/test "what follows a part in a buffer is not moved for each part"
   (def parts 2000)
   (def buf (buffer (m/body ;(seq [_ :range [0 parts]] (m/part "a" "1")))))

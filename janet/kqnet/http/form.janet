@@ -192,13 +192,17 @@
   limit, that is malformed, or that has another type. If the handler does not catch it, the client gets 413, 400 or 415 with
   a text that names the limit and the field, and nothing is printed. Without space for a temporary file the client gets 507,
   without descriptors 503, and a line on stderr says why. A form that was read is kept as `(req :form)`, which later calls
-  return, and one that was refused is refused again. Also raises an error if `parts`, or `read-body` with a sink, has read the
-  body. Writing to a temporary file is synchronous, at most 64 KiB at a time. Also raises the errors of `read-body`.``
+  return, and one that was refused is refused again. While a task reads it, others get an error. Also raises an error if
+  `parts`, or `read-body` with a sink, has read the body, and the errors of `read-body`. Writing to a temporary file is
+  synchronous, at most 64 KiB at a time.``
   [req & args]
   (def opts (merge limits (options/split "kqnet/http/form" [] names args)))
   (parts/check-request "kqnet/http/form" req)
   # What follows in a body that was read in part would look like an empty form.
   (when-let [refusal (in req :form-refusal)] (error refusal))
+  (when (and (= :form (in req :body-reader)) (nil? (in req :form)))
+    (error (string "kqnet/http/form: another task is reading the form of this request; call http/form in one task, and give "
+                   "the others what it returns")))
   (unless (in req :form)
     (try
       (put req :form (read-form req opts))
