@@ -223,7 +223,10 @@
     (t/same "next" (body-of handler "GET" path) path)
     (t/same @{:method "GET" :route path :headers @{}} seen))
   (t/same `a {:x "b"}` (body-of handler "GET" "/a/b"))
-  (t/same [405 "GET, HEAD, OPTIONS"] (allow-of handler "POST" "/a/b")))
+  (t/same [405 "GET, HEAD, OPTIONS"] (allow-of handler "POST" "/a/b"))
+  (set seen nil)
+  (t/same [204 "GET, HEAD, OPTIONS"] (allow-of handler "OPTIONS" "*"))
+  (t/same nil seen "what is about the server is not about a path of the next handler"))
 
 (t/test "the routes and the next handler may be in either order, and the next may be all that can be a handler"
   (def routes [[:get "/a" "a"]])

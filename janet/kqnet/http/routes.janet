@@ -235,7 +235,8 @@
   Of several routes that match, the one is taken whose first segment that differs is literal, or else a parameter. A
   route counts as matching only if it has the method. A GET route also answers HEAD. A path whose routes have other
   methods gets 405 with Allow. OPTIONS is answered with Allow too, unless a route has it, and passes through the middleware
-  of the path's groups. "OPTIONS *" is answered with the methods of all routes.
+  of the path's groups. "OPTIONS *", which is about the server, is answered with the methods of all routes, also if there is
+  a next handler.
 
   Slashes count: "/users" and "/users/" are two paths. Nothing matches a path with a malformed escape, or with an encoded
   control byte, a segment "." or "..", or an empty segment where a parameter is, nor, where a wildcard is, one with an
@@ -263,8 +264,9 @@
       (if (= method "OPTIONS")
         (tell-methods key others req)
         (refuse 405 "Method Not Allowed" "Allow" (allowed (map first others))))
-      nextmw (nextmw req)
+      # It is about the server, and no more than a ping (RFC 9110, 9.3.7), so the next handler is not asked.
       (and (= method "OPTIONS") (= route "*")) {:status 204 :headers {"Allow" server-allow}}
+      nextmw (nextmw req)
       (refuse 404 "Not Found")))
   (defn routes-mw [req]
     (def method (in req :method))

@@ -109,8 +109,8 @@
 
   A path that would leave the folder by "..", an encoded slash or NUL, or that leads to something other than a plain file,
   counts as having no file. A file that may not be read is answered with 403, and a shortage of descriptors with 503.
-  Other methods are left to `nextmw`. Without it, OPTIONS is answered with the methods that are allowed, and every other
-  method with 405. By name:
+  Other methods are left to `nextmw`. Without it, OPTIONS is answered with the methods that are allowed, also "OPTIONS *",
+  and every other method with 405. By name:
 
   * :prefix - the path under which the folder is served, such as "/assets". Default "".
   * :index - the name of the file that is served for a folder. Default "index.html". False for none.
@@ -151,6 +151,8 @@
     (def {:method method :route route :query-string query} req)
     (def found (if (or (= method "GET") (= method "HEAD") (not nextmw)) (find-file served req)))
     (cond
+      # It is about the server, and not about a file (RFC 9110, 9.3.7).
+      (and (not nextmw) (= method "OPTIONS") (= route "*")) {:status 204 :headers {"Allow" allowed}}
       (nil? found) (if nextmw (nextmw req) {:status 404 :body "Not Found"})
       (= 403 found) (refuse 403 "Forbidden")
       (= 503 found) (refuse 503 "Service Unavailable" "Retry-After" "1")
