@@ -6,13 +6,13 @@
 
 mod reference;
 
+use kqnet_cases::Random;
 use kqnet_http1::HeadLimits;
 use proptest::prelude::*;
 use reference::chunked::Stop;
 use reference::compare::{compare_chunked, compare_head};
-use reference::generate::{self, Random};
+use reference::generate;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 /// Compares the parsers on one request and one body, and counts the results.
 fn one_case(random: &mut Random, results: &mut BTreeMap<String, u64>) {
@@ -66,22 +66,9 @@ fn a_sample_agrees_and_has_every_result() {
 #[test]
 #[ignore = "takes as long as CASES or SECONDS allow"]
 fn bulk() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seconds = number("SECONDS");
-    let cases = number("CASES").unwrap_or(if seconds.is_some() { u64::MAX } else { 100_000 });
-    let seed = number("SEED").unwrap_or(1);
-    let start = Instant::now();
-    let mut random = Random(seed);
     let mut results = BTreeMap::new();
-    let mut done = 0;
-    while done < cases && seconds.is_none_or(|s| done % 1024 != 0 || start.elapsed() < Duration::from_secs(s)) {
-        one_case(&mut random, &mut results);
-        done += 1;
-    }
-    println!("{done} heads and {done} bodies agree, seed {seed}, {:.1} s", start.elapsed().as_secs_f64());
-    for (result, count) in results {
-        println!("  {result}: {count}");
-    }
+    kqnet_cases::bulk(100_000, |random| one_case(random, &mut results));
+    println!("{results:#?}");
 }
 
 /// Generates fewer than `most` pieces, one after the other.

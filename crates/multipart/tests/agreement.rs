@@ -6,9 +6,9 @@
 
 mod reference;
 
-use reference::generate::{self, Random};
+use kqnet_cases::Random;
+use reference::generate;
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 /// Compares the parsers on one body, and counts the results.
 fn one_case(random: &mut Random, results: &mut BTreeMap<String, u64>) {
@@ -50,16 +50,7 @@ fn a_sample_agrees_and_has_every_result() {
 #[test]
 #[ignore = "takes as long as CASES or SECONDS allow"]
 fn bulk() {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seconds = number("SECONDS");
-    let cases = number("CASES").unwrap_or(if seconds.is_some() { u64::MAX } else { 100_000 });
-    let start = Instant::now();
-    let mut random = Random(number("SEED").unwrap_or(1));
     let mut results = BTreeMap::new();
-    let mut done = 0;
-    while done < cases && seconds.is_none_or(|s| done % 1024 != 0 || start.elapsed() < Duration::from_secs(s)) {
-        one_case(&mut random, &mut results);
-        done += 1;
-    }
-    println!("{done} cases in {:?}: {results:#?}", start.elapsed());
+    kqnet_cases::bulk(100_000, |random| one_case(random, &mut results));
+    println!("{results:#?}");
 }

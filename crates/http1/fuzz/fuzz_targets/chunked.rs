@@ -6,8 +6,4 @@ mod reference;
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: &[u8]| {
-    let [limit, cut, bytes @ ..] = input else { return };
-    let max_body = if limit % 4 == 0 { 20 } else { u64::MAX };
-    let _ = reference::compare::compare_chunked(bytes, max_body, &[usize::from(*cut).min(bytes.len())]);
-});
+fuzz_target!(|input: &[u8]| reference::targets::chunked(input));

@@ -2,6 +2,7 @@
 #![no_main]
 
 #[path = "../../../proxy/tests/reference/headers.rs"]
+#[allow(dead_code, reason = "the target needs a part")]
 mod headers;
 
 use libfuzzer_sys::fuzz_target;

@@ -1,34 +1,8 @@
 //! Generates requests and chunked bodies that are nearly well-formed: a few of their parts are odd, and some are
 //! damaged afterwards.
 
+use kqnet_cases::Random;
 use kqnet_http1::HeadLimits;
-
-/// A small random number generator (SplitMix64). The same seed repeats a run.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Returns a number below `bound`, which must not be 0.
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    /// Returns true once in `n` times.
-    pub fn once_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    fn pick<'p>(&mut self, pool: &[&'p str]) -> &'p str {
-        pool[self.below(pool.len())]
-    }
-}
 
 /// Texts for one place in a message: usual ones, then odd ones.
 struct Pool(&'static [&'static str], &'static [&'static str]);

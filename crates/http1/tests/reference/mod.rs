@@ -7,3 +7,4 @@ pub mod compare;
 pub mod feed;
 pub mod generate;
 pub mod head;
+pub mod targets;

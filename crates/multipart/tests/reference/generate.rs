@@ -1,27 +1,6 @@
 //! Random bodies that are nearly well-formed, since random bytes would never get beyond the first delimiter.
 
-/// A generator of random numbers (SplitMix64).
-pub struct Random(pub u64);
-
-impl Random {
-    /// A number below `limit`.
-    pub fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % limit as u64) as usize
-    }
-
-    /// True once in `times` calls, on average.
-    pub fn once_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a [u8]]) -> &'a [u8] {
-        from[self.below(from.len())]
-    }
-}
+use kqnet_cases::Random;
 
 /// Boundaries in which a part repeats, and ones of any length.
 pub fn boundary(random: &mut Random) -> Vec<u8> {

@@ -148,3 +148,13 @@ pub fn compare(body: &[u8], boundary: &[u8], max_head: usize, cuts: &[usize], ro
     }
     expected
 }
+
+/// What a fuzzer calls with any bytes: a body after three bytes that select the limit of a head, where to cut the body in two,
+/// and how much data is taken at once.
+pub fn target(input: &[u8]) {
+    let [limit, cut, room, bytes @ ..] = input else { return };
+    let max_head = if limit % 4 == 0 { 50 } else { 8192 };
+    let cuts = [usize::from(*cut).min(bytes.len())];
+    let _ = compare(bytes, b"b", max_head, &cuts, usize::from(*room) + 1);
+    let _ = kqnet_multipart::form(bytes);
+}

@@ -1,6 +1,7 @@
 //! Makes PROXY headers of version 2, and compares what the parser says of a header with what it says of its beginnings.
 
 use kqnet_proxy::protocol::{MAX_V2, Parse, parse};
+use kqnet_proxy::{Endpoint, Headers, Kind, Trusted, client};
 
 /// A header of version 2.
 #[allow(dead_code)]
@@ -35,5 +36,20 @@ pub fn check_every_split(bytes: &[u8]) {
             }
             other => assert_eq!(other, all, "the first {cut} of {bytes:?}"),
         }
+    }
+}
+
+/// Checks that nothing in X-Forwarded-For or Forwarded hides the address that a trusted proxy appends.
+#[allow(dead_code)]
+pub fn check_nothing_hides_the_client(input: &[u8]) {
+    let mut trusted = Trusted::default();
+    trusted.add("10.0.0.0/8");
+    let peer = Endpoint::from_ip([10, 0, 0, 1].into(), None);
+    let real = Endpoint::from_ip([192, 0, 2, 1].into(), None);
+    let x = [input, b", 192.0.2.1"].concat();
+    let forwarded = [input, b", for=192.0.2.1, for=10.0.0.2"].concat();
+    for kind in [Kind::XForwarded, Kind::Forwarded] {
+        let headers = Headers { x_forwarded_for: &[&x], x_forwarded_proto: &[input], forwarded: &[&forwarded] };
+        assert_eq!(client(&trusted, kind, peer, &headers).endpoint, real);
     }
 }

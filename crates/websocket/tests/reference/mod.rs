@@ -82,6 +82,14 @@ pub fn agree(limit: usize, bytes: &[u8], cuts: &[usize]) {
     assert_eq!(violation.map(Violation::code), code);
 }
 
+/// What a fuzzer calls with any bytes: frames after a byte that selects the limit of a message, and one that says where to cut
+/// the frames in two.
+pub fn target(input: &[u8]) {
+    let [limit, cut, bytes @ ..] = input else { return };
+    let limit = if limit % 4 == 0 { 20 } else { 1000 };
+    agree(limit, bytes, &[usize::from(*cut).min(bytes.len())]);
+}
+
 /// What all of the bytes make, and the code of the violation at the end, if there is one.
 fn reference(limit: usize, bytes: &[u8]) -> (Vec<Event>, Option<u16>) {
     let mut events = vec![];

@@ -90,11 +90,31 @@ pub fn kernels(plan: &Plan) -> Result<Tally> {
     Ok(total)
 }
 
-/// Compares the HTTP parser with reference parsers, on as many requests as 20 seconds allow (2 in a quick run).
+/// The packages whose tests run for as long as the environment says, and those tests.
+const ENDLESS: [&str; 12] = [
+    "--package",
+    "kqnet-http1",
+    "--package",
+    "kqnet-multipart",
+    "--package",
+    "kqnet-proxy",
+    "--package",
+    "kqnet-websocket",
+    "--test",
+    "agreement",
+    "--test",
+    "fuzz",
+];
+
+/// Compares the parsers with reference parsers on generated inputs, and on changed ones as a fuzzer would: on as many as 4
+/// seconds allow for each test. A quick run does it for the requests of HTTP only; `rust` has some of all.
 pub fn agreement(plan: &Plan) -> Result<Tally> {
-    let seconds = if plan.quick { "2" } else { "20" };
-    let test = ["--release", "--package", "kqnet-http1", "--test", "agreement"];
-    cargo_test(plan, "agreement", &test, &["--ignored"], &[("SECONDS", seconds)])
+    let (packages, seconds) = match plan.quick {
+        true => (&["--package", "kqnet-http1", "--test", "agreement"][..], "2"),
+        false => (&ENDLESS[..], "4"),
+    };
+    let test = [&["--release"], packages].concat();
+    cargo_test(plan, "agreement", &test, &["--include-ignored"], &[("SECONDS", seconds)])
 }
 
 /// Runs `cargo test` for these packages, with these arguments for the tests themselves and these environment variables.
