@@ -162,11 +162,12 @@
    "/fail-unsendable" (fn [_] (error :unsendable))
    "/fail-late" (fn [_] {:body (coro (yield "hello") (meant))})
    "/fail-first" (fn [_] {:body (coro (meant))})
-   "/number-piece" (body ["hello" 5])
+   "/number-piece" (fn [_] {:body (coro (yield "hello") (yield 5))})
    "/too-short" (respond :headers {"Content-Length" "11"} :body ["hello"])
    "/not-empty" (respond :headers {"Content-Length" "0"} :body ["" "hello"])
    "/too-long" (respond :headers {"Content-Length" "7"} :body ["hello" " world"])
 
+   "/bad/piece" (body ["hello" 5])
    "/bad/value" (respond :headers {"X-A" "b\r\nX-C: d"})
    "/bad/value-cr" (respond :headers {"X-A" "b\rX-C: d"})
    "/bad/value-lf" (respond :headers {"X-A" "b\nX-C: d"})
