@@ -172,7 +172,7 @@
       (statistics/counting)
       (http/metrics)
       # A line for each of hundreds of requests would say nothing.
-      (http/logger :out |(unless (string/find " /ping" $) (do (print $) (flush))))))
+      (http/logger :out |(unless (string/find " /ping" $) (do (prin $) (flush))))))
 
 (defn- with-pulse
   "Calls a function while open pages are told what happens."

@@ -258,6 +258,15 @@
         (t/wait-until (string "the end of the server on port " server)
                       |(not (first (protect (with [conn (t/connect server)])))))))))
 
+(t/test "the log has one line for each request, and nothing between them"
+  (with-folder folder
+    (def [process port] (start folder))
+    (repeat 2 (book port))
+    (ends process)
+    (def lines (string/split "\n" (string/trimr (process :out))))
+    (t/same 2 (length (filter |(string/has-prefix? "GET 200 / " $) lines)))
+    (t/check (not (has-value? lines "")) (process :out))))
+
 (t/test "without the two servers, the page says why, and the rest works"
   (with-folder folder
     (def [process port] (start folder))

@@ -99,8 +99,8 @@
   * :format - nil for the line that `spork/http` prints (method, status, path, elapsed time), :common for the Common Log
     Format, :combined for that with referrer and user agent, :timed for the combined format and the seconds that the
     answer took, or a function that makes the line.
-  * :out - a file or a buffer to print to, or a function that is called with each line. Default: `(dyn *out*)`, or else
-    stdout.
+  * :out - a file or a buffer to print to, or a function that is called with each line, which ends with a line break.
+    Default: `(dyn *out*)`, or else stdout.
 
   The function of :format gets a table of:
 
