@@ -131,7 +131,7 @@
     running "The burst is on its way."
     (zero? sent) ""
     (string
-      (string/format "Janet's own net/server answered %d of %d clients" (core "answered") sent)
+      (string/format "Janet’s own net/server answered %d of %d clients" (core "answered") sent)
       (if (core "stalled") (string ", and " (core "waiting") " still wait") "")
       (string/format ". kqnet answered %d of %d." (kqnet "answered") sent)
       (if (core "stalled") "" " Here, neither of them stalls."))))

@@ -36,8 +36,8 @@
   <header>
   <p class="brand">kqnet <span id="live" class="needs-script" data-state="connecting">connecting</span></p>
   <h1>A Janet server you can watch</h1>
-  <p class="lead"><a href="https://janet-lang.org">Janet</a> serves this page through kqnet. Whatever you do here, the charts show what
-  the server makes of it. Open a second window: both stay up to date.</p>
+  <p class="lead">kqnet is an HTTP server for <a href="https://janet-lang.org">Janet</a>, and serves this page. Send a burst of clients to
+  Janet’s own server and to kqnet’s, and see what becomes of them. A second window shows the same, as it happens.</p>
   </header>
   ```)
 
