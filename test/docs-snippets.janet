@@ -110,7 +110,7 @@
 
 (def- known-programs
   "What the docs may call besides the commands of kqnet: programs of the systems, of Janet and of the tools."
-  ["apt-get" "brew" "cargo" "cd" "curl" "git" "janet" "janet-pm" "jpm" "kill" "launchctl" "make" "pkg" "sudo" "systemctl"
+  ["apt-get" "brew" "cargo" "cd" "curl" "export" "git" "janet" "janet-pm" "jpm" "kill" "launchctl" "make" "pkg" "sudo" "systemctl"
    "xcode-select"])
 
 (defn- commands-of
