@@ -28,6 +28,7 @@ pub const FUNCTIONS: &[Function] = &[
     native!("join-memory", "number slot", join_memory),
     native!("share-listener", "listener index", share_listener),
     native!("tell-supervisor", "number bytes &opt last", tell),
+    native!("keep-descriptor", "number", keep_descriptor),
     native!("end-by", "name", end_by),
     native!("ended-by?", "name", is_ended_by),
 ];
@@ -180,6 +181,15 @@ fn tell(args: &[Janet]) -> Result<Outcome, String> {
     if is_true(arg(args, 2)) {
         drop(ManuallyDrop::into_inner(pipe));
     }
+    Ok(Outcome::Value(Janet::nil()))
+}
+
+/// Has no program that this process starts inherit a descriptor.
+fn keep_descriptor(args: &[Janet]) -> Result<Outcome, String> {
+    let number = arg(args, 0);
+    let fd = integer(number).filter(|fd| *fd > 2);
+    let fd = fd.ok_or_else(|| format!("expected the number of a descriptor, got {}", describe(number)))?;
+    process::set_inheritable(fd, false).map_err(|why| format!("cannot keep descriptor {fd}: {why}"))?;
     Ok(Outcome::Value(Janet::nil()))
 }
 
