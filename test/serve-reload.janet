@@ -237,8 +237,147 @@
       (os/mkdir folder)
       (spit (string folder "/a.janet") "1")
       (wait-for process "a.janet has changed")
+      # A file from elsewhere.
+      (def elsewhere (t/scratch "elsewhere"))
+      (os/mkdir elsewhere)
+      (spit (string elsewhere "/text.janet") "(def text `first`)")
+      (save file (string "(import ../" (last (string/split "/" elsewhere)) "/text) (import kqnet/http)"
+                         "(http/serve-forever (fn [_] {:body text/text}))"))
+      (shows port "first")
+      (spit (string elsewhere "/text.janet") "(def text `second`)")
+      (shows port "second")
+      (t/remove elsewhere)
       (t/same 1 (count-of "does not tell" process))
       (t/check (not (string/find "error" (process :err))) (process :err))
+      (ends process))))
+
+(defn- with-site
+  ``Calls a function with the paths of a program, which has this text, and of an empty folder beside the program's. Both are in a
+  folder whose path has no links.``
+  [text f]
+  (def given (t/scratch "site"))
+  (os/mkdir given)
+  (def folder (os/realpath given))
+  (def app (string folder "/app"))
+  (def lib (string folder "/lib"))
+  (each new [app lib] (os/mkdir new))
+  (spit (string app "/app.janet") text)
+  (defer (t/remove folder) (f (string app "/app.janet") lib)))
+
+(defn- shown-by
+  "A program that runs some code and answers with the value of an expression."
+  [code expression]
+  (string "(import kqnet/http)\n" code "\n(http/serve-forever (fn [_] {:body (string " expression ")}))"))
+
+(defn- text [value] (string/format "(def text %q)" value))
+
+(t/test "with --reload, a file that the program imports from elsewhere runs the new version, and its neighbours do not"
+  (with-site (shown-by "(import ../lib/text)" "text/text")
+    (fn [file lib]
+      (def path (string lib "/text.janet"))
+      (spit path (text "one"))
+      (def [process port] (start "--reload" file))
+      (shows port "one")
+      (each name ["other.janet" "text.txt" "text.jdn"] (spit (string lib "/" name) "1"))
+      (spit path (text "two"))
+      (shows port "two")
+      (wait-for process (string path " has changed"))
+      (t/check (not (string/find "/text.jdn has" (process :err))) (process :err))
+      (t/check (not (string/find "other" (process :err))) (process :err))
+      # One that is replaced, as editors save it, and one whose folder is.
+      (spit (string path "~") (text "three"))
+      (os/rename (string path "~") path)
+      (shows port "three")
+      (os/rename lib (string lib ".old"))
+      (shows port "three")
+      (def new (string lib ".new"))
+      (os/mkdir new)
+      (spit (string new "/text.janet") (text "four"))
+      (os/rename new lib)
+      (shows port "four")
+      (spit path (text "five"))
+      (shows port "five")
+      (ends process))))
+
+(t/test "with --reload, an error in a file from elsewhere waits for the next save of it, also at the start, as does one that is missing"
+  (with-site (shown-by "(import ../lib/text)" "text/text")
+    (fn [file lib]
+      (def path (string lib "/text.janet"))
+      (def port (t/free-port))
+      (def process (serve "-b" port "--reload" file))
+      (wait-for process "could not find module ../lib/text")
+      (spit path "(oh")
+      (wait-for process "parse error")
+      (spit path (text "one"))
+      (shows port "one")
+      (spit path "(error `at the top`)")
+      (wait-for process "at the top")
+      (shows port "one")
+      (spit path (text "two"))
+      (shows port "two")
+      (ends process))))
+
+(t/test "with --reload, files that are loaded by other means than an import at the start count"
+  (with-site (page "none")
+    (fn [file lib]
+      (def [process port] (start "--reload" file))
+      (defn counts [name program &opt form]
+        (default form text)
+        (def path (string lib "/" name))
+        (spit path (form "one"))
+        (save file program)
+        (shows port "one")
+        (spit path (form "two"))
+        (shows port "two"))
+      (counts "run.janet" (shown-by (string/format "(def env (dofile %q))" (string lib "/run.janet")) "(get-in env ['text :value])"))
+      (counts "asked.janet" (shown-by "" "(get-in (require `../lib/asked`) ['text :value])"))
+      # In a folder in which modules are looked for, as JANET_PATH is.
+      (def tree (string/format "(module/add-paths `.none` :source) (array/push module/paths [%q :source])" (string lib "/:all:.janet")))
+      (counts "tree.janet" (shown-by (string tree "(import tree)") "tree/text"))
+      (counts "page.raw" (shown-by (string "(put module/loaders :raw (fn [path &] @{'text @{:value (slurp path)}}))"
+                                           "(module/add-paths `.raw` :raw) (import ../lib/page)") "page/text")
+              identity)
+      # A link, and a folder of the program that is not looked into.
+      (os/symlink (string lib "/target.janet") (string (folder-of file) "/link.janet"))
+      (counts "target.janet" (shown-by "(import ./link)" "link/text"))
+      (os/mkdir (string (folder-of file) "/build"))
+      (counts "../app/build/made.janet" (shown-by "(import ./build/made)" "made/text"))
+      (ends process))))
+
+(t/test "with --reload, a process that a worker starts does not get what the worker tells of its files by"
+  (with-site ""
+    (fn [file lib]
+      (def out (string lib "/out"))
+      (save file (shown-by (string/format "(os/execute [`sh` `-c` %q] :p)"
+                                          (string "{ echo \"<$KQNET_LOADED>\"; ls -l /proc/self/fd; } > " out))
+                           "(os/readlink (string `/proc/self/fd/` (get-in root-env [:kqnet/loaded :pipe])))"))
+      (def [process port] (start "--reload" file))
+      (shows port "pipe:")
+      (def seen (slurp out))
+      (t/check (string/has-prefix? "<>\n" seen) seen)
+      (t/check (not (string/find (ask port) seen)) seen)
+      (ends process))))
+
+(t/test "with --live, a folder that is served counts wherever it is, also when it is made anew"
+  (with-site "(import kqnet/http) (http/serve-forever (http/static `LIB`))"
+    (fn [file lib]
+      (save file (string/replace "LIB" lib (slurp file)))
+      (os/mkdir (string lib "/css"))
+      (def process (serve "-b" (string (t/free-port)) "--live" file))
+      (wait-for process "kqnet-serve: listening on ")
+      (def [port] (peg/match '(* (thru "listening on 127.0.0.1:") (number :d+)) (process :err)))
+      (def comes (events-of port))
+      (comes ".0\n")
+      (spit (string lib "/css/site.css") "p {}")
+      (comes ".1\n")
+      (t/remove lib)
+      (comes ".2\n")
+      (os/mkdir lib)
+      (spit (string lib "/site.css") "p {}")
+      (comes ".3\n")
+      (spit (string lib "/site.css") "p { color: red }")
+      (comes ".4\n")
+      (t/check (not (string/find "has changed" (process :err))) (process :err))
       (ends process))))
 
 (def- kinds

@@ -147,6 +147,8 @@
      :cache-control cache-control
      :precompressed precompressed})
   (def nextmw (if nextmw (handler/check who nextmw)))
+  # A supervisor under --live watches it (serve/loaded.janet).
+  (when-let [{:folder tell} (dyn :kqnet/loaded)] (tell folder))
   (defn static-mw [req]
     (def {:method method :route route :query-string query} req)
     (def found (if (or (= method "GET") (= method "HEAD") (not nextmw)) (find-file served req)))

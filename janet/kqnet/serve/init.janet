@@ -95,8 +95,23 @@
   (def live (if (opts :live) (make-live)))
   (def [shared? memory] (protect (native/share-memory)))
   (unless shared? (say (string memory "; each worker counts for itself")))
+  (def watcher
+    (if (opts :reload)
+      (watch/start (folder-of (first (opts :command)))
+                   (if live (fn [_] true) source?)
+                   (fn [paths] (ev/give events [:changed paths]))
+                   say)))
+  (when watcher
+    (def program (first (opts :command)))
+    ((watcher :file) 0 (os/realpath program) (native/file-version program)))
+  (defn loaded [number kind path version]
+    (case kind
+      :file ((watcher :file) number path version)
+      # Only pages in browsers want to know of the files in it.
+      :folder (when live ((watcher :folder) path))))
   (def workers (fleet/make {:memory (if shared? memory)
                             :board (if live (live :board))
+                            :on-loaded (if watcher loaded)
                             :on-problem (cond live (live :problem) (opts :reload) (fn [_]))
                             :keeps-words (opts :reload)
                             :stand-in (if live [stand-in])
@@ -134,16 +149,11 @@
       (notify/send "STOPPING=1"))
     (fleet/stop workers))
   (defn files-changed [paths]
-    (if-let [path (find source? paths)]
+    (if-let [path (find |(or (source? $) ((watcher :loaded?) $)) paths)]
       (do
         (say (string path " has changed"))
         (fleet/replace workers))
       ((live :change))))
-  (when (opts :reload)
-    (watch/start [(folder-of (first (opts :command)))]
-                 (if live (fn [_] true) source?)
-                 (fn [paths] (ev/give events [:changed paths]))
-                 say))
   (fleet/balance workers)
   (while (not (and (workers :stopping) (empty? (workers :workers))))
     (when-let [seconds (fleet/next-time workers)] (wake-in seconds))
@@ -178,7 +188,7 @@
         (native/name-process "kqnet-serve")
         (native/reset-signals)
         # That of a supervisor that this one was started under is not for these workers.
-        (os/setenv "KQNET_LIVE" nil)
+        (each variable ["KQNET_LIVE" "KQNET_LOADED"] (os/setenv variable nil))
         (def held (open-listeners opts))
         (defer (each one held (native/release-held one))
           (def pid-file (if-let [path (opts :pid)] (native/claim-pid-file path)))

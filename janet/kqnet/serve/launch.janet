@@ -8,6 +8,7 @@
 
 # When it is loaded, it takes over what the supervisor passes on.
 (import ../_native :as native)
+(import ./loaded)
 
 (defn- run-file
   "Evaluates a program, and ends the process after an error, as core's `dofile` does with :exit."
@@ -45,6 +46,7 @@
   (fiber/setenv (fiber/current) root-env)
   (setdyn :kqnet/inheritance (native/inheritance))
   (setdyn *args* @[;(mapcat |["-l" $] modules) ;command])
+  (loaded/start)
   (each module modules (import* module :prefix "" :exit true))
   (def env (make-env))
   (put env *args* command)

@@ -19,7 +19,7 @@
         --pid FILE               write the supervisor's process id to a file
         --start-timeout SECONDS  how long a worker may take until it accepts connections; default 60
         --stop-timeout SECONDS   how long a worker may take to end before it is killed; default 60
-        --reload                 for development: one worker, replaced whenever a source file changes
+        --reload                 for development: one worker, replaced whenever a file that it has loaded changes
         --live                   the same, and pages in browsers load themselves again, also when their files change
     -h, --help
 

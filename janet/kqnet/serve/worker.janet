@@ -58,6 +58,22 @@
                    (ev/give events [:without worker])))))
            (protect (:close stream)))))
 
+(defn- hear-of-files
+  ``Calls a function with the number of a worker and each line in which it tells of what it has loaded: :file with a path and a
+  version, or :folder with a path (serve/loaded.janet).``
+  [worker stream on-loaded]
+  (def line (peg/compile ~(* (+ (* "file " (constant :file) (<- (to "\t"))) (* "folder" (constant :folder) (constant nil)))
+                             "\t" (<- (to -1)))))
+  (ev/go (fn hear-of-files []
+           (def text @"")
+           (while (first (protect (assert (:read stream 65536 text))))
+             (def lines (string/split "\n" text))
+             (buffer/push (buffer/clear text) (last lines))
+             (each one (slice lines 0 -2)
+               (when-let [[kind version path] (peg/match line one)]
+                 (on-loaded (worker :number) kind path version))))
+           (protect (:close stream)))))
+
 (var- pipe-to-workers nil)
 
 (defn- lifeline
@@ -95,41 +111,50 @@
   * :without - the addresses that it does not serve, if it serves some, a string.
   * :words - a buffer with what it wrote to stderr last, if `keeps-words` is true.
 
+  `on-loaded` is called, if it is not nil, for what the worker loads (`hear-of-files`), unless it is a stand-in of generation 0.
   `events` is given [:ready worker] once it accepts connections on all addresses, and [:without worker] if it serves only some of
   them. Raises an error when the process cannot be started.``
   [number generation {:command program :load modules :held held :memory memory :board board :events events
-                      :keeps-words keeps-words :stop-timeout stop-timeout}]
+                      :on-loaded on-loaded :keeps-words keeps-words :stop-timeout stop-timeout}]
   (def worker @{:number number :generation generation :state :starting :since (os/clock :monotonic) :words @""})
   (def slot (if memory (native/take-slot memory)))
   (when slot (merge-into worker {:memory memory :slot slot}))
   (def null (try (do (lifeline) (os/open "/dev/null" :r)) ([err] (leave-slot worker) (error err))))
   (def [from-worker to-supervisor] (try (os/pipe) ([err] (:close null) (leave-slot worker) (error err))))
   (def passed [to-supervisor (lifeline) ;(if slot [memory] []) ;held])
-  (def shown (if board [board] []))
+  # The worker waits while it is full, since a program that loads many files at once should not lose some.
+  (def [loaded tells-of-files] (if (and on-loaded (pos? generation)) (try (os/pipe :W) ([_] [])) []))
+  (def shown [;(if board [board] []) ;(if tells-of-files [tells-of-files] [])])
   (try
     (defer (do
              (each one [;passed ;shown] (protect (native/pass-on one false)))
              (:close to-supervisor)
+             (when tells-of-files (:close tells-of-files))
              (:close null))
       (def [pipe end & others] (map |(native/pass-on $ true) passed))
       (def descriptors [pipe end ;(if slot [(first others) slot ;(drop 1 others)] [0 0 ;others])])
+      (def words (command program modules))
       (def env (merge (os/environ)
                       {"KQNET_WORKER" (value-of-variable [number (native/process-id) (* 1000 stop-timeout) ;descriptors])
                        "JANET_PATH" (janet-path)
                        # See serve/live.janet.
                        "KQNET_LIVE" (if board (string (native/pass-on board true)))
+                       # See serve/loaded.janet.
+                       "KQNET_LOADED" (if (and tells-of-files (= launcher (in words 1))) (string (native/pass-on tells-of-files true)))
                        :in null}
                       (if keeps-words {:err :pipe} {})))
       # The supervisor reaps it, and Janet must not.
-      (def process (os/spawn (command program modules) :ped env))
+      (def process (os/spawn words :ped env))
       (put worker :process process)
       (put worker :pid (process :pid))
       (when keeps-words (copy-words worker (process :err))))
     ([err]
       (:close from-worker)
+      (when loaded (:close loaded))
       (leave-slot worker)
       (error err)))
   (hear worker from-worker events)
+  (when loaded (hear-of-files worker loaded on-loaded))
   worker)
 
 (defn signal
