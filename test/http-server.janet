@@ -772,8 +772,25 @@
     (:signal server :term)
     # When the first signal has arrived, the port is free. The server would count an attempt to connect.
     (t/wait-until "the free port" |(first (protect (:close (kqnet/listen host port)))))
+    # Only one that comes later than this counts.
+    (ev/sleep 0.3)
     (:signal server :int)
     (t/same "1" (:line server))
+    (t/same 0 (:wait server))))
+
+(t/test "serve-forever: a signal that is sent twice, as by timeout(1), is one signal"
+  (def server
+    (t/start-forms
+      '[(import kqnet/http)
+        (defn handler [_] (eprint "taken") (ev/sleep 0.5) {:body "answered"})
+        (print "left " (http/serve-forever handler "127.0.0.1" 0 :drain-timeout 1000))]))
+  (def [port] (peg/match '(* "http://127.0.0.1:" (number :d+)) (:line server)))
+  (with [c (:send (h/client port) "GET" "/")]
+    (t/wait-until "the handler" |(= "taken\n" (string (server :err))))
+    (:signal server :term)
+    (:signal server :int)
+    (t/same "answered" ((:receive c "GET") :body))
+    (t/same "left 0" (:line server))
     (t/same 0 (:wait server))))
 
 (t/test "serve-forever: the program goes on after it, and ends"

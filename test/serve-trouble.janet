@@ -188,10 +188,33 @@
         (:signal process first-one)
         (wait-for process "still running")
         (t/same nil (process :status))
+        # Only one that comes later than this counts.
+        (ev/sleep 0.3)
         (:signal process second-one)
         (t/same 137 (ended process) (process :err))
         (said process "stopping now")
         (:close long)))))
+
+(t/test "a signal that is sent twice, as by timeout(1) or to all processes of a service, is one signal"
+  (linux)
+  (each server [`(http/serve-forever handler "127.0.0.1" PORT)` `(http/server handler "127.0.0.1" PORT)`]
+    (def port (t/free-port))
+    (with-program
+      (string `(import kqnet/http)
+               (defn handler [_] (eprint "taken") (ev/sleep 0.5) {:body "answered"})`
+              (string/replace "PORT" (string port) server))
+      (fn [file]
+        (each to-all [false true]
+          (def process (serve "-b" port file))
+          (wait-for process "kqnet-serve: listening on ")
+          (def supervisor ((process :proc) :pid))
+          (def c (:send (h/client port) "GET" "/"))
+          (wait-for process "taken")
+          (programs/run "kill" "-TERM" (string supervisor) ;(if to-all (workers-of supervisor) []))
+          (:signal process :int)
+          (t/same "answered" ((:receive c "GET") :body))
+          (t/same 0 (ended process) (process :err))
+          (:close c))))))
 
 (t/test "a new worker that somebody else kills does not make the new version a bad one"
   (with-program answering

@@ -15,7 +15,7 @@
   * :stop-timeout - how many seconds it may take to end.
   * :serving - true once a listener was taken.
   * :connections - a table whose keys are the connections that `kqnet/accept` has returned.
-  * :ending - true once SIGTERM or SIGINT has come, if the program leaves them to this module.
+  * :ending - the time at which SIGTERM or SIGINT came, of the monotonic clock, if the program leaves them to this module.
   * :drained - true once `http/serve-forever` has come to its end.``
   []
   (native/worker-state))
@@ -110,18 +110,30 @@
               (< (os/clock :monotonic) deadline))
     (ev/sleep 0.01)))
 
+(def- same-moment
+  ``For how many seconds after the first signal that ends a process another one means the same. timeout(1) sends each signal twice, and
+  a service manager, a shell or a terminal may send one to a whole group of processes, of which one sends another on.``
+  0.25)
+
+(defn another-signal?
+  "Returns whether a signal that comes now asks for more than the first one did, which came at `time`, of the monotonic clock."
+  [time]
+  (> (- (os/clock :monotonic) time) same-moment))
+
 (defn- handle-signals
-  ``Has SIGTERM and SIGINT drain this worker and end it, and the next one end it at once. A handler that the program has
+  ``Has SIGTERM and SIGINT drain this worker and end it, and one that comes later end it at once. A handler that the program has
   set, or sets later, is in the place of this one.``
   [worker]
   (defn end-worker []
-    (when (worker :ending) (os/exit 0))
-    (put worker :ending true)
-    (def timeout (worker :stop-timeout))
-    # After the timeout the supervisor kills it. Handlers that are cancelled before that have a moment to end.
-    (drain worker (max (* 0.8 timeout) (- timeout 2)))
-    (ev/sleep 0)
-    (os/exit 0))
+    (if-let [first-time (worker :ending)]
+      (when (another-signal? first-time) (os/exit 0))
+      (do
+        (put worker :ending (os/clock :monotonic))
+        (def timeout (worker :stop-timeout))
+        # After the timeout the supervisor kills it. Handlers that are cancelled before that have a moment to end.
+        (drain worker (max (* 0.8 timeout) (- timeout 2)))
+        (ev/sleep 0)
+        (os/exit 0))))
   (each signal [:term :int]
     (when (native/ended-by? signal)
       # The program may have given up the right to do this.

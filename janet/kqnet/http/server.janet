@@ -164,7 +164,7 @@
 
   Prints the address to stdout once it listens. On SIGTERM or SIGINT it stops accepting, and waits for running requests.
   The requests that are left after the :drain-timeout are cancelled, so that the program can end. Returns their number. A
-  second signal ends the wait at once. If requests are running at the first signal, a line on stderr says how many. In a worker of
+  second signal ends the wait at once, unless it comes within 0.25 seconds: some programs send each signal twice. If requests are running at the first signal, a line on stderr says how many. In a worker of
   kqnet-serve, all servers of the process drain, and the worker ends with the program, whatever other tasks still run.
   Raises the errors of `server`.``
   [handler & args]
@@ -176,6 +176,7 @@
   (print (address listener))
   (flush)
   (ev/take signals)
+  (def first-time (os/clock :monotonic))
   # A worker of kqnet-serve ends as a whole.
   (def all [listener ;(inherited/neighbours listener)])
   (def drained (ev/chan 1))
@@ -185,7 +186,10 @@
     (tell (string "draining, " running " still running"
                   # The supervisor of a worker sends it.
                   (if (inherited/worker?) "" "; send the signal again to stop now"))))
-  (def [_ from left] (ev/select signals drained))
+  (defn wait []
+    (def [_ from left] (ev/select signals drained))
+    (if (or (= from drained) (inherited/another-signal? first-time)) [from left] (wait)))
+  (def [from left] (wait))
   # The next one ends the program. A handler stays, since core would block a signal that it has not handled yet for good.
   (each signal [:int :term]
     (os/sigaction signal (fn []))

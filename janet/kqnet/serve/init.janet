@@ -4,6 +4,7 @@
 
 (import ../_native :as native)
 (import ../init :as kqnet)
+(import ../inherited)
 (import ./fleet)
 (import ./notify)
 (import ./options)
@@ -126,7 +127,7 @@
   (def wake-in (make-timer events))
   (var told false)
   (var reloading false)
-  (var asked-to-stop false)
+  (var asked-to-stop nil)
   (defn tell-manager []
     (when (and (not told) (workers :ever-ready))
       (set told true)
@@ -143,7 +144,6 @@
         (notify/send "RELOADING=1" (string/format "MONOTONIC_USEC=%.0f" (* 1e6 (os/clock :monotonic)))))
       (fleet/replace workers)))
   (defn stop [why]
-    (set asked-to-stop true)
     (unless (workers :stopping)
       (say why)
       (notify/send "STOPPING=1"))
@@ -164,12 +164,16 @@
       [:ended worker status] (fleet/ended workers worker status)
       [:changed paths] (files-changed paths)
       [:reload] (reload)
-      [:terminal-closed] (unless asked-to-stop (stop "the terminal was closed; stopping"))
-      [:stop] (if asked-to-stop
-                (do
-                  (say "stopping now")
-                  (fleet/kill workers))
-                (stop "stopping"))
+      [:terminal-closed] (unless asked-to-stop
+                           (set asked-to-stop (os/clock :monotonic))
+                           (stop "the terminal was closed; stopping"))
+      [:stop] (cond
+                (nil? asked-to-stop) (do
+                                       (set asked-to-stop (os/clock :monotonic))
+                                       (stop "stopping"))
+                (inherited/another-signal? asked-to-stop) (do
+                                                            (say "stopping now")
+                                                            (fleet/kill workers)))
       [:signal :chld] (fleet/reap workers)
       [:signal :ttin] (fleet/resize workers 1)
       [:signal :ttou] (fleet/resize workers -1))
