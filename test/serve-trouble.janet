@@ -373,6 +373,49 @@
         (pids port 2 before)
         (ends process)))))
 
+(t/test "new workers run in the folder that a symbolic link leads to by then, by $PWD or --chdir, and files of the supervisor stay"
+  (def link "(import kqnet/http) (http/serve-forever (fn [_] {:body (slurp \"data\")}))")
+  (def place (t/scratch "releases"))
+  (each folder ["" "/one" "/two"] (os/mkdir (string place folder)))
+  (each name ["one" "two"]
+    (spit (string place "/" name "/data") name)
+    (spit (string place "/" name "/app.janet") (string "# " name "\n" link)))
+  (def current (string place "/current"))
+  (defer (t/remove place)
+    (each [options program pid-file]
+      [["" "app.janet" (string place "/one/own.pid")]
+       ["" (string current "/app.janet") (string place "/one/own.pid")]
+       [(string "--chdir " current) "app.janet" (string place "/one/own.pid")]]
+      (os/symlink "one" current)
+      (def port (t/free-port))
+      # A shell sets PWD when it enters a folder.
+      (def process
+        (t/start "sh" "-c"
+                 (string (if (empty? options) (string "cd " current " && export PWD && ")) `exec "$@" ` options " --pid own.pid " program)
+                 "sh" (dyn *executable*) script "-b" (string port)))
+      (wait-for process "kqnet-serve: listening on ")
+      (t/same "one" (ask port))
+      (t/check (t/exists? pid-file :file) "the process id")
+      (os/rm current)
+      (os/symlink "two" current)
+      (:signal process :hup)
+      (t/wait-until "the other folder" |(= "two" (ask port)))
+      # The link is missing for a moment: the old workers go on.
+      (os/rm current)
+      (:signal process :hup)
+      (wait-for process "replacing the workers" 2)
+      (t/same "two" (ask port))
+      (ends process)
+      (t/check (not (os/stat pid-file)) "the file of the process id is removed"))))
+
+(t/test "a folder is no program, and --chdir needs a folder"
+  (each [text & args] [["is a folder, and no program" t/project]
+                       ["there is no folder /no/such" "--chdir" "/no/such" script]
+                       ["there is no program nothing in /" "--chdir" "/" "nothing"]]
+    (def process (serve ;args))
+    (t/same 2 (ended process))
+    (said process text)))
+
 (t/test "a worker that forks, one that reads stdin, and one with a long command line and a path with spaces, serve and end"
   (with-program ""
     (fn [file]

@@ -72,6 +72,22 @@
   "The program that answers while there is none that starts."
   (string (folder-of (dyn *current-file*)) "/problem.janet"))
 
+(defn- same-folder?
+  [& paths]
+  (= ;(map |(if-let [{:dev dev :inode inode} (os/stat $)] [dev inode] $) paths)))
+
+(defn- enter
+  ``Enters the folder of --chdir, and returns the path by which workers enter it: a symbolic link in it may lead to another folder by
+  then. Without the option, that is the path by which a shell has entered the current folder, or nil if nobody knows it.``
+  [folder]
+  (if folder
+    (let [path (if (string/has-prefix? "/" folder) folder (string (os/cwd) "/" folder))]
+      (os/cd path)
+      (os/setenv "PWD" path)
+      path)
+    (let [path (os/getenv "PWD" "")]
+      (if (and (string/has-prefix? "/" path) (same-folder? path ".")) path))))
+
 (defn- listen-to-signals
   ``Has `events` given [:reload], [:stop] or [:signal name] for the signals of this process. SIGHUP also comes when a terminal is closed.
   That ends a program that somebody develops in the terminal, unless nohup has started it.``
@@ -89,8 +105,8 @@
   (each signal [:chld :ttin :ttou] (os/sigaction signal (fn [] (ev/give events [:signal signal])))))
 
 (defn- supervise
-  "Runs workers until they have ended for good. Returns the exit status."
-  [opts held]
+  "Runs workers until they have ended for good, in the folder of this path. Returns the exit status."
+  [opts held folder]
   (def events (ev/chan 1024))
   (listen-to-signals events (opts :reload))
   (def live (if (opts :live) (make-live)))
@@ -119,6 +135,9 @@
                             :size (if (= :auto (opts :workers)) (os/cpu-count 1) (opts :workers))
                             :command (opts :command)
                             :load (opts :load)
+                            # Those of --reload run where the files are watched.
+                            :folder (unless (opts :reload) folder)
+                            :asked-for-folder (opts :chdir)
                             :start-timeout (opts :start-timeout)
                             :stop-timeout (opts :stop-timeout)
                             :held held
@@ -193,11 +212,15 @@
         (native/reset-signals)
         # That of a supervisor that this one was started under is not for these workers.
         (each variable ["KQNET_LIVE" "KQNET_LOADED"] (os/setenv variable nil))
+        (def folder (enter (opts :chdir)))
+        # The files of sockets and of --pid may have relative paths.
+        (def [_ home] (protect (os/cwd)))
         (def held (open-listeners opts))
         (defer (each one held (native/release-held one))
           (def pid-file (if-let [path (opts :pid)] (native/claim-pid-file path)))
           (defer (when pid-file (native/remove-pid-file pid-file))
-            (supervise opts held))))
+            (defer (protect (os/cd home))
+              (supervise opts held folder)))))
       ([err]
         (say err)
         1))))

@@ -16,6 +16,7 @@
         --mode PERMISSIONS       of the file of a unix socket, in octal, such as 660
         --backlog NUMBER         how many connections may wait to be accepted
         --launchd NAME           serve the sockets of this name in launchd's property list; systemd's are found without a name
+        --chdir FOLDER           run the program in a folder, whose path is followed anew for each worker
         --pid FILE               write the supervisor's process id to a file
         --start-timeout SECONDS  how long a worker may take until it accepts connections; default 60
         --stop-timeout SECONDS   how long a worker may take to end before it is killed; default 60
@@ -50,6 +51,19 @@
     (fail name " takes permissions in octal, such as 660, not " (string/format "%q" text)))
   n)
 
+(defn- folder
+  [text]
+  (unless (= :directory (os/stat text :mode))
+    (fail "there is no folder " text))
+  text)
+
+(defn- check-program
+  "Refuses a program that no worker could run."
+  [path folder]
+  (case (os/stat (if (and folder (not (string/has-prefix? "/" path))) (string folder "/" path) path) :mode)
+    nil (fail "there is no program " path (if folder (string " in " folder) ""))
+    :directory (fail path " is a folder, and no program")))
+
 (def- readers
   "For each option with a value: its key, and a function of the option's name and the text of the value."
   {"-b" [:bind (fn [_ text] (address/parse text))]
@@ -58,6 +72,7 @@
    "--mode" [:mode permissions]
    "--backlog" [:backlog (fn [name text] (whole-number name text 1))]
    "--launchd" [:launchd (fn [_ text] text)]
+   "--chdir" [:chdir (fn [_ text] (folder text))]
    "--pid" [:pid (fn [_ text] text)]
    "--start-timeout" [:start-timeout seconds]
    "--stop-timeout" [:stop-timeout seconds]})
@@ -100,6 +115,5 @@
       (fail "--reload and --live are for one worker"))
     (when (and (opts :mode) (not (some |(= :unix (first $)) (opts :bind))))
       (fail "--mode is for the file of a unix socket: give one with -b unix:PATH"))
-    (unless (os/stat (first rest))
-      (fail "there is no program " (first rest))))
+    (check-program (first rest) (opts :chdir)))
   opts)

@@ -23,6 +23,13 @@
     [(dyn *executable* "janet") launcher ;modules "--" program ;arguments]
     [(if (string/find "/" program) program (string "./" program)) ;arguments]))
 
+(defn- enter
+  "Follows the path of the folder in which a worker should run. Without that of --chdir, it runs where the last one did."
+  [folder asked-for?]
+  (when folder
+    (def [entered? err] (protect (os/cd folder)))
+    (unless (or entered? (not asked-for?)) (error err))))
+
 (defn- copy-words
   "Copies what a worker writes to stderr to this process's, and keeps the end of it."
   [worker stream]
@@ -115,7 +122,9 @@
   `events` is given [:ready worker] once it accepts connections on all addresses, and [:without worker] if it serves only some of
   them. Raises an error when the process cannot be started.``
   [number generation {:command program :load modules :held held :memory memory :board board :events events
-                      :on-loaded on-loaded :keeps-words keeps-words :stop-timeout stop-timeout}]
+                      :on-loaded on-loaded :keeps-words keeps-words :stop-timeout stop-timeout
+                      :folder folder :asked-for-folder asked-for?}]
+  (enter folder asked-for?)
   (def worker @{:number number :generation generation :state :starting :since (os/clock :monotonic) :words @""})
   (def slot (if memory (native/take-slot memory)))
   (when slot (merge-into worker {:memory memory :slot slot}))
