@@ -139,6 +139,19 @@
         (t/same 0 (:wait process) redirect)
         (os/setenv "PIPE" nil)))))
 
+(t/test "it serves and ends without stdin, stdout or stderr, or any two or all of them"
+  (with-program answering
+    (fn [file]
+      (each closed ["<&-" ">&-" "2>&-" "<&- >&-" "<&- 2>&-" ">&- 2>&-" "<&- >&- 2>&-"]
+        (def port (t/free-port))
+        (def process (shell (string `exec "$@" ` closed) "-b" port "-w" 2 file))
+        (t/wait-until (string "an answer with " closed)
+                      (fn []
+                        (t/same nil (process :status) closed)
+                        (first (protect (ask port)))))
+        (pids port 2)
+        (ends process)))))
+
 (t/test "it ends while it copies what a worker writes without end, and nobody reads that"
   (with-program
     ```

@@ -1,4 +1,4 @@
-//! The children of a supervisor, and the signals and the terminal by which people reach it.
+//! The children of a supervisor, and the signals, the terminal and the descriptors by which people reach it.
 
 use janetrs::Janet;
 use janetrs::lowlevel as c;
@@ -12,6 +12,7 @@ use crate::value::{arg, describe, is_keyword, tuple};
 pub const FUNCTIONS: &[Function] = &[
     native!("signal-process", "pid name", signal_process, c::JANET_SANDBOX_SUBPROCESS),
     native!("reap", "", reap, c::JANET_SANDBOX_SUBPROCESS),
+    native!("missing-descriptors", "", missing_descriptors),
     native!("terminal?", "", has_terminal),
     native!("ignores-hang-up?", "", ignores_hang_up),
 ];
@@ -37,6 +38,12 @@ fn reap(_args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(process::reap().map_or_else(Janet::nil, |ended| {
         tuple(&[Janet::number(ended.pid.into()), Janet::number(ended.status.into()), Janet::boolean(ended.by_others)])
     })))
+}
+
+/// Returns a tuple of those of the descriptors 0, 1 and 2 that this process was started without.
+fn missing_descriptors(_args: &[Janet]) -> Result<Outcome, String> {
+    let missing: Vec<_> = process::missing_descriptors().into_iter().map(|fd| Janet::number(fd.into())).collect();
+    Ok(Outcome::Value(tuple(&missing)))
 }
 
 /// Returns whether there is a terminal that this process is controlled from.

@@ -13,6 +13,15 @@ pub fn set_inheritable(fd: RawFd, inheritable: bool) -> Result<(), Errno> {
     syscall!(fcntl(fd, libc::F_SETFD, if inheritable { 0 } else { libc::FD_CLOEXEC })).map(drop)
 }
 
+/// Those of the descriptors 0, 1 and 2 that this process was started without: they are closed, or were opened by it since, since
+/// what a process inherits is not closed on exec.
+#[must_use]
+pub fn missing_descriptors() -> Vec<RawFd> {
+    (0..3)
+        .filter(|fd| syscall!(fcntl(*fd, libc::F_GETFD)).map_or(true, |flags| flags & libc::FD_CLOEXEC != 0))
+        .collect()
+}
+
 /// Gives this process a process group of its own, and has it sent SIGTERM when its parent, the supervisor, ends: by the system
 /// where it can do that, by prctl(2) on Linux and procctl(2) on FreeBSD, and elsewhere by a thread that waits for the end of
 /// `lifeline`. What fails is left out, since a worker serves without it too.

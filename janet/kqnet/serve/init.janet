@@ -199,6 +199,15 @@
     (tell-manager))
   (workers :status))
 
+(defn- with-standard-descriptors
+  ``Starts this program anew if it was started without stdin, stdout or stderr. Janet has opened something of its own under such a number,
+  and what a worker writes to stdout would end up in that.``
+  []
+  (def missing (native/missing-descriptors))
+  (unless (empty? missing)
+    (def opened (string/join (map |(string $ "<>/dev/null") missing) " "))
+    (os/posix-exec ["sh" "-c" (string `exec "$@" ` opened) "sh" (dyn *executable*) ;(dyn *args*)] :p)))
+
 (defn run
   "Runs the program with its arguments. Returns the exit status."
   [args]
@@ -208,6 +217,7 @@
     (opts :help) (do (print options/usage) 0)
     (try
       (do
+        (with-standard-descriptors)
         (native/name-process "kqnet-serve")
         (native/reset-signals)
         # That of a supervisor that this one was started under is not for these workers.
