@@ -64,6 +64,15 @@
       (def [_ words] (string/split "gave up after 3 workers in a row have ended; the last one wrote:" (process :err)))
       (t/check (string/find "the words" (or words "")) (process :err)))))
 
+(t/test "a program on net/server is told of -l kqnet/install"
+  (def port (t/free-port))
+  (with-program (string/format `(net/server "127.0.0.1" "%d" (fn [conn] (:close conn)))` port)
+    (fn [file]
+      (def process (serve "-b" port file))
+      (t/same 1 (:wait process))
+      (t/wait-until "its words" |(process :err-ended))
+      (t/check (string/find "A program on net/server needs: kqnet-serve -l kqnet/install" (process :err)) (process :err)))))
+
 (t/test "a worker that never takes the address is killed, and the supervisor says why"
   (with-program "(ev/sleep 1000)"
     (fn [file]

@@ -178,11 +178,17 @@
   [fleet]
   (each worker (fleet :workers) (worker/signal worker :kill)))
 
+(def- advice
+  "What a program needs that does not listen with kqnet."
+  "A program on net/server needs: kqnet-serve -l kqnet/install")
+
 (defn- give-up
   [fleet]
   (def words (string/trim (fleet :words)))
   (say fleet "gave up after " (fleet :failures) " workers in a row have ended"
        (if (empty? words) "" (string "; the last one wrote:\n" words)))
+  # That is what core says, and the supervisor has the address.
+  (when (string/find "could not bind to any sockets" words) (say fleet advice))
   (put fleet :status (max 1 (fleet :last-status)))
   (stop fleet))
 
@@ -319,7 +325,7 @@
     (say fleet (name-of worker)
          (if (= :starting (worker :state))
            (string " has not listened on " (get worker :without "an address of the supervisor") "; it is killed. Does the program serve one of them with kqnet? "
-                   "A program on net/server needs: kqnet-serve -l kqnet/install")
+                   advice)
            " takes too long to end; it is killed"))
     # Its end is the event that follows.
     (put worker :since (now))
