@@ -165,6 +165,28 @@
         (t/same "STOPPING=1" (told))
         (t/same 0 (:wait process) (process :err))))))
 
+(t/test "the end of a replacement is told to the operator and to the service manager, as is its failure"
+  (def path (t/scratch "notify"))
+  (def manager (kqnet/listen :unix path :datagram))
+  (defer (:close manager)
+    (with-program answering
+      (fn [file]
+        (def process (t/start {"NOTIFY_SOCKET" path} (dyn *executable*) script "-w" "2" "-b" (string (t/free-port)) file))
+        (defn told [] (def buf @"") (net/recv-from manager 1000 buf) (string buf))
+        (t/check (string/has-prefix? "READY=1\nMAINPID=" (told)) "READY=1")
+        (:signal process :hup)
+        (t/check (string/has-prefix? "RELOADING=1\nMONOTONIC_USEC=" (told)) "RELOADING=1")
+        (t/same "READY=1\nSTATUS=" (told))
+        (wait-for process "the workers are replaced")
+        (spit file "(error \"not today\")")
+        (:signal process :hup)
+        (t/check (string/has-prefix? "RELOADING=1\nMONOTONIC_USEC=" (told)) "RELOADING=1")
+        (t/same "READY=1\nSTATUS=the new version did not start; the old workers go on" (told))
+        (:signal process :term)
+        (t/same "STOPPING=1" (told))
+        (t/same 0 (:wait process) (process :err))
+        (t/same 1 (length (string/find-all "the workers are replaced" (process :err))) (process :err))))))
+
 (t/test "SIGHUP while the workers end is of no use, and starts nothing"
   (def path (t/scratch "notify"))
   (def manager (kqnet/listen :unix path :datagram))

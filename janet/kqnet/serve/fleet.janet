@@ -131,6 +131,16 @@
   [fleet]
   (not (empty? (old fleet :ready))))
 
+(defn newest?
+  "Whether the version of the program that was asked for last is the present one. It is not after a replacement that has failed."
+  [fleet]
+  (= (fleet :generation) (fleet :last-generation)))
+
+(defn complete?
+  "Whether all workers that there should be are of the present generation and ready."
+  [fleet]
+  (and (not (replacing? fleet)) (>= (length (new fleet :ready)) (fleet :size))))
+
 (defn- failed-replacement?
   [fleet]
   (and (replacing? fleet) (empty? (new fleet :ready))))

@@ -152,9 +152,15 @@
       (set told true)
       (each one held (say (string "listening on " (native/held-name one))))
       (notify/send "READY=1" (string "MAINPID=" (native/process-id))))
-    (when (and reloading (not (fleet/replacing? workers)))
+    (defn end-reload [status]
       (set reloading false)
-      (notify/send "READY=1")))
+      (notify/send "READY=1" (string "STATUS=" status)))
+    (cond
+      (not reloading) nil
+      (not (fleet/newest? workers)) (end-reload "the new version did not start; the old workers go on")
+      (fleet/complete? workers) (do
+                                  (say "the workers are replaced")
+                                  (end-reload ""))))
   (defn reload []
     (unless (workers :stopping)
       (say "replacing the workers")
