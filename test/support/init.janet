@@ -113,7 +113,7 @@
   (print "FAIL  " name)
   (if (and (struct? err) (has-key? err :expected))
     (do
-      (when (err :what) (printf "      %s" (err :what)))
+      (when-let [what (err :what)] (print "      " (if (bytes? what) what (string/format "%q" what))))
       (printf "      expected %q" (err :expected))
       (printf "      got      %q" (err :got)))
     (printf "      raised %q" err))
