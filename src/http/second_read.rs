@@ -48,5 +48,5 @@ pub fn look(connection: *mut c_void, now: Duration) -> Option<Duration> {
         return None;
     }
     connection.read_again();
-    Some(now + connection.config.idle_timeout.unwrap_or(NEVER))
+    Some(now + connection.config.idle_timeout.unwrap_or(NEVER).saturating_sub(MOMENT))
 }
