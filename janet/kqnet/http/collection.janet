@@ -3,8 +3,9 @@
 ###
 
 (def- garbage
-  "How many bytes of garbage may stay uncollected for each open connection."
-  1024)
+  ``How many bytes of garbage may stay uncollected for each open connection: somewhat more than a connection itself takes, so
+  that memory about doubles at most.``
+  4096)
 
 (def step
   "How many connections more or less make a difference."
@@ -23,5 +24,5 @@
     (def needed (* garbage open))
     (when (or (> needed interval)
               (and (= interval set-here) (> interval least) (< (* 8 needed) interval)))
-      (set set-here (max least (* 2 needed)))
+      (set set-here (max least (* 1.25 needed)))
       (gcsetinterval set-here))))
