@@ -1,6 +1,8 @@
 ###
-### Clients that send random requests cut at random places, with random pauses: each request is answered, each connection ends
-### with its client, although nothing times out, and an idle connection keeps nothing of its requests.
+### Clients that send random requests, cut at random places and with random pauses.
+###
+### Each request is answered, each connection ends with its client, although nothing times out, and an idle connection keeps nothing of
+### its requests.
 ###
 
 (import ./support :as t)

@@ -22,11 +22,18 @@
 
 (defn- value [module name] (get-in (require module) [name :value]))
 
+(def- hello
+  "The answer to most requests is always the same, as from nginx's `return 200`."
+  (respond "/" nil))
+
 (defn- handler
   "A handler for spork/http and its like."
   [module]
   (def read-body (value module 'read-body))
-  (fn [req] (respond (req :path) (fn [] (read-body req)))))
+  (fn [req]
+    (case (req :path)
+      "/" hello
+      (respond (req :path) (fn [] (read-body req))))))
 
 (def- fixed
   (string "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: " (length small) "\r\n\r\n" small))

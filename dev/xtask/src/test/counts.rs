@@ -30,7 +30,7 @@ const UNDER_CALLGRIND: u64 = 32 * 64;
 const CALLS_PER_REQUEST: f64 = 2.2;
 const CALLS_TO_ACCEPT_ON_XNU: f64 = 3.4;
 const INSTRUCTIONS_PER_CONNECTION_TO_CORE: f64 = 1.33;
-const INSTRUCTIONS_PER_REQUEST_TO_BARE_LOOP: f64 = 3.3;
+const INSTRUCTIONS_PER_REQUEST_TO_BARE_LOOP: f64 = 2.3;
 
 /// How many times to count before a cost is too high: noise only raises it.
 const TRIES: usize = 3;
