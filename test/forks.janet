@@ -251,7 +251,9 @@
         (t/same "child: " (string (:read conn 7)))
         (:write conn "and more")
         (t/same "and more" (t/receive conn)))
-      (t/wait-until "the handler's error" |(string/find "closed" (program :err)))
+      # The message and the stack trace come one line after the other.
+      (t/wait-until "the handler's error, and the last line of its trace"
+                    |(and (string/find "closed" (program :err)) (peg/match '(* (thru "in kqnet-connection") (thru "\n") -1) (program :err))))
       (buffer/clear (program :err)))))
 
 (t/test "if Janet's loop does not survive a fork, a server in the child is an error that says so"
