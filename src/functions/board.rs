@@ -6,10 +6,11 @@ use janetrs::lowlevel as c;
 use janetrs::{Janet, JanetString};
 use kqnet_accept::shared::Board;
 
+use super::worker::inherited_descriptor;
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Function, Outcome, native};
 use crate::collected::{self, Collected, drop_collected};
-use crate::value::{arg, bytes, describe, integer};
+use crate::value::{arg, bytes, describe};
 
 /// The functions of this file that Janet code calls.
 pub const FUNCTIONS: &[Function] = &[
@@ -54,9 +55,7 @@ fn make(_args: &[Janet]) -> Result<Outcome, String> {
 
 /// Maps the board whose inherited descriptor has this number, and closes the descriptor.
 fn join(args: &[Janet]) -> Result<Outcome, String> {
-    let number = arg(args, 0);
-    let fd = integer(number).filter(|fd| *fd > 2);
-    let fd = fd.ok_or_else(|| format!("expected the number of a descriptor, got {}", describe(number)))?;
+    let fd = inherited_descriptor(arg(args, 0))?;
     // SAFETY: the supervisor passed the descriptor to this process, and its number is used only once.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     let board = Board::open(fd.as_fd()).map_err(|why| format!("cannot use the memory of the supervisor: {why}"))?;

@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io::Write;
 use std::mem::ManuallyDrop;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,8 +119,8 @@ fn worker_state(_args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(unsafe { c::janet_wrap_table(STATE.get()) }.into()))
 }
 
-/// Returns nil if this process is no worker, or if the VM of another thread asked first, or the process id of the supervisor whose child it should be but is not. In a worker,
-/// returns a tuple: its process id, the number of seconds that it may take to end, the descriptor of the pipe on which it says that
+/// Returns nil if this process is no worker, or if the VM of another thread asked first. If this process should be the child of a
+/// supervisor, but is not, returns the process id of the supervisor. In a worker, returns a tuple: its process id, the number of seconds that it may take to end, the descriptor of the pipe on which it says that
 /// it is ready, that of the memory that all workers share and this worker's slot of it, both 0 if there is none, and the
 /// descriptors of the listeners. Raises an error if the variable makes no sense.
 fn inheritance(_args: &[Janet]) -> Result<Outcome, String> {
@@ -141,11 +141,16 @@ fn inheritance(_args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(tuple(&found.collect::<Vec<_>>())))
 }
 
+/// The number of an inherited descriptor in an argument.
+pub(super) fn inherited_descriptor(value: Janet) -> Result<RawFd, String> {
+    integer(value)
+        .filter(|fd| *fd > 2)
+        .ok_or_else(|| format!("expected the number of a descriptor, got {}", describe(value)))
+}
+
 /// Gives this worker a slot of the inherited memory whose descriptor has this number, and closes the descriptor.
 fn join_memory(args: &[Janet]) -> Result<Outcome, String> {
-    let (number, slot) = (arg(args, 0), slot(arg(args, 1))?);
-    let fd = integer(number).filter(|fd| *fd > 2);
-    let fd = fd.ok_or_else(|| format!("expected the number of a descriptor, got {}", describe(number)))?;
+    let (fd, slot) = (inherited_descriptor(arg(args, 0))?, slot(arg(args, 1))?);
     // SAFETY: the supervisor passed the descriptor to this process, and its number is used only once.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     shared::join(&fd, slot).map_err(|why| format!("cannot use the memory of the supervisor: {why}"))?;
@@ -170,9 +175,7 @@ fn share_listener(args: &[Janet]) -> Result<Outcome, String> {
 
 /// Writes to the inherited pipe to the supervisor, and closes it if `last` is true.
 fn tell(args: &[Janet]) -> Result<Outcome, String> {
-    let (number, text) = (arg(args, 0), arg(args, 1));
-    let fd = integer(number).filter(|fd| *fd > 2);
-    let fd = fd.ok_or_else(|| format!("expected the number of a descriptor, got {}", describe(number)))?;
+    let (fd, text) = (inherited_descriptor(arg(args, 0))?, arg(args, 1));
     let text = bytes(&text).ok_or_else(|| format!("expected bytes, got {}", describe(text)))?;
     // SAFETY: the supervisor passed the descriptor to this process, and its number is not used after it was closed.
     let mut pipe = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
@@ -186,9 +189,7 @@ fn tell(args: &[Janet]) -> Result<Outcome, String> {
 
 /// Has no program that this process starts inherit a descriptor.
 fn keep_descriptor(args: &[Janet]) -> Result<Outcome, String> {
-    let number = arg(args, 0);
-    let fd = integer(number).filter(|fd| *fd > 2);
-    let fd = fd.ok_or_else(|| format!("expected the number of a descriptor, got {}", describe(number)))?;
+    let fd = inherited_descriptor(arg(args, 0))?;
     process::set_inheritable(fd, false).map_err(|why| format!("cannot keep descriptor {fd}: {why}"))?;
     Ok(Outcome::Value(Janet::nil()))
 }

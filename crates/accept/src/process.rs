@@ -130,10 +130,15 @@ pub fn reset_signals() {
 
 /// Whether a signal does in this process what it does in one that has no handler for it.
 pub fn is_default(signal: i32) -> bool {
-    // SAFETY: the structure is valid when zeroed, and lives until the call returns.
+    handler(signal) == Some(libc::SIG_DFL)
+}
+
+/// The handler that this process has for a signal, or `None` if the system does not know the signal.
+fn handler(signal: i32) -> Option<libc::sighandler_t> {
+    // SAFETY: the structure is valid when zeroed, lives until the call returns, and is filled in. Nothing is changed.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_DFL
+        (libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0).then_some(action.sa_sigaction)
     }
 }
 
@@ -201,11 +206,7 @@ pub fn has_terminal() -> bool {
 
 /// Whether this process ignores a signal, as nohup(1) has programs do with SIGHUP.
 pub fn ignores(signal: i32) -> bool {
-    // SAFETY: the call fills in the structure, for which zeros are valid, and changes nothing.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
-    }
+    handler(signal) == Some(libc::SIG_IGN)
 }
 
 /// Has a signal end this process again, as it does in a process that has no handler for it.

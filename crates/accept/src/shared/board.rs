@@ -1,10 +1,9 @@
 //! A text that a supervisor shows to its workers, whichever of them looks and whenever.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use super::memory;
-use super::page::NotShared;
+use super::memory::{self, NotShared};
 use crate::errno::Errno;
 
 /// How many bytes a text may have.
@@ -12,9 +11,8 @@ pub const BOARD: usize = 8192;
 
 const WORD: usize = size_of::<u64>();
 
-/// Tells this layout from others.
+/// Tells this layout from others. It is in the first word.
 const MAGIC: u64 = 0x6b71_6e65_7462_6401;
-const LAYOUT: usize = 0;
 /// It is odd while the text is being changed, and another number afterwards.
 const SEQUENCE: usize = 1;
 const SIZE: usize = 2;
@@ -31,10 +29,8 @@ impl Board {
     /// # Errors
     /// Returns the error of memfd_create(2), shm_open(3), ftruncate(2) or mmap(2).
     pub fn create() -> Result<(Self, OwnedFd), Errno> {
-        let fd = memory::create(LENGTH)?;
-        let board = Self(memory::map(fd.as_fd(), LENGTH)?);
-        board.0[LAYOUT].store(MAGIC, Ordering::Relaxed);
-        Ok((board, fd))
+        let (words, fd) = memory::create_with_layout(LENGTH, MAGIC)?;
+        Ok((Self(words), fd))
     }
 
     /// Maps a board that another process has made.
@@ -42,11 +38,7 @@ impl Board {
     /// # Errors
     /// Returns an error if the system does not map it, or if it has another layout.
     pub fn open(fd: BorrowedFd<'_>) -> Result<Self, NotShared> {
-        let board = Self(memory::map(fd, LENGTH).map_err(|errno| match errno.0 {
-            libc::EINVAL => NotShared::OtherLayout,
-            _ => NotShared::System(errno),
-        })?);
-        if board.0[LAYOUT].load(Ordering::Relaxed) == MAGIC { Ok(board) } else { Err(NotShared::OtherLayout) }
+        memory::open_with_layout(fd, LENGTH, MAGIC).map(Self)
     }
 
     /// Replaces the text. What is longer than [`BOARD`] is cut off.
@@ -79,6 +71,8 @@ impl Board {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
     use proptest::prelude::*;
 

@@ -1,10 +1,49 @@
 //! Mapping memory that several processes share, and leaving it in a forked child.
 
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::AtomicU64;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::errno::Errno;
 use crate::sys::{new_descriptor, syscall};
+
+/// Why a worker cannot use its supervisor's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotShared {
+    /// The system does not map it.
+    System(Errno),
+    /// It was made by another version of kqnet.
+    OtherLayout,
+}
+
+impl std::fmt::Display for NotShared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::System(errno) => errno.fmt(f),
+            Self::OtherLayout => f.write_str("kqnet-serve is of another version than the program's kqnet"),
+        }
+    }
+}
+
+/// Makes and maps memory of so many words, and its descriptor. The first word has the number of its layout, the others are zero.
+pub(super) fn create_with_layout(words: usize, layout: u64) -> Result<(&'static [AtomicU64], OwnedFd), Errno> {
+    let fd = create(words)?;
+    let mapped = map(fd.as_fd(), words)?;
+    mapped[0].store(layout, Ordering::Relaxed);
+    Ok((mapped, fd))
+}
+
+/// Maps memory that another process has made by [`create_with_layout`].
+pub(super) fn open_with_layout(
+    fd: BorrowedFd<'_>,
+    words: usize,
+    layout: u64,
+) -> Result<&'static [AtomicU64], NotShared> {
+    let mapped = map(fd, words).map_err(|errno| match errno.0 {
+        libc::EINVAL => NotShared::OtherLayout,
+        _ => NotShared::System(errno),
+    })?;
+    if mapped[0].load(Ordering::Relaxed) == layout { Ok(mapped) } else { Err(NotShared::OtherLayout) }
+}
 
 /// Makes memory of so many words, all zero, and returns its descriptor, which is closed on exec.
 pub(super) fn create(words: usize) -> Result<OwnedFd, Errno> {
@@ -34,7 +73,7 @@ fn make() -> Result<OwnedFd, Errno> {
 }
 
 /// Maps so many words of a descriptor, for as long as the process lives.
-pub(super) fn map(fd: BorrowedFd<'_>, words: usize) -> Result<&'static [AtomicU64], Errno> {
+fn map(fd: BorrowedFd<'_>, words: usize) -> Result<&'static [AtomicU64], Errno> {
     let length = words * size_of::<AtomicU64>();
     // SAFETY: a stat is plain integers, all of which may be zero.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };

@@ -4,7 +4,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::memory;
+use super::memory::{self, NotShared};
 use super::seat::{SEAT_WORDS, Seat};
 use crate::engine::COUNTERS;
 use crate::errno::Errno;
@@ -34,8 +34,7 @@ const COUNTED: usize = NAME + NAME_WORDS;
 const HTTP: usize = COUNTED + COUNTERS;
 const AREA_WORDS: usize = HTTP + HTTP_WORDS;
 
-/// The words of the page: its layout, how many slots were ever in use, the seats, and the areas.
-const LAYOUT: usize = 0;
+/// The words of the page after the first, which has its layout: how many slots were ever in use, the seats, and the areas.
 const USED: usize = 1;
 const SEATS: usize = SEAT_WORDS;
 const SEATS_OF_LISTENER: usize = SLOTS * SEAT_WORDS;
@@ -49,34 +48,14 @@ const MAGIC: u64 = 1 << 48 | (LENGTH as u64) << 16 | COUNTERS as u64;
 #[derive(Clone, Copy, Debug)]
 pub struct Page(&'static [AtomicU64]);
 
-/// Why a worker cannot use its supervisor's page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotShared {
-    /// The system does not map it.
-    System(Errno),
-    /// It was made by another version of kqnet.
-    OtherLayout,
-}
-
-impl std::fmt::Display for NotShared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::System(errno) => errno.fmt(f),
-            Self::OtherLayout => f.write_str("kqnet-serve is of another version than the program's kqnet"),
-        }
-    }
-}
-
 impl Page {
     /// Makes a page, and its descriptor, by which other processes can map it. Only what was written takes up memory.
     ///
     /// # Errors
     /// Returns the error of memfd_create(2), shm_open(3), ftruncate(2) or mmap(2).
     pub fn create() -> Result<(Self, OwnedFd), Errno> {
-        let fd = memory::create(LENGTH)?;
-        let page = Self(memory::map(std::os::fd::AsFd::as_fd(&fd), LENGTH)?);
-        page.0[LAYOUT].store(MAGIC, Ordering::Relaxed);
-        Ok((page, fd))
+        let (words, fd) = memory::create_with_layout(LENGTH, MAGIC)?;
+        Ok((Self(words), fd))
     }
 
     /// Maps a page that another process has made.
@@ -84,11 +63,7 @@ impl Page {
     /// # Errors
     /// Returns an error if the system does not map it, or if it has another layout.
     pub fn open(fd: BorrowedFd<'_>) -> Result<Self, NotShared> {
-        let page = Self(memory::map(fd, LENGTH).map_err(|errno| match errno.0 {
-            libc::EINVAL => NotShared::OtherLayout,
-            _ => NotShared::System(errno),
-        })?);
-        if page.0[LAYOUT].load(Ordering::Relaxed) == MAGIC { Ok(page) } else { Err(NotShared::OtherLayout) }
+        memory::open_with_layout(fd, LENGTH, MAGIC).map(Self)
     }
 
     /// Gives this process zeros of its own in the place of the page. For a forked child, which is no worker: each word of the
