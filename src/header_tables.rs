@@ -8,7 +8,8 @@ use janetrs::lowlevel as c;
 use kqnet_http1::{Head, Header, KnownHeaders, push_lower};
 
 use crate::common_strings::{CommonStrings, new_string};
-use crate::table_layout::{Layout, copy};
+use crate::spare_tables::SpareTables;
+use crate::table_layout::Layout;
 use crate::value::bytes;
 
 /// What is known of the headers of earlier requests.
@@ -87,8 +88,12 @@ impl NamedLayout {
     }
 
     /// Makes the table of headers with these names.
-    fn table(&mut self, headers: &[Header<'_>]) -> *mut c::JanetTable {
-        let table = self.layout.copy();
+    ///
+    /// # Safety
+    /// Nothing collects garbage before the table is reachable.
+    unsafe fn table(&mut self, headers: &[Header<'_>], spare: &SpareTables) -> *mut c::JanetTable {
+        // SAFETY: the caller promises this.
+        let table = unsafe { self.layout.copy(spare) };
         for (index, (header, (_, kept))) in headers.iter().zip(&self.names).enumerate() {
             let is_kept = kept.has(header.value);
             if is_kept && bytes(&Janet::from(*self.layout.prepared(index))) == Some(header.value) {
@@ -115,10 +120,10 @@ impl HeaderTables {
     ///
     /// # Safety
     /// Nothing collects garbage before the table is reachable.
-    pub unsafe fn table(&mut self, head: &Head<'_>, common: &CommonStrings) -> *mut c::JanetTable {
+    pub unsafe fn table(&mut self, head: &Head<'_>, common: &CommonStrings, spare: &SpareTables) -> *mut c::JanetTable {
         if let Some(&at) = self.known.last().filter(|_| head.is_known) {
             // SAFETY: what is in the array at this index is a table, by the invariant of `known`.
-            return unsafe { copy(c::janet_unwrap_table(*(*self.held).data.add(at))) };
+            return unsafe { spare.copy(c::janet_unwrap_table(*(*self.held).data.add(at))) };
         }
         let headers = &head.headers;
         let Some(index) = self.layouts.iter().position(|layout| layout.has_names_of(headers)) else {
@@ -128,12 +133,13 @@ impl HeaderTables {
         };
         self.layouts.swap(0, index);
         let layout = &mut self.layouts[0];
-        let table = layout.table(headers);
+        // SAFETY: the caller promises this.
+        let table = unsafe { layout.table(headers, spare) };
         if layout.keeps_all(headers) {
             let held = self.held;
             self.known.remember(head, |replaced| {
                 // SAFETY: the table has nothing but strings, and its copy is never shown to Janet code.
-                unsafe { hold(held, copy(table), replaced) }
+                unsafe { hold(held, c::janet_table_clone(table), replaced) }
             });
         }
         table

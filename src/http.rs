@@ -68,6 +68,7 @@ const LISTS: &[&[Function]] = &[
     phase::FUNCTIONS,
     turn::FUNCTIONS,
     chain::FUNCTIONS,
+    request_table::FUNCTIONS,
     running_request::FUNCTIONS,
     request_body::FUNCTIONS,
     form::FUNCTIONS,

@@ -13,7 +13,8 @@
 //! - [`listener`] is what is known of one listener;
 //! - [`deadlines`] are the timeouts of waiting fibers;
 //! - [`pushes`] are the connections whose responses may be held back;
-//! - [`request_layouts`], [`header_tables`] and [`table_layout`] make tables by copying prepared ones;
+//! - [`request_layouts`], [`header_tables`] and [`table_layout`] make tables by copying prepared ones, and [`spare_tables`] saves
+//!   them from being allocated;
 //! - [`common_strings`] and [`keys`] are strings and keywords that are made once;
 //! - [`options`], [`stream`], [`buffer`] and [`collected`] read and make Janet values;
 //! - [`boundary`] is how Janet calls Rust;
@@ -44,6 +45,7 @@ mod proxies;
 mod pushes;
 mod request_layouts;
 mod shared;
+mod spare_tables;
 mod stream;
 mod table_layout;
 mod value;

@@ -3,7 +3,8 @@
 use janetrs::lowlevel as c;
 
 use crate::keys::Keys;
-use crate::table_layout::{Layout, copy};
+use crate::spare_tables::SpareTables;
+use crate::table_layout::Layout;
 
 /// The prepared tables.
 pub struct RequestLayouts {
@@ -48,10 +49,13 @@ impl RequestLayouts {
     }
 
     /// Makes an empty table with this prototype.
-    pub fn env(&self, proto: *mut c::JanetTable) -> *mut c::JanetTable {
+    ///
+    /// # Safety
+    /// Nothing collects garbage before the table is reachable.
+    pub unsafe fn env(&self, spare: &SpareTables, proto: *mut c::JanetTable) -> *mut c::JanetTable {
         // SAFETY: the VM holds the empty table, and the copy is new.
         unsafe {
-            let table = copy(self.empty);
+            let table = spare.copy(self.empty);
             (*table).proto = proto;
             table
         }

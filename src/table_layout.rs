@@ -2,6 +2,8 @@
 
 use janetrs::lowlevel as c;
 
+use crate::spare_tables::SpareTables;
+
 /// A prepared table, and the places of its keys, which depend on nothing but the keys and the size of the table.
 pub struct Layout {
     /// It is never shown to Janet code, so it stays as it was made.
@@ -40,9 +42,12 @@ impl Layout {
     }
 
     /// A new table with the keys. The values are those of the prepared table, or true where it has none.
-    pub fn copy(&self) -> *mut c::JanetTable {
-        // SAFETY: the prepared table is live.
-        unsafe { copy(self.prepared) }
+    ///
+    /// # Safety
+    /// Nothing collects garbage before the table is reachable.
+    pub unsafe fn copy(&self, spare: &SpareTables) -> *mut c::JanetTable {
+        // SAFETY: the prepared table is live, and the caller promises the rest.
+        unsafe { spare.copy(self.prepared) }
     }
 
     /// The value of the key at `index` in the prepared table.
@@ -81,18 +86,5 @@ impl Layout {
             }
             c::janet_table_remove(table, key);
         }
-    }
-}
-
-/// A copy of a table.
-///
-/// # Safety
-/// The table is live.
-pub unsafe fn copy(table: *mut c::JanetTable) -> *mut c::JanetTable {
-    // SAFETY: the caller promises that the table is live.
-    unsafe {
-        // Janet counts the memory of tables that it makes, to know when to collect, but not that of copies.
-        c::janet_gcpressure((*table).capacity as usize * size_of::<c::JanetKV>());
-        c::janet_table_clone(table)
     }
 }

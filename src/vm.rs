@@ -26,6 +26,7 @@ use crate::listener::ListenerRef;
 use crate::message::say;
 use crate::pushes::Pushes;
 use crate::request_layouts::RequestLayouts;
+use crate::spare_tables::SpareTables;
 use crate::stream;
 
 thread_local! {
@@ -50,6 +51,8 @@ pub struct Vm {
     pub layouts: RequestLayouts,
     /// Tables of headers of earlier requests.
     pub headers: HeaderTables,
+    /// Tables of earlier requests.
+    pub spare_tables: SpareTables,
     /// The HTTP connections whose responses may be held back.
     pub pushes: Pushes,
     /// The open HTTP connections by their streams. The table keeps their fibers alive while they wait.
@@ -165,6 +168,7 @@ impl Vm {
             paths,
             layouts,
             headers,
+            spare_tables: SpareTables::new(),
             pushes,
             connections,
             listeners,

@@ -154,7 +154,8 @@ impl Connection {
             let scheme = self.scheme(vm, head);
             put_scheme(vm, request, scheme);
         }
-        self.begin_request(vm.layouts.env(self.config.env), fiber);
+        // SAFETY: the fiber refers to the table at once.
+        unsafe { self.begin_request(vm.layouts.env(&vm.spare_tables, self.config.env), fiber) };
         self.begin_in_chain();
         self.account.begin(&self.config.statistics, head.method, now);
         self.enter(vm, Phase::Handler, now);

@@ -4,15 +4,19 @@ use janetrs::Janet;
 use janetrs::lowlevel as c;
 use kqnet_http1::{Head, Version, parse_query};
 
+use crate::boundary::{Function, Outcome, native};
 use crate::common_strings::new_string;
 use crate::header_tables::accumulate;
-use crate::vm::Vm;
+use crate::vm::{self, Vm};
+
+/// The native functions of this file.
+pub const FUNCTIONS: &[Function] = &[native!("http-spare-tables", "", spare_tables)];
 
 /// Makes the request table. `number` counts the connection's requests from 1, and `buffer` is what the head was read from.
 pub fn request_table(vm: &mut Vm, number: u32, stream: Janet, head: &Head<'_>, buffer: Janet) -> Janet {
     // SAFETY: all values are new or live, and nothing starts a collection before the table is returned.
     unsafe {
-        let headers = vm.headers.table(head, &vm.common);
+        let headers = vm.headers.table(head, &vm.common, &vm.spare_tables);
         // The host of an absolute target takes precedence over the Host header (RFC 9112, 3.2.2).
         if let Some(host) = head.target.authority() {
             c::janet_table_put(headers, vm.common.string(b"host"), new_string(host));
@@ -31,7 +35,7 @@ pub fn request_table(vm: &mut Vm, number: u32, stream: Janet, head: &Head<'_>, b
             if route.len() == head.raw_target.len() { path } else { vm.paths.string(route) },
         ];
         let layout = if query.is_some() { &vm.layouts.with_query } else { &vm.layouts.without_query };
-        let table = layout.copy();
+        let table = layout.copy(&vm.spare_tables);
         (*table).proto = vm.request_prototype;
         for (index, value) in always.into_iter().enumerate() {
             layout.set(table, index, value);
@@ -67,4 +71,9 @@ unsafe fn query_table(query: &[u8]) -> *mut c::JanetTable {
         }
         table
     }
+}
+
+/// `(native/http-spare-tables)`: Returns how many tables of earlier requests are ready to be used again.
+fn spare_tables(_args: &[Janet]) -> Result<Outcome, String> {
+    vm::with(|vm| Ok(Outcome::Value(Janet::number(vm.spare_tables.count() as f64))))
 }

@@ -1,0 +1,253 @@
+//! Spare tables: those of requests that are over are used again when Janet's collector finds that nothing refers to them.
+//!
+//! Allocating and freeing its three tables took a quarter of the instructions of a request. Only the collector knows whether a
+//! program still has a table, so it is asked while it works: it marks what is reachable, and then goes through all values, the
+//! newest first, and frees those without a mark. A canary is a value that nothing refers to. When the collector drops it,
+//! all marks are set, and nothing that is older than the canary has been freed yet. At that moment, the flag that keeps a
+//! value from being freed is set for the dead ones of the tables that are older.
+//!
+//! This is how `janet_sweep` (gc.c) works in Janet 1.36 to 1.42. With any other version, every table is allocated.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use janetrs::lowlevel as c;
+use janetrs::{Janet, TaggedJanet};
+
+use crate::abstract_type::{AbstractType, NOTHING};
+use crate::collected::{self, Collected, drop_collected};
+
+/// The minor versions of Janet 1 whose collector works like this.
+const KNOWN_VERSIONS: std::ops::RangeInclusive<u32> = 36..=42;
+
+/// The collector has found a value to be reachable (`JANET_MEM_REACHABLE` in Janet's gc.h).
+const REACHABLE: i32 = 0x100;
+
+/// The collector does not free a value (`JANET_MEM_DISABLED` in Janet's gc.h).
+const DISABLED: i32 = 0x200;
+
+/// Tables of 1, 2, 4, up to 64 pairs are kept.
+const SIZES: usize = 7;
+
+/// How many tables are allocated before there is a new canary. The collector frees those that are newer than the canary.
+const PER_CANARY: usize = 256;
+
+/// The spare tables of a VM.
+pub struct SpareTables {
+    /// `None` if nothing is known of how the collector of this Janet works.
+    tables: Option<Rc<RefCell<Tables>>>,
+}
+
+/// The invariant: nothing refers to the tables in `spare`, and their flag keeps them from being freed. The tables in `watched`
+/// were not freed yet, and are older than the newest canary and its successor, as are those in `spare`. There is a canary if there is
+/// any table in `watched` or `fresh`.
+#[derive(Default)]
+struct Tables {
+    /// Tables to use, by the logarithm of their capacity.
+    spare: [Vec<*mut c::JanetTable>; SIZES],
+    /// How many tables of each size were needed since the last collection.
+    needed: [usize; SIZES],
+    /// Tables that were handed out.
+    watched: Vec<*mut c::JanetTable>,
+    /// Tables that were handed out and are newer than the canary.
+    fresh: Vec<*mut c::JanetTable>,
+    /// There is a canary that no collection has dropped yet.
+    is_watched: bool,
+    /// How many canaries there were. Only the newest means something.
+    canaries: u64,
+    /// The successor of the newest canary, which its flag keeps from being freed.
+    successor: Option<*mut Canary>,
+}
+
+/// A value that nothing refers to, so that the collector drops it in its next collection.
+///
+/// Nothing can be allocated during a collection, so each canary has a successor, which is somewhat older and lives on to the
+/// collection after that. It lets the tables go if there was no request in between.
+struct Canary {
+    /// The number of the canary, or of the one whose successor this is.
+    number: u64,
+    is_successor: bool,
+    tables: Rc<RefCell<Tables>>,
+}
+
+static CANARY: AbstractType = AbstractType(c::JanetAbstractType {
+    name: c"kqnet/canary".as_ptr(),
+    gc: Some(drop_collected::<Canary>),
+    ..NOTHING
+});
+
+// SAFETY: only `Tables::watch` makes values of this Janet type, and they are dropped as a `Canary`.
+unsafe impl Collected for Canary {
+    fn janet_type() -> &'static AbstractType {
+        &CANARY
+    }
+}
+
+impl Drop for Canary {
+    fn drop(&mut self) {
+        // SAFETY: the collector drops this value, so it has marked everything, and has not come to older values yet. At the
+        // end of the VM nothing is marked, and older values are freed later too, in spite of their flag. The tables are
+        // not borrowed, since nothing is collected while they are.
+        unsafe {
+            let tables = &mut *self.tables.borrow_mut();
+            if tables.canaries == self.number {
+                if self.is_successor { tables.let_go() } else { tables.collected() }
+            }
+        }
+    }
+}
+
+/// The index of the tables with this capacity in `spare`, if they are kept.
+fn size_of_capacity(capacity: i32) -> Option<usize> {
+    let capacity = u32::try_from(capacity).ok().filter(|capacity| capacity.is_power_of_two())?;
+    Some(capacity.trailing_zeros() as usize).filter(|size| *size < SIZES)
+}
+
+impl SpareTables {
+    /// Has none yet.
+    pub fn new() -> Self {
+        Self { tables: is_known_version().then(Rc::default) }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.tables.as_ref().map_or(0, |tables| tables.borrow().spare.iter().map(Vec::len).sum())
+    }
+
+    /// A copy of a table. What Janet code may see of it is like that of a new one.
+    ///
+    /// # Safety
+    /// The table is live and has memory for pairs, and nothing collects garbage before the copy is reachable.
+    pub unsafe fn copy(&self, table: *mut c::JanetTable) -> *mut c::JanetTable {
+        // SAFETY: the caller promises that the table is live.
+        unsafe {
+            let capacity = (*table).capacity;
+            let (Some(rc), Some(size)) = (&self.tables, size_of_capacity(capacity)) else {
+                return clone(table);
+            };
+            let tables = &mut *rc.borrow_mut();
+            tables.needed[size] += 1;
+            if !tables.is_watched {
+                tables.watch(rc);
+            }
+            let Some(copy) = tables.spare[size].pop() else {
+                let copy = clone(table);
+                tables.fresh.push(copy);
+                if tables.fresh.len() >= PER_CANARY {
+                    tables.watch(rc);
+                }
+                return copy;
+            };
+            // It counts as new, since the next collection is to find it again.
+            c::janet_gcpressure(size_of::<c::JanetTable>() + capacity as usize * size_of::<c::JanetKV>());
+            (*copy).gc.flags &= !DISABLED;
+            (*copy).count = (*table).count;
+            (*copy).deleted = (*table).deleted;
+            (*copy).proto = (*table).proto;
+            // Both have memory for `capacity` pairs.
+            (*copy).data.copy_from_nonoverlapping((*table).data, capacity as usize);
+            tables.watched.push(copy);
+            copy
+        }
+    }
+}
+
+/// A copy of a table that is allocated.
+///
+/// # Safety
+/// The same as for [`SpareTables::copy`].
+unsafe fn clone(table: *mut c::JanetTable) -> *mut c::JanetTable {
+    // SAFETY: the caller promises that the table is live.
+    unsafe {
+        // Janet counts the memory of tables that it makes, to know when to collect, but not that of copies.
+        c::janet_gcpressure((*table).capacity as usize * size_of::<c::JanetKV>());
+        c::janet_table_clone(table)
+    }
+}
+
+impl Tables {
+    /// Makes a canary that is newer than all tables so far. `rc` holds these tables.
+    fn watch(&mut self, rc: &Rc<RefCell<Self>>) {
+        self.canaries += 1;
+        let make =
+            |is_successor| collected::make(Canary { number: self.canaries, is_successor, tables: Rc::clone(rc) });
+        // Janet finds both in its list of all values, and nowhere else.
+        let successor = make(true);
+        make(false);
+        // SAFETY: the new value is live, and the flag has kept the old one alive.
+        unsafe {
+            *flags(successor) |= DISABLED;
+            if let Some(old) = self.successor.replace(successor) {
+                *flags(old) &= !DISABLED;
+            }
+        }
+        self.is_watched = true;
+        self.watched.append(&mut self.fresh);
+    }
+
+    /// Finds the spare tables when the newest canary is dropped.
+    ///
+    /// # Safety
+    /// The collector drops the canary, and comes to older values after that.
+    unsafe fn collected(&mut self) {
+        self.is_watched = false;
+        // Those without a mark are freed already.
+        self.fresh.clear();
+        // SAFETY: none of these values was freed yet, by the invariant of `Tables`. The collector frees those without any flag. A table
+        // that was marked is alive, and is no longer watched.
+        unsafe {
+            if let Some(successor) = self.successor.take() {
+                *flags(successor) = *flags(successor) & !DISABLED | REACHABLE;
+            }
+            for (spare, needed) in self.spare.iter_mut().zip(self.needed) {
+                for table in spare.drain(needed.min(spare.len())..) {
+                    (*table).gc.flags &= !DISABLED;
+                }
+            }
+            for table in self.watched.drain(..) {
+                if (*table).gc.flags & (REACHABLE | DISABLED) != 0 {
+                    continue;
+                }
+                // A program may have made it larger.
+                let Some(size) = size_of_capacity((*table).capacity) else { continue };
+                if self.spare[size].len() < self.needed[size] {
+                    (*table).gc.flags |= DISABLED;
+                    self.spare[size].push(table);
+                }
+            }
+        }
+        self.needed = [0; SIZES];
+    }
+
+    /// Lets the collector free all spare tables when the successor of the newest canary is dropped.
+    ///
+    /// # Safety
+    /// The same as for [`Tables::collected`].
+    unsafe fn let_go(&mut self) {
+        for spare in &mut self.spare {
+            for table in std::mem::take(spare) {
+                // SAFETY: the flag has kept the table alive.
+                unsafe { (*table).gc.flags &= !DISABLED };
+            }
+        }
+        self.watched = Vec::new();
+    }
+}
+
+/// The flags of a canary for the collector.
+///
+/// # Safety
+/// The canary is live.
+unsafe fn flags(canary: *mut Canary) -> *mut i32 {
+    // SAFETY: the canary is an abstract value, which Janet keeps behind such a head.
+    unsafe { &raw mut (*c::janet_abstract_head(canary.cast())).gc.flags }
+}
+
+/// Whether the version of the running Janet is among [`KNOWN_VERSIONS`].
+fn is_known_version() -> bool {
+    // SAFETY: called from a function that Janet called, so the VM has a core environment.
+    let version = Janet::from(unsafe { c::janet_resolve_core(c"janet/version".as_ptr()) });
+    let TaggedJanet::String(version) = version.unwrap() else { return false };
+    let minor = version.to_str().ok().and_then(|version| version.strip_prefix("1.")?.split('.').next()?.parse().ok());
+    minor.is_some_and(|minor: u32| KNOWN_VERSIONS.contains(&minor))
+}
