@@ -29,6 +29,9 @@ const DISABLED: i32 = 0x200;
 /// Tables of 1, 2, 4, up to 64 pairs are kept.
 const SIZES: usize = 7;
 
+/// The bytes that a processor loads at once.
+const CACHE_LINE: usize = 64;
+
 /// How many tables are allocated before there is a new canary. The collector frees those that are newer than the canary.
 const PER_CANARY: usize = 256;
 
@@ -147,6 +150,7 @@ impl SpareTables {
             // Both have memory for `capacity` pairs.
             (*copy).data.copy_from_nonoverlapping((*table).data, capacity as usize);
             tables.watched.push(copy);
+            tables.prefetch(size);
             copy
         }
     }
@@ -185,6 +189,22 @@ impl Tables {
         self.watched.append(&mut self.fresh);
     }
 
+    /// Has the processor load the table of this size that is used next, and the head of the one after it. Most of them have been
+    /// out of its cache since the last collection, and waiting for them would take a sixth of the time of a request.
+    fn prefetch(&self, size: usize) {
+        let spare = &self.spare[size];
+        if let [.., after_next, _] = spare[..] {
+            prefetch(after_next);
+        }
+        if let Some(&next) = spare.last() {
+            // SAFETY: spare tables are live.
+            let pairs = unsafe { (*next).data };
+            for line in (0..size_of::<c::JanetKV>() << size).step_by(CACHE_LINE) {
+                prefetch(pairs.wrapping_byte_add(line));
+            }
+        }
+    }
+
     /// Finds the spare tables when the newest canary is dropped.
     ///
     /// # Safety
@@ -204,7 +224,10 @@ impl Tables {
                     (*table).gc.flags &= !DISABLED;
                 }
             }
-            for table in self.watched.drain(..) {
+            for (at, &table) in self.watched.iter().enumerate() {
+                if let Some(&later) = self.watched.get(at + 8) {
+                    prefetch(later);
+                }
                 if (*table).gc.flags & (REACHABLE | DISABLED) != 0 {
                     continue;
                 }
@@ -216,6 +239,7 @@ impl Tables {
                 }
             }
         }
+        self.watched.clear();
         self.needed = [0; SIZES];
     }
 
@@ -250,4 +274,15 @@ fn is_known_version() -> bool {
     let TaggedJanet::String(version) = version.unwrap() else { return false };
     let minor = version.to_str().ok().and_then(|version| version.strip_prefix("1.")?.split('.').next()?.parse().ok());
     minor.is_some_and(|minor: u32| KNOWN_VERSIONS.contains(&minor))
+}
+
+/// Has the processor load the cache line at an address, where Rust offers that.
+fn prefetch<T>(address: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the instruction belongs to the architecture, and does not fail whatever the address is.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    let _ = address;
 }
