@@ -41,18 +41,16 @@ pub struct SpareTables {
     tables: Option<Rc<RefCell<Tables>>>,
 }
 
-/// The invariant: nothing refers to the tables in `spare`, and their flag keeps them from being freed. The tables in `watched`
-/// were not freed yet, and are older than the newest canary and its successor, as are those in `spare`. There is a canary if there is
-/// any table in `watched` or `fresh`.
+/// The invariant: the tables in `of_size` and `watched` were not freed yet, and are older than the newest canary and its successor. Nothing
+/// refers to those that are not in use, and their flag keeps them from being freed. There is a canary if any table is in use,
+/// in `watched` or in `fresh`.
 #[derive(Default)]
 struct Tables {
-    /// Tables to use, by the logarithm of their capacity.
-    spare: [Vec<*mut c::JanetTable>; SIZES],
-    /// How many tables of each size were needed since the last collection.
-    needed: [usize; SIZES],
-    /// Tables that were handed out.
+    /// The tables by the logarithm of their capacity.
+    of_size: [TablesOfSize; SIZES],
+    /// Tables that were allocated and are in use.
     watched: Vec<*mut c::JanetTable>,
-    /// Tables that were handed out and are newer than the canary.
+    /// Tables that were allocated after the canary. It tells nothing of them.
     fresh: Vec<*mut c::JanetTable>,
     /// There is a canary that no collection has dropped yet.
     is_watched: bool,
@@ -60,6 +58,15 @@ struct Tables {
     canaries: u64,
     /// The successor of the newest canary, which its flag keeps from being freed.
     successor: Option<*mut Canary>,
+}
+
+#[derive(Default)]
+struct TablesOfSize {
+    tables: Vec<*mut c::JanetTable>,
+    /// How many of them, from the first on, were given to requests since the last collection.
+    used: usize,
+    /// How many more were allocated since the last collection.
+    allocated: usize,
 }
 
 /// A value that nothing refers to, so that the collector drops it in its next collection.
@@ -100,7 +107,7 @@ impl Drop for Canary {
     }
 }
 
-/// The index of the tables with this capacity in `spare`, if they are kept.
+/// The index of the tables with this capacity in `of_size`, if they are kept.
 fn size_of_capacity(capacity: i32) -> Option<usize> {
     let capacity = u32::try_from(capacity).ok().filter(|capacity| capacity.is_power_of_two())?;
     Some(capacity.trailing_zeros() as usize).filter(|size| *size < SIZES)
@@ -114,7 +121,8 @@ impl SpareTables {
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.tables.as_ref().map_or(0, |tables| tables.borrow().spare.iter().map(Vec::len).sum())
+        let count = |tables: &Tables| tables.of_size.iter().map(|of_size| of_size.tables.len() - of_size.used).sum();
+        self.tables.as_ref().map_or(0, |tables| count(&tables.borrow()))
     }
 
     /// A copy of a table. What Janet code may see of it is like that of a new one.
@@ -122,18 +130,17 @@ impl SpareTables {
     /// # Safety
     /// The table is live and has memory for pairs, and nothing collects garbage before the copy is reachable.
     pub unsafe fn copy(&self, table: *mut c::JanetTable) -> *mut c::JanetTable {
-        // SAFETY: the caller promises that the table is live.
+        // SAFETY: the caller promises that the table is live. A spare one is live too, and has memory for as many pairs.
         unsafe {
             let capacity = (*table).capacity;
             let (Some(rc), Some(size)) = (&self.tables, size_of_capacity(capacity)) else {
                 return clone(table);
             };
             let tables = &mut *rc.borrow_mut();
-            tables.needed[size] += 1;
             if !tables.is_watched {
                 tables.watch(rc);
             }
-            let Some(copy) = tables.spare[size].pop() else {
+            let Some(copy) = tables.of_size[size].take() else {
                 let copy = clone(table);
                 tables.fresh.push(copy);
                 if tables.fresh.len() >= PER_CANARY {
@@ -147,11 +154,70 @@ impl SpareTables {
             (*copy).count = (*table).count;
             (*copy).deleted = (*table).deleted;
             (*copy).proto = (*table).proto;
-            // Both have memory for `capacity` pairs.
-            (*copy).data.copy_from_nonoverlapping((*table).data, capacity as usize);
-            tables.watched.push(copy);
-            tables.prefetch(size);
+            if capacity == 1 {
+                *(*copy).data = *(*table).data;
+            } else {
+                (*copy).data.copy_from_nonoverlapping((*table).data, capacity as usize);
+            }
             copy
+        }
+    }
+}
+
+impl TablesOfSize {
+    /// Takes a spare one. If there is none, the caller allocates one.
+    #[inline]
+    fn take(&mut self) -> Option<*mut c::JanetTable> {
+        let Some(&table) = self.tables.get(self.used) else {
+            self.allocated += 1;
+            return None;
+        };
+        self.used += 1;
+        self.prefetch();
+        Some(table)
+    }
+
+    /// Keeps as many of the tables as are needed, except those that a program still has, or has made larger.
+    ///
+    /// # Safety
+    /// The same as for [`Tables::collected`].
+    unsafe fn collected(&mut self, size: usize, needed: usize) {
+        let tables = &mut self.tables;
+        let mut kept = 0;
+        for at in 0..tables.len() {
+            if let Some(&later) = tables.get(at + 8) {
+                prefetch(later);
+            }
+            let table = tables[at];
+            // SAFETY: the table was not freed yet, by the invariant of `Tables`.
+            unsafe {
+                if at < self.used && !is_dead(table, size) {
+                    continue;
+                }
+                if kept == needed {
+                    (*table).gc.flags &= !DISABLED;
+                    continue;
+                }
+                (*table).gc.flags |= DISABLED;
+            }
+            tables[kept] = table;
+            kept += 1;
+        }
+        tables.truncate(kept);
+        (self.used, self.allocated) = (0, 0);
+    }
+
+    /// Has the processor load the table that is used next, and the head of the one after it. Most of them have been out of
+    /// its cache since the last collection, and waiting for them would take a sixth of the time of a request.
+    #[inline]
+    fn prefetch(&self) {
+        if let [next, after_next, ..] = self.tables[self.used..] {
+            prefetch(after_next);
+            // SAFETY: the tables are live.
+            let (pairs, count) = unsafe { ((*next).data, (*next).capacity as usize) };
+            for line in 0..(count * size_of::<c::JanetKV>()).div_ceil(CACHE_LINE) {
+                prefetch(pairs.wrapping_byte_add(line * CACHE_LINE));
+            }
         }
     }
 }
@@ -189,22 +255,6 @@ impl Tables {
         self.watched.append(&mut self.fresh);
     }
 
-    /// Has the processor load the table of this size that is used next, and the head of the one after it. Most of them have been
-    /// out of its cache since the last collection, and waiting for them would take a sixth of the time of a request.
-    fn prefetch(&self, size: usize) {
-        let spare = &self.spare[size];
-        if let [.., after_next, _] = spare[..] {
-            prefetch(after_next);
-        }
-        if let Some(&next) = spare.last() {
-            // SAFETY: spare tables are live.
-            let pairs = unsafe { (*next).data };
-            for line in (0..size_of::<c::JanetKV>() << size).step_by(CACHE_LINE) {
-                prefetch(pairs.wrapping_byte_add(line));
-            }
-        }
-    }
-
     /// Finds the spare tables when the newest canary is dropped.
     ///
     /// # Safety
@@ -213,34 +263,27 @@ impl Tables {
         self.is_watched = false;
         // Those without a mark are freed already.
         self.fresh.clear();
-        // SAFETY: none of these values was freed yet, by the invariant of `Tables`. The collector frees those without any flag. A table
-        // that was marked is alive, and is no longer watched.
+        let mut needed = [0; SIZES];
+        // SAFETY: none of these values was freed yet, by the invariant of `Tables`. The collector frees those without any flag.
         unsafe {
             if let Some(successor) = self.successor.take() {
                 *flags(successor) = *flags(successor) & !DISABLED | REACHABLE;
             }
-            for (spare, needed) in self.spare.iter_mut().zip(self.needed) {
-                for table in spare.drain(needed.min(spare.len())..) {
-                    (*table).gc.flags &= !DISABLED;
-                }
+            for (size, (of_size, needed)) in self.of_size.iter_mut().zip(&mut needed).enumerate() {
+                *needed = of_size.used + of_size.allocated;
+                of_size.collected(size, *needed);
             }
-            for (at, &table) in self.watched.iter().enumerate() {
-                if let Some(&later) = self.watched.get(at + 8) {
-                    prefetch(later);
-                }
-                if (*table).gc.flags & (REACHABLE | DISABLED) != 0 {
-                    continue;
-                }
+            for &table in &self.watched {
                 // A program may have made it larger.
                 let Some(size) = size_of_capacity((*table).capacity) else { continue };
-                if self.spare[size].len() < self.needed[size] {
+                let tables = &mut self.of_size[size].tables;
+                if is_dead(table, size) && tables.len() < needed[size] {
                     (*table).gc.flags |= DISABLED;
-                    self.spare[size].push(table);
+                    tables.push(table);
                 }
             }
         }
         self.watched.clear();
-        self.needed = [0; SIZES];
     }
 
     /// Lets the collector free all spare tables when the successor of the newest canary is dropped.
@@ -248,14 +291,23 @@ impl Tables {
     /// # Safety
     /// The same as for [`Tables::collected`].
     unsafe fn let_go(&mut self) {
-        for spare in &mut self.spare {
-            for table in std::mem::take(spare) {
+        for of_size in &mut self.of_size {
+            for table in std::mem::take(of_size).tables {
                 // SAFETY: the flag has kept the table alive.
                 unsafe { (*table).gc.flags &= !DISABLED };
             }
         }
         self.watched = Vec::new();
     }
+}
+
+/// Whether nothing refers to a table that is in use, and it has the memory of its size still.
+///
+/// # Safety
+/// The collector has marked everything, and has not freed the table.
+unsafe fn is_dead(table: *mut c::JanetTable, size: usize) -> bool {
+    // SAFETY: the caller promises that the table was not freed.
+    unsafe { (*table).gc.flags & REACHABLE == 0 && size_of_capacity((*table).capacity) == Some(size) }
 }
 
 /// The flags of a canary for the collector.
