@@ -92,7 +92,7 @@ pub struct Connection {
     /// A response that Janet code has to send (`native/http-unsent-response`), or nil.
     pub unsent_response: Janet,
     /// What remains of a body whose beginning was sent with its head.
-    pub unsent_body: Option<UnsentBody>,
+    pub unsent_body: Option<Box<UnsentBody>>,
     /// How the body of the unsent response is delivered, if its head was written (`native/http-respond`).
     pub written_head: Option<Janet>,
     /// The response to the running request is being sent.
@@ -106,7 +106,7 @@ pub struct Connection {
     /// The task that waits for bytes, if there is one.
     pub reading: Option<Reading>,
     /// The task that waits for the client to take bytes, if there is one.
-    pub writing: Option<Writing>,
+    pub writing: Option<Box<Writing>>,
     /// The task that watches whether the client is gone, if there is one.
     pub watching: Option<Watching>,
     /// How long the client may take to receive the last response.

@@ -56,7 +56,8 @@ impl Connection {
         if let Sent::Enough | Sent::Full = sent {
             let is_enough = matches!(sent, Sent::Enough);
             let length = bytes(&body).unwrap_or_default().len();
-            self.unsent_body = Some(UnsentBody { value: body, length, from: at.saturating_sub(head), is_enough });
+            let from = at.saturating_sub(head);
+            self.unsent_body = Some(Box::new(UnsentBody { value: body, length, from, is_enough }));
         }
         self.after_sending(sent, at.min(head), out, buffers, fiber)
     }
@@ -124,7 +125,8 @@ impl Connection {
 /// `(native/http-unsent-body http)`: Returns a tuple of the body whose beginning was sent, and of the index and the size with
 /// which `native/http-write` sends the rest. Returns nil if there is none. If enough was sent for one turn of the loop, other tasks run first.
 fn unsent_body(args: &[Janet]) -> Result<Outcome, String> {
-    let Some(UnsentBody { value, length, from, is_enough }) = connection::borrow(args)?.unsent_body.take() else {
+    let unsent = connection::borrow(args)?.unsent_body.take();
+    let Some(UnsentBody { value, length, from, is_enough }) = unsent.map(|unsent| *unsent) else {
         return Ok(Outcome::Value(Janet::nil()));
     };
     let rest = tuple(&[value, Janet::number(from as f64), Janet::number(length as f64)]);

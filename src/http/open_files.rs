@@ -17,8 +17,13 @@ pub const FUNCTIONS: &[Function] = &[native!("folder-open", "folder path &opt st
 ///
 /// A handler may raise an error or be cancelled, and middleware may drop a response. Without this list, nothing would close
 /// the files before the next collection.
+///
+/// Few requests have files, so the lists are made when they are needed. Each connection has room for their address only.
 #[derive(Default)]
-pub struct OpenFiles {
+pub struct OpenFiles(Option<Box<Lists>>);
+
+#[derive(Default)]
+struct Lists {
     files: Vec<*const RefCell<OpenFile>>,
     uploads: Vec<*const RefCell<Upload>>,
 }
@@ -26,12 +31,12 @@ pub struct OpenFiles {
 impl OpenFiles {
     /// Adds a file of this VM.
     pub fn add(&mut self, file: *const RefCell<OpenFile>) {
-        self.files.push(file);
+        self.0.get_or_insert_default().files.push(file);
     }
 
     /// Adds an upload of this VM.
     pub fn add_upload(&mut self, upload: *const RefCell<Upload>) {
-        self.uploads.push(upload);
+        self.0.get_or_insert_default().uploads.push(upload);
     }
 
     /// Marks the files.
@@ -39,20 +44,22 @@ impl OpenFiles {
     /// # Safety
     /// The collector is asking for what is reachable.
     pub unsafe fn mark(&self) {
+        let Some(lists) = &self.0 else { return };
         // SAFETY: the connection marks its files for as long as they are in the lists, so they are alive.
         unsafe {
-            self.files.iter().for_each(|&file| collected::mark(file));
-            self.uploads.iter().for_each(|&upload| collected::mark(upload));
+            lists.files.iter().for_each(|&file| collected::mark(file));
+            lists.uploads.iter().for_each(|&upload| collected::mark(upload));
         }
     }
 
     /// Closes the files, and empties the lists.
     pub fn close(&mut self) {
-        for file in self.files.drain(..) {
-            // SAFETY: the connection marks its files for as long as they are in the list, so they are alive.
+        let Some(lists) = self.0.take() else { return };
+        for file in lists.files {
+            // SAFETY: the connection has marked its files until now, so they are alive.
             unsafe { &*file }.borrow_mut().close();
         }
-        for upload in self.uploads.drain(..) {
+        for upload in lists.uploads {
             // SAFETY: as for the files.
             unsafe { &*upload }.borrow_mut().close();
         }

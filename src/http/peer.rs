@@ -66,32 +66,42 @@ impl Proxies {
 
 /// What is known of a connection's peer.
 pub struct Peer {
-    /// The peer, or the client in the PROXY header; `None` until it is asked for.
-    endpoint: Option<Endpoint>,
-    /// The address as text, once it was asked for.
-    text: Option<Janet>,
+    /// `None` until it is asked for, so that an idle connection has room for an address in memory only.
+    known: Option<Box<Known>>,
     /// The PROXY header says that the client's connection has TLS.
     is_tls: bool,
     /// The PROXY header has not arrived.
     pub awaits_header: bool,
 }
 
+/// Who the peer is.
+struct Known {
+    /// The peer, or the client in the PROXY header.
+    endpoint: Endpoint,
+    /// The address as text, once it was asked for.
+    text: Option<Janet>,
+}
+
 impl Peer {
     /// The peer of a connection that was just accepted.
     pub fn of(stream: Janet, proxies: &Proxies) -> Self {
         // The address of a client that has left cannot be found out, and an untrusted peer must not count as gone.
-        let endpoint = proxies.any().then(|| proxies::peer_of(stream));
-        Self { endpoint, text: None, is_tls: false, awaits_header: proxies.has_protocol }
+        let known = proxies.any().then(|| Known::of(proxies::peer_of(stream)));
+        Self { known, is_tls: false, awaits_header: proxies.has_protocol }
+    }
+
+    fn known(&mut self, stream: Janet) -> &mut Known {
+        self.known.get_or_insert_with(|| Known::of(proxies::peer_of(stream)))
     }
 
     fn endpoint(&mut self, stream: Janet) -> Endpoint {
-        *self.endpoint.get_or_insert_with(|| proxies::peer_of(stream))
+        self.known(stream).endpoint
     }
 
     /// The address as text, or nil if there is none.
-    fn text(&mut self) -> Janet {
-        let endpoint = self.endpoint.unwrap_or(Endpoint::Unknown);
-        *self.text.get_or_insert_with(|| proxies::address_text(endpoint))
+    fn text(&mut self, stream: Janet) -> Janet {
+        let Known { endpoint, text } = self.known(stream);
+        *text.get_or_insert_with(|| proxies::address_text(*endpoint))
     }
 
     /// Marks the text.
@@ -99,10 +109,16 @@ impl Peer {
     /// # Safety
     /// The collector asks for what is reachable.
     pub unsafe fn mark(&self) {
-        if let Some(text) = self.text {
+        if let Some(text) = self.known.as_ref().and_then(|known| known.text) {
             // SAFETY: the text is live because of this marking.
             unsafe { c::janet_mark(text.into()) };
         }
+    }
+}
+
+impl Known {
+    fn of(endpoint: Endpoint) -> Box<Self> {
+        Box::new(Self { endpoint, text: None })
     }
 }
 
@@ -128,7 +144,7 @@ impl Connection {
             }
             Ok(Parse::Complete(header)) => {
                 if let Some(client) = header.addresses.client() {
-                    (self.peer.endpoint, self.peer.text) = (Some(client), None);
+                    self.peer.known = Some(Known::of(client));
                 }
                 self.peer.is_tls = header.is_tls;
                 self.peer.awaits_header = false;
@@ -197,8 +213,7 @@ impl<'a> Lines<'a> {
 /// there is none, or it is not known.
 fn peer(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
-    connection.peer.endpoint(connection.stream);
-    Ok(Outcome::Value(connection.peer.text()))
+    Ok(Outcome::Value(connection.peer.text(connection.stream)))
 }
 
 /// `(native/http-client http headers port)`: Returns the address of the client of a request with these headers, a dictionary, as
@@ -216,8 +231,8 @@ fn client(args: &[Janet]) -> Result<Outcome, String> {
     };
     Ok(Outcome::Value(if is_true(arg(args, 2)) {
         endpoint.port().map_or_else(Janet::nil, |port| Janet::number(port.into()))
-    } else if connection.peer.endpoint == Some(endpoint) {
-        connection.peer.text()
+    } else if connection.peer.endpoint(connection.stream) == endpoint {
+        connection.peer.text(connection.stream)
     } else {
         proxies::address_text(endpoint)
     }))

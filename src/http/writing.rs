@@ -183,7 +183,7 @@ fn write(args: &[Janet]) -> Result<Outcome, String> {
                     Ok(())
                 })?;
             }
-            connection.writing = Some(Writing { fiber, value, length, at, slot, uncharged_since: now });
+            connection.writing = Some(Box::new(Writing { fiber, value, length, at, slot, uncharged_since: now }));
             // SAFETY: the task waits for nothing else, and the trampoline suspends it. The VM's table of connections keeps
             // the connection and its stream alive.
             unsafe { wait::begin(fiber, stream, connection.value, Side::Write, on_writable) };
@@ -202,7 +202,7 @@ unsafe extern "C-unwind" fn on_writable(fiber: *mut c::JanetFiber, event: c::Jan
         // SAFETY: Janet calls this for a fiber that has waited since `write`.
         let (connection, stream) = unsafe { wait::of::<RefCell<Connection>>(fiber) };
         let connection = &mut *connection.borrow_mut();
-        let Some(&Writing { value, length, mut at, .. }) = connection.writing.as_ref() else { return };
+        let Some(&Writing { value, length, mut at, .. }) = connection.writing.as_deref() else { return };
         let (ok, error) = (c::JanetSignal_JANET_SIGNAL_OK, c::JanetSignal_JANET_SIGNAL_ERROR);
         let (value, signal) = match event {
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_WRITE
