@@ -6,7 +6,8 @@
 //! | what | where |
 //! | --- | --- |
 //! | the limits and timeouts of a server | `config` |
-//! | a connection, from its beginning to its end | `connection` |
+//! | a connection, from its beginning to its end | `connection`, `serving`, `open_connections`, `end` |
+//! | what Janet code needs of a connection for what is rare | `parts` |
 //! | what its fiber is doing, and for how long it may do so | `phase` |
 //! | one turn: from a response to the next request | `turn` |
 //! | what may follow a request, such as the next one | `next_request` |
@@ -30,13 +31,16 @@ mod account;
 mod chain;
 mod config;
 mod connection;
+mod end;
 mod file_body;
 mod form;
 mod large_answer;
 mod lingering;
 mod next_request;
+mod open_connections;
 mod open_files;
 mod pace;
+mod parts;
 mod peer;
 mod phase;
 mod reading;
@@ -47,6 +51,7 @@ mod response;
 mod response_table;
 mod running_request;
 mod second_read;
+mod serving;
 mod slow_handlers;
 mod statistics;
 mod turn;
@@ -65,6 +70,9 @@ pub const FUNCTIONS: &[Function] = &boundary::join::<{ boundary::count(LISTS) }>
 const LISTS: &[&[Function]] = &[
     config::FUNCTIONS,
     connection::FUNCTIONS,
+    open_connections::FUNCTIONS,
+    parts::FUNCTIONS,
+    end::FUNCTIONS,
     phase::FUNCTIONS,
     turn::FUNCTIONS,
     chain::FUNCTIONS,

@@ -17,6 +17,7 @@ use kqnet_accept::{Limits, socket};
 
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::catch_panic;
+use crate::deliver::Deliver;
 use crate::listener::{Listener, ListenerRef};
 use crate::stream;
 use crate::vm::{self, Vm};
@@ -126,6 +127,22 @@ pub fn leave(listener: ListenerRef, stream: *mut c::JanetStream) {
     // It may be collected from now on.
     // SAFETY: the VM holds the table, and the stream is live.
     vm::with_any(|vm| unsafe { c::janet_table_remove(vm.held, stream::wrap(stream).into()) });
+}
+
+/// Gives back the place of the running task: a handler of the listener, which is about to return.
+///
+/// # Errors
+/// Returns an error if the listener was at its limit, and cannot go on accepting.
+pub fn release(stream: *mut c::JanetStream) -> Result<(), String> {
+    let mut result = Ok(());
+    vm::with_existing(|vm| {
+        // SAFETY: Janet called a function of this module, so there is a root fiber.
+        let task = unsafe { c::janet_root_fiber() };
+        if let Some(token) = vm.known(stream).filter(|listener| listener.end(task)).map(|listener| listener.token) {
+            result = vm.engine.release(token, &mut Deliver);
+        }
+    });
+    result.map_err(|errno| format!("cannot go on accepting: {errno}"))
 }
 
 /// Drops the handlers of all listeners but the one that runs. Called in a forked child: the parent runs the handlers, and

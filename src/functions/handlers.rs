@@ -9,7 +9,7 @@ use crate::boundary::{Function, Outcome, native};
 use crate::deliver::Deliver;
 use crate::listener::ListenerRef;
 use crate::value::{arg, describe, tuple};
-use crate::{stream, vm};
+use crate::{listeners, stream, vm};
 
 /// The functions of this file that Janet code calls.
 pub const FUNCTIONS: &[Function] = &[
@@ -21,16 +21,7 @@ pub const FUNCTIONS: &[Function] = &[
 
 /// Gives back the place of the running task: a handler of the listener, which is about to return.
 fn release(args: &[Janet]) -> Result<Outcome, String> {
-    let stream = stream::get(arg(args, 0))?;
-    let mut result = Ok(());
-    vm::with_existing(|vm| {
-        // SAFETY: Janet called this function, so there is a root fiber.
-        let task = unsafe { c::janet_root_fiber() };
-        if let Some(token) = vm.known(stream).filter(|listener| listener.end(task)).map(|listener| listener.token) {
-            result = vm.engine.release(token, &mut Deliver);
-        }
-    });
-    result.map_err(|errno| format!("cannot go on accepting: {errno}"))?;
+    listeners::release(stream::get(arg(args, 0))?)?;
     Ok(Outcome::Value(Janet::nil()))
 }
 

@@ -87,10 +87,15 @@ impl Account {
         self.status != 0
     }
 
+    /// Whether a request has begun whose end was not counted yet.
+    pub fn is_open(&self) -> bool {
+        self.status != 0 || self.is_in_flight
+    }
+
     /// Closes the account, and counts it unless no request has begun.
     pub fn close(&mut self, statistics: &Statistics, now: Duration) -> Option<Record> {
         let account = std::mem::take(self);
-        if account.status == 0 && !account.is_in_flight {
+        if !account.is_open() {
             return None;
         }
         let took = account.start.map_or(Duration::ZERO, |start| now.saturating_sub(start));

@@ -1,4 +1,4 @@
-//! An HTTP connection: what is known of it, and its life from `http-open` to `http-close`.
+//! An HTTP connection: what is known of it, and how it begins.
 
 use std::cell::{RefCell, RefMut};
 use std::ffi::c_void;
@@ -22,6 +22,7 @@ use super::peer::Peer;
 use super::phase::Phase;
 use super::reading::Reading;
 use super::second_read;
+use super::serving;
 use super::watch::Watching;
 use super::writing::Writing;
 use crate::abstract_type::{AbstractType, NOTHING};
@@ -35,9 +36,7 @@ use crate::vm;
 
 /// The native functions of this file.
 pub const FUNCTIONS: &[Function] = &[
-    native!("http-open", "stream config tracker", open),
-    native!("http-close", "http", close),
-    native!("http-of", "stream", of),
+    native!("http-open", "stream config tracker serve", open),
     native!("http-tracker", "http", tracker),
     native!("http-limit-unsent", "listener", limit_unsent),
 ];
@@ -60,7 +59,11 @@ pub struct Connection {
     /// Its stream (core/stream).
     pub stream: Janet,
     /// What `janet/kqnet/tracker.janet` knows of the listener's handlers.
-    tracker: Janet,
+    pub tracker: Janet,
+    /// The buffer with what was read from the client.
+    pub received: Janet,
+    /// What Janet code needs for what is rare (src/http/parts.rs), or nil until it was needed.
+    pub parts: Janet,
     /// The slot for the deadline of the connection's fiber, until the connection is closed.
     pub slot: Option<Slot>,
     /// What its fiber is doing.
@@ -155,6 +158,8 @@ unsafe extern "C-unwind" fn mark(data: *mut c_void, _size: usize) -> i32 {
         connection.config.mark();
         c::janet_mark(connection.stream.into());
         c::janet_mark(connection.tracker.into());
+        c::janet_mark(connection.received.into());
+        c::janet_mark(connection.parts.into());
         c::janet_mark(connection.ending.into());
         c::janet_mark(connection.request.into());
         c::janet_mark(connection.to_do.into());
@@ -194,7 +199,8 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    fn give_back_deadlines(&mut self) {
+    /// Removes the deadlines of the connection's fiber, and of tasks that wait for the connection.
+    pub fn give_back_deadlines(&mut self) {
         let writing = self.writing.as_mut().and_then(|writing| writing.slot.take());
         let watching = self.watching.take().map(|watching| watching.slot);
         for slot in [self.slot.take(), writing, watching].into_iter().flatten() {
@@ -249,7 +255,8 @@ fn with_files_of(stream: Janet, f: impl FnOnce(&mut OpenFiles)) {
     });
 }
 
-/// `(native/http-open stream config tracker)`: Returns a new connection, whose fiber is the running task.
+/// `(native/http-open stream config tracker serve)`: Opens a connection, whose task is the running one. Returns a new fiber that
+/// calls `(serve http received)` when it is resumed, with the connection and the buffer with what was read from the client.
 fn open(args: &[Janet]) -> Result<Outcome, String> {
     let config_value = arg(args, 1);
     let config = config::get(&config_value)?;
@@ -257,12 +264,16 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
         // SAFETY: Janet called this function, so there is a root fiber.
         let fiber = unsafe { c::janet_root_fiber() };
         let slot = vm.deadlines.add(fiber, None);
+        // SAFETY: the new buffer is alive, since nothing collects before this function returns.
+        let received: Janet = unsafe { c::janet_wrap_buffer(c::janet_buffer(0)) }.into();
         let value = collected::make(RefCell::new(Connection {
             value: std::ptr::null(),
             // SAFETY: the connection marks it.
             config: unsafe { ConfigRef::new(config) },
             stream: arg(args, 0),
             tracker: arg(args, 2),
+            received,
+            parts: Janet::nil(),
             slot: Some(slot),
             phase: Phase::Handler,
             reads_at_deadline: false,
@@ -305,28 +316,8 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             vm.deadlines.look_with(slot, (second_read::look, value.cast()));
             c::janet_table_put(vm.connections, arg(args, 0).into(), collected::wrap(value).into());
         }
-        Ok(Outcome::Value(collected::wrap(value)))
+        Ok(Outcome::Value(serving::fiber(arg(args, 3), collected::wrap(value), received, config)?))
     })
-}
-
-/// `(native/http-close http)`: Ends the running request and forgets the connection. The stream stays open.
-fn close(args: &[Janet]) -> Result<Outcome, String> {
-    let connection = &mut *borrow(args)?;
-    connection.end_request();
-    connection.push_held();
-    connection.give_back_deadlines();
-    vm::with_existing(|vm| {
-        connection.close_account(vm.engine.now());
-        // SAFETY: the table is rooted.
-        unsafe { c::janet_table_remove(vm.connections, connection.stream.into()) };
-    });
-    Ok(Outcome::Value(Janet::nil()))
-}
-
-/// `(native/http-of stream)`: Returns the connection that is open on a stream, or nil.
-fn of(args: &[Janet]) -> Result<Outcome, String> {
-    // SAFETY: the table is rooted.
-    vm::with(|vm| Ok(Outcome::Value(unsafe { c::janet_table_get(vm.connections, arg(args, 0).into()) }.into())))
 }
 
 /// `(native/http-limit-unsent listener)`: Limits how many unsent bytes the system buffers for the listener's connections.

@@ -21,7 +21,7 @@ use crate::vm;
 /// The native functions of this file.
 pub const FUNCTIONS: &[Function] = &[
     native!("http-answer", "http received out response", answer),
-    native!("http-turn", "http received out", turn),
+    native!("http-turn", "http received", turn),
     native!("http-to-do", "http", to_do),
     native!("http-unsent-response", "http", unsent_response),
 ];
@@ -57,7 +57,7 @@ fn answer(args: &[Janet]) -> Result<Outcome, String> {
     }))
 }
 
-/// `(native/http-turn http received out)`: Waits for the next request, and returns its table. Returns nil when there is something
+/// `(native/http-turn http received)`: Waits for the next request, and returns its table. Returns nil when there is something
 /// else to do first, which `native/http-to-do` returns.
 fn turn(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;

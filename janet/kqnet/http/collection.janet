@@ -11,8 +11,12 @@
   "How many connections more or less make a difference."
   64)
 
+(def due
+  "The rest of the number of open connections after division by `step` at which to look. With few clients, 0 would come often."
+  32)
+
 (defn pacer
-  ``Returns a function. Call it with the number of open connections when that is a multiple of `step`. Janet collects after every
+  ``Returns a function. Call it with the number of open connections when that is `due`. Janet collects after every
   4 MiB of allocation, unless the program sets another interval, and each collection visits every live value. With
   thousands of idle connections that would be a good part of the cost of each request. So the interval grows with their
   number, and shrinks again unless somebody else has set it.``

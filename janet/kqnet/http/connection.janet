@@ -11,8 +11,9 @@
 (import ./response)
 (import ./socket)
 
-# A connection is a tuple of its stream, its native half, the buffers for input and output, the tracker of its listener, and
-# its state. It is a tuple because its fields are read several times per request, and `in` is quicker than calling a table.
+# A connection is a value of `native/http-open`. What is rare needs more of it, so it gets what `native/http-parts` returns: a
+# tuple of the stream, the connection, the buffers for input and output, the tracker of its listener, and its state. An idle
+# connection has no more values than it needs, since each costs memory, and time whenever Janet collects.
 #
 # The state of a connection is a table of:
 #
@@ -46,10 +47,11 @@
     true))
 
 (defn- do-next
-  ``Does what the connection has to do, according to `native/http-to-do`, before its next request. Returns true at the
-  end of the connection.``
-  [connection state to-do]
-  (def [_ http received out] connection)
+  ``Does what the connection has to do, according to `native/http-to-do`, before its next request. `out` has what was not
+  sent yet. Returns true at the end of the connection.``
+  [http out to-do]
+  (def connection (native/http-parts http out))
+  (def [_ _ received own-out _ state] connection)
   (case (type to-do)
     :keyword (case to-do
                :close (do
@@ -61,20 +63,12 @@
                          (response/linger connection)
                          true)
                :gone true)
-    # How the request before was answered.
-    :array (do
-             (log/tell-observers to-do)
-             false)
-    # The client sends no more.
-    :nil true
-    # More has arrived.
-    :boolean false
     # The system did not take all of the response at once.
     :number (do
-              (socket/write http out to-do)
+              (socket/write http own-out to-do)
               # An idle connection does not keep the memory.
-              (buffer/clear out)
-              (buffer/trim out)
+              (buffer/clear own-out)
+              (buffer/trim own-out)
               (when-let [[body from size] (native/http-unsent-body http)]
                 (socket/write http body from size))
               false)
@@ -85,13 +79,14 @@
              true)))
 
 (defn- serve-requests
-  "Serves the requests of one connection until it ends. `failure/settle` does what follows an error."
-  [connection handler]
-  (def [_ http received out _ state] connection)
+  ``Serves the requests of one connection until it ends. `received` is for what is read from the client. All connections of a
+  server may have the same `out`: what the system does not take of a response at once is moved from there before another
+  task runs. `failure/settle` does what follows an error.``
+  [http received out handler]
   (var request nil)
   (var response nil)
   (forever
-    (set request (native/http-turn http received out))
+    (set request (native/http-turn http received))
     (if request
       (do
         (while request
@@ -99,7 +94,16 @@
           (set request (native/http-answer http received out response)))
         # The connection must not keep the last response while it waits.
         (set response nil))
-      (when (do-next connection state (native/http-to-do http)) (break)))))
+      (let [to-do (native/http-to-do http)]
+        (cond
+          # The client sends no more.
+          (nil? to-do) (break)
+          # More has arrived.
+          (= to-do true) nil
+          (and (= to-do :close) (= 0 (length received))) (break)
+          # How the request before was answered.
+          (array? to-do) (log/tell-observers to-do)
+          (do-next http out to-do) (break))))))
 
 (defn- push
   "What the task runs that pushes responses which the system holds back."
@@ -109,47 +113,56 @@
 (defn- unfinished
   "How many of these connections have a request that is not answered yet."
   [connections]
-  (count |(not (has-value? [:idle :linger] (native/http-phase $))) (keys connections)))
+  (count |(not (has-value? [:idle :linger] (native/http-phase $))) connections))
 
 (defn- end-soon
   "Ends these connections if they are idle, and tells the handlers of the others that they should end."
   [connections]
-  (eachk http connections
+  (each http connections
     (native/http-end-idle http)
     (when-let [ending (native/http-ending http)] (channel/close ending))))
+
+(defn- end
+  ``Ends a connection that `native/http-finish` has not ended. `serving` is the fiber that has served it, and `result` is its result
+  or its error.``
+  [conn serving result on-error]
+  (def http (native/http-of conn))
+  (def connection (native/http-parts http))
+  (def state (in connection 5))
+  (unless (= :dead (fiber/status serving))
+    # The answer to an error may fail too, as the client may be gone.
+    (protect (failure/settle connection state on-error result serving)))
+  (log/report-answer connection state)
+  # On a detached connection nobody watches the client, so the channel is closed here.
+  (when-let [ending (native/http-ending http)] (channel/close ending))
+  (native/http-close http)
+  (unless (state :detached) (:close conn)))
 
 (defn serve
   "Makes the function that serves each connection of a listener."
   [listener handler config on-error]
   (def tracker (tracker/of listener))
-  (def open @{})
+  (var open 0)
   (def pace-collections (collection/pacer))
   (native/http-push-by push)
   (put tracker :loggers (log/loggers handler))
   (put tracker :config config)
   (put tracker :on-drain (fn []
                            (native/http-drain config)
-                           (end-soon open)
+                           (end-soon (native/http-connections config))
                            (eachp [websocket leave] (in tracker :websockets) (leave websocket))))
-  (put tracker :running (fn [] (unfinished open)))
-  # Each collection visits what an idle connection refers to, so the connection is passed by `resume` instead of by a closure.
-  (defn serve-connection [connection] (serve-requests connection handler))
+  (put tracker :running (fn [] (unfinished (native/http-connections config))))
+  (def out @"")
+  # Each collection visits what an idle connection refers to, so the connection is an argument and not part of a closure.
+  (defn serve-connection [http received] (serve-requests http received out handler))
+  # A collection visits the stack of this function for each idle connection, too. It fits into the smallest one.
   (fn http-connection [conn]
-    (def http (native/http-open conn config tracker))
-    (put open http true)
-    (when (zero? (% (length open) collection/step)) (pace-collections (length open)))
-    (def state @{})
-    (def connection [conn http @"" @"" tracker state])
-    (def serving (fiber/new serve-connection :ti))
-    (def result (resume serving connection))
-    (unless (= :dead (fiber/status serving))
-      # The answer to an error may fail too, as the client may be gone.
-      (protect (failure/settle connection state on-error result serving)))
-    (log/report-answer connection state)
-    # On a detached connection nobody watches the client, so the channel is closed here.
-    (when-let [ending (native/http-ending http)] (channel/close ending))
-    (native/http-close http)
-    (unless (state :detached) (:close conn))
-    (put open http nil)
-    (when (zero? (% (length open) collection/step)) (pace-collections (length open)))
-    (native/release listener)))
+    (def serving (native/http-open conn config tracker serve-connection))
+    (++ open)
+    (when (= collection/due (% open collection/step)) (pace-collections open))
+    (def result (resume serving))
+    (-- open)
+    (when (= collection/due (% open collection/step)) (pace-collections open))
+    (unless (native/http-finish conn serving listener)
+      (end conn serving result on-error)
+      (native/release listener))))
