@@ -11,6 +11,12 @@ use crate::message::say;
 use crate::stream;
 use crate::value::string;
 
+/// How many values the stack of a handler's fiber has room for at first. `ev/go` makes fibers as large.
+const STACK: i32 = 64;
+
+/// The same for a handler that needs little. Janet makes no smaller one.
+const LIGHT_STACK: i32 = 32;
+
 /// Gives connections to the fibers that wait for them.
 pub struct Deliver;
 
@@ -39,7 +45,9 @@ impl Sink<OwnedFd, ListenerRef> for Deliver {
         }
         // SAFETY: the waiting fiber keeps the handler and the environment alive. The schedule keeps the new fiber alive.
         unsafe {
-            let fiber = c::janet_fiber(handler, 64, 1, &value);
+            let is_light = listener.is_light.get();
+            let stack = if is_light { LIGHT_STACK } else { STACK };
+            let fiber = c::janet_fiber(handler, stack, 1, &value);
             // Null if the handler does not take one argument, which was checked before the wait began.
             if fiber.is_null() {
                 stream::close(stream);
@@ -47,8 +55,10 @@ impl Sink<OwnedFd, ListenerRef> for Deliver {
             }
             (*fiber).supervisor_channel = (*listener.fiber.get()).supervisor_channel;
             // Each handler has an environment of its own, so that what it sets reaches no other handler.
-            (*fiber).env = c::janet_table(0);
-            (*(*fiber).env).proto = listener.env.get();
+            (*fiber).env = if is_light { listener.env.get() } else { c::janet_table(0) };
+            if !is_light {
+                (*(*fiber).env).proto = listener.env.get();
+            }
             listener.begin(fiber);
             c::janet_schedule(fiber, c::janet_wrap_nil());
         }

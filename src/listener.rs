@@ -39,6 +39,8 @@ pub struct Listener {
     pub sentinel: *mut c::JanetFiber,
     /// What to run for each connection. It is null if the fiber itself waits for one.
     pub handler: Cell<*mut c::JanetFunction>,
+    /// The handler is one of kqnet's own that needs little of a fiber: a small stack, and no environment of its own.
+    pub is_light: Cell<bool>,
     /// The environment of the fiber that accepts, which is the prototype of each handler's. Null while no fiber accepts.
     pub env: Cell<*mut c::JanetTable>,
     /// What to call when accepting pauses because of an error, or null.
@@ -104,6 +106,7 @@ impl Listener {
             is_claimed: Cell::new(false),
             sentinel,
             handler: Cell::new(std::ptr::null_mut()),
+            is_light: Cell::new(false),
             env: Cell::new(std::ptr::null_mut()),
             on_error: Cell::new(std::ptr::null_mut()),
             tasks: RefCell::default(),

@@ -87,7 +87,8 @@ fn accept(args: &[Janet]) -> Result<Outcome, String> {
     })
 }
 
-/// Runs a handler for each connection, until the listener is closed. The options are those of `kqnet/accept-loop`.
+/// Runs a handler for each connection, until the listener is closed. The options are those of `kqnet/accept-loop`, and `:light`: the
+/// handler sets nothing in its environment, so all of its fibers may have the same one, and needs little stack.
 fn accept_loop(args: &[Janet]) -> Result<Outcome, String> {
     let stream = stream::get(arg(args, 0))?;
     let handler = handler(arg(args, 1))?;
@@ -109,6 +110,7 @@ fn accept_loop(args: &[Janet]) -> Result<Outcome, String> {
         let token = listener.token;
         vm.engine.set_limits(token, limits);
         vm.engine.start(token).map_err(|errno| cannot_accept(stream, errno))?;
+        listener.is_light.set(options.is_true("light"));
         waiter::wait(listener, stream, handler, on_error);
         Ok(Outcome::Await)
     })

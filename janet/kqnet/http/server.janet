@@ -81,7 +81,8 @@
              (native/accept-loop listener serve
                                  {:batch (opts :batch)
                                   :max-connections (opts :max-connections)
-                                  :max-accept-rate (opts :max-accept-rate)}
+                                  :max-accept-rate (opts :max-accept-rate)
+                                  :light true}
                                  true))))
   listener)
 
