@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Deref;
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
@@ -46,11 +47,32 @@ pub struct Listener {
     /// What to call when accepting pauses because of an error, or null.
     pub on_error: Cell<*mut c::JanetFunction>,
     /// The tasks of running handlers. A task that ended by an error stays here until a sweep finds it.
-    tasks: RefCell<HashSet<*mut c::JanetFiber>>,
+    tasks: RefCell<HashSet<*mut c::JanetFiber, BuildHasherDefault<AddressHasher>>>,
     /// How many handlers were found to have ended, and were not reported yet.
     ended: Cell<u32>,
     /// How many handlers began since the last sweep.
     unswept: Cell<usize>,
+}
+
+/// Hashes an address. No client chooses it, so this need not be as strong, and as slow, as the standard hash.
+#[derive(Debug, Default)]
+struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_usize(byte.into()));
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        // The factor is 2 to the 64th power divided by the golden ratio. It spreads what differs in the middle of addresses
+        // over the highest bits, and the set looks at the highest and the lowest.
+        let product = (self.0 ^ address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = product ^ product >> 32;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// A reference to a listener that the collector has not freed.
