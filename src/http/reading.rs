@@ -201,6 +201,12 @@ impl Connection {
                 }
                 Janet::boolean(true)
             }
+            // The task has only just begun, so other fibers do not have to wait any longer for their turn.
+            Received::Request(request) if self.requests == 1 => {
+                // SAFETY: the task is running.
+                self.chain.scheduled = unsafe { (*fiber).sched_id };
+                return Ok(Outcome::Value(request));
+            }
             Received::Request(request) => request,
             Received::Other(to_do) => self.end_of(purpose, to_do),
             Received::End => self.end_of(purpose, Janet::nil()),
