@@ -104,6 +104,24 @@
       (repeat 500 (send-all c "/"))
       (repeat 500 (t/check (= text ((:receive c "GET") :body)) "a whole response")))))
 
+(t/test "clients that read nothing at the same time get their own responses later, also those of other kinds"
+  (defn handler [req]
+    (def text (string/repeat (string (req :path) " ") 4000))
+    # Pieces after a head that was written before them, and a refusal at the end.
+    (if (= 0 (% (req :request-number) 50)) {:body [text text]} {:body text}))
+  (with [server (serve handler)]
+    (def clients (seq [i :range [0 8]] (h/client server)))
+    # The requests fit into the system's buffers, and their responses do not.
+    (repeat 200 (eachp [i c] clients (send-all c (string "/" i))))
+    (each c clients (:write (c :conn) "no request\r\n\r\n"))
+    (eachp [i c] clients
+      (for number 1 201
+        (def text (string/repeat (string "/" i " ") 4000))
+        (def expected (if (= 0 (% number 50)) (string text text) text))
+        (t/check (= expected (string ((:receive c "GET") :body))) (string "response " number " of client " i)))
+      (t/same 400 ((:receive c "GET") :status))
+      (:close c))))
+
 (t/test "a client that leaves in the middle of its requests disturbs nobody"
   (with [server (serve path-of)]
     (repeat 20

@@ -574,6 +574,16 @@
     (t/same "" (:rest c))
     (:close c)))
 
+(t/test "drain: connections of other servers in the same VM stay open"
+  (def [one other] [(serve hello) (serve hello)])
+  (def [of-one of-other] (map h/client [one other]))
+  (each c [of-one of-other] (t/same [200 "hello"] (h/brief (:ask c "GET" "/"))))
+  (t/same 0 (kqnet/drain one 10))
+  (t/same "" (:rest of-one))
+  (t/same [200 "hello"] (h/brief (:ask of-other "GET" "/")))
+  (t/same 0 (kqnet/drain other 10))
+  (each c [of-one of-other] (:close c)))
+
 (t/test "drain: requests that came before it are answered, though the server has not read them yet"
   # What is written to a unix socket can be read at once. Over TCP this is so only on Linux.
   (each kind [:unix ;(if t/linux? [:tcp] [])]
