@@ -8,6 +8,14 @@ use std::fmt::Write;
 /// Structs that Rust sees behind pointers only: those of the header may have more fields.
 const MAY_BE_LONGER: [&str; 4] = ["JanetFiber", "JanetFile", "JanetFuncDef", "JanetFunction"];
 
+/// What src/inlined.rs knows of the bits of a value.
+const INLINED: &str = "#ifdef JANET_NANBOX_64\n\
+    EQUAL(JANET_NANBOX_TAGBITS, 0x1FFFFull << 47, \"the place of the tag\");\n\
+    EQUAL(JANET_NANBOX_PAYLOADBITS, (1ull << 47) - 1, \"the place of a value's pointer\");\n\
+    EQUAL(janet_nanbox_tag(0), 0x1FFF0ull << 47, \"the tag of a value\");\n\
+    EQUAL(janet_nanbox_tag(15), 0x1FFFFull << 47, \"the tag of a value\");\n\
+    #endif\n";
+
 /// A type, as Rust writes it.
 enum Type {
     Name(String),
@@ -76,6 +84,7 @@ pub fn program(bindings: &str, cfgs: &[&str]) -> Result<String, String> {
          #define SAME(a, b, what) _Static_assert(__builtin_types_compatible_p(a, b), \"kqnet: \" what \".\")\n\
          #define EQUAL(a, b, what) _Static_assert((a) == (b), \"kqnet: \" what \".\")\n",
     );
+    out += INLINED;
     while let Some(assertions) = parser.item()? {
         out += &assertions;
     }

@@ -21,10 +21,15 @@ const NUMBERS: [&str; 5] = [
     "JANET_MAX_PROTO_DEPTH",
 ];
 /// The names for `#[cfg(NAME)]` in the bindings, and the preprocessor's condition for each.
-const CFGS: [(&str, &str); 4] = [
+const CFGS: [(&str, &str); 5] = [
     ("nanbox_64", "defined(JANET_NANBOX_64)"),
     ("nanbox_32", "defined(JANET_NANBOX_32)"),
     ("no_nanbox", "!defined(JANET_NANBOX_64) && !defined(JANET_NANBOX_32)"),
+    // Pointers are shifted where they may have more than 47 bits.
+    (
+        "inlined",
+        "defined(JANET_NANBOX_64) && (!defined(JANET_NANBOX_64_POINTER_SHIFT) || !JANET_NANBOX_64_POINTER_SHIFT)",
+    ),
     ("gcperthread", "defined(JANET_ATEND_GCPERTHREAD)"),
 ];
 

@@ -12,10 +12,11 @@ use core::fmt;
 use core::hash::{Hash, Hasher};
 
 #[allow(
+    dead_code,
     missing_docs,
     non_camel_case_types,
     non_upper_case_globals,
-    reason = "the names and the documentation are janet.h's"
+    reason = "the names and the documentation are janet.h's; some functions are replaced below"
 )]
 mod bindings;
 
@@ -24,9 +25,23 @@ mod numbers {
     include!(concat!(env!("OUT_DIR"), "/numbers.rs"));
 }
 
+mod heads;
+#[cfg(inlined)]
+mod inlined;
 mod uncalled;
 
 pub use bindings::*;
+// These take the place of Janet's functions of the same names.
+pub use heads::{janet_abstract_head, janet_string_head, janet_struct_head, janet_tuple_head};
+#[cfg(inlined)]
+pub use inlined::{
+    janet_checktype, janet_truthy, janet_type, janet_unwrap_abstract, janet_unwrap_array, janet_unwrap_boolean,
+    janet_unwrap_buffer, janet_unwrap_fiber, janet_unwrap_function, janet_unwrap_keyword, janet_unwrap_number,
+    janet_unwrap_pointer, janet_unwrap_string, janet_unwrap_struct, janet_unwrap_symbol, janet_unwrap_table,
+    janet_unwrap_tuple, janet_wrap_abstract, janet_wrap_array, janet_wrap_boolean, janet_wrap_buffer, janet_wrap_fiber,
+    janet_wrap_function, janet_wrap_keyword, janet_wrap_nil, janet_wrap_number, janet_wrap_pointer, janet_wrap_string,
+    janet_wrap_struct, janet_wrap_symbol, janet_wrap_table, janet_wrap_true, janet_wrap_tuple,
+};
 pub use numbers::*;
 pub use uncalled::*;
 

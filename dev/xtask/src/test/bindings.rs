@@ -25,7 +25,7 @@ struct Change {
     error: Option<&'static str>,
 }
 
-const CHANGES: [Change; 16] = [
+const CHANGES: [Change; 18] = [
     Change {
         what: "two fields in another order",
         from: "    int32_t count;\n    int32_t capacity;\n    Janet *data;",
@@ -73,6 +73,18 @@ const CHANGES: [Change; 16] = [
         from: "    JANET_NUMBER,\n    JANET_NIL,",
         to: "    JANET_NIL,\n    JANET_NUMBER,",
         error: Some("the constant JANET_NUMBER differs"),
+    },
+    Change {
+        what: "another tag for a value's type",
+        from: "((uint64_t)(type) | 0x1FFF0)",
+        to: "((uint64_t)(type) | 0x1FFE0)",
+        error: Some("the tag of a value differs"),
+    },
+    Change {
+        what: "another place for the tag",
+        from: "#define JANET_NANBOX_TAGBITS     0xFFFF800000000000llu",
+        to: "#define JANET_NANBOX_TAGBITS     0xFFFF000000000000llu",
+        error: Some("the place of the tag differs"),
     },
     Change {
         what: "another flag",
