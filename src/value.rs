@@ -111,16 +111,37 @@ pub fn array(values: &[Janet]) -> Janet {
     unsafe { c::janet_wrap_array(c::janet_array_n(values.as_ptr().cast(), values.len() as i32)).into() }
 }
 
-/// The bytes of a string, symbol, keyword or buffer.
+/// The bytes of a string, symbol, keyword or buffer, or of an abstract value that gives some.
 ///
 /// The slice of a buffer is valid until the buffer changes, so the caller must not write to it through a
 /// [`Buffer`](crate::buffer::Buffer) while it holds the slice.
+#[inline]
 pub fn bytes(value: &Janet) -> Option<&[u8]> {
-    let (mut data, mut length) = (std::ptr::null(), 0);
-    // SAFETY: janet_bytes_view only looks at the live value, and writes to these two variables. No Janet code and no collection runs while the bytes
+    let value: c::Janet = (*value).into();
+    // SAFETY: the type is checked before the live value is unwrapped. No Janet code and no collection runs while the bytes
     // are borrowed, and no Rust code changes a buffer meanwhile.
     unsafe {
-        if c::janet_bytes_view((*value).into(), &mut data, &mut length) == 0 {
+        match c::janet_type(value) {
+            c::JanetType_JANET_STRING | c::JanetType_JANET_SYMBOL | c::JanetType_JANET_KEYWORD => {
+                // All three are kept in the same way, and end with a NUL, so there always is memory.
+                let data = c::janet_unwrap_string(value);
+                Some(std::slice::from_raw_parts(data, (*c::janet_string_head(data)).length as usize))
+            }
+            c::JanetType_JANET_BUFFER | c::JanetType_JANET_ABSTRACT => viewed(value),
+            _ => None,
+        }
+    }
+}
+
+/// The bytes of a value that are not where its type alone says.
+///
+/// # Safety
+/// As for the slice of [`bytes`].
+unsafe fn viewed<'a>(value: c::Janet) -> Option<&'a [u8]> {
+    let (mut data, mut length) = (std::ptr::null(), 0);
+    // SAFETY: janet_bytes_view only looks at the live value, and writes to these two variables.
+    unsafe {
+        if c::janet_bytes_view(value, &mut data, &mut length) == 0 {
             return None;
         }
         Some(if length == 0 { &[] } else { std::slice::from_raw_parts(data, length as usize) })
