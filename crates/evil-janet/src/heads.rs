@@ -1,6 +1,6 @@
-//! Where Janet keeps the lengths of strings, tuples, structs and abstract values: in front of what a value refers to.
+//! Where Janet keeps lengths, and the types of abstract values: in front of what a value refers to.
 //!
-//! These are macros of janet.h, which Janet also exports as functions for other languages.
+//! For C, janet.h has macros that find it. Janet exports them as functions for other languages, which are replaced here.
 
 #![allow(missing_docs, clippy::missing_safety_doc, reason = "the names and the documentation are janet.h's")]
 
@@ -8,8 +8,13 @@ use core::ffi::c_void;
 use core::mem::offset_of;
 
 use crate::bindings::{
-    JanetAbstractHead, JanetString, JanetStringHead, JanetStruct, JanetStructHead, JanetTuple, JanetTupleHead,
+    Janet, JanetAbstract, JanetAbstractHead, JanetAbstractType, JanetString, JanetStringHead, JanetStruct,
+    JanetStructHead, JanetTuple, JanetTupleHead, JanetType_JANET_ABSTRACT,
 };
+#[cfg(not(inlined))]
+use crate::bindings::{janet_checktype, janet_unwrap_abstract};
+#[cfg(inlined)]
+use crate::inlined::{janet_checktype, janet_unwrap_abstract};
 
 macro_rules! heads {
     ($($name:ident: $head:ty, before $pointer:ty;)*) => {$(
@@ -26,4 +31,16 @@ heads! {
     janet_tuple_head: JanetTupleHead, before JanetTuple;
     janet_struct_head: JanetStructHead, before JanetStruct;
     janet_abstract_head: JanetAbstractHead, before *const c_void;
+}
+
+#[inline]
+pub unsafe fn janet_checkabstract(x: Janet, at: *const JanetAbstractType) -> JanetAbstract {
+    // SAFETY: the type is checked before the live value is unwrapped, and every abstract value has a head.
+    unsafe {
+        if janet_checktype(x, JanetType_JANET_ABSTRACT) == 0 {
+            return core::ptr::null_mut();
+        }
+        let value = janet_unwrap_abstract(x);
+        if (*janet_abstract_head(value)).type_ == at { value } else { core::ptr::null_mut() }
+    }
 }

@@ -32,7 +32,7 @@ mod uncalled;
 
 pub use bindings::*;
 // These take the place of Janet's functions of the same names.
-pub use heads::{janet_abstract_head, janet_string_head, janet_struct_head, janet_tuple_head};
+pub use heads::{janet_abstract_head, janet_checkabstract, janet_string_head, janet_struct_head, janet_tuple_head};
 #[cfg(inlined)]
 pub use inlined::{
     janet_checktype, janet_truthy, janet_type, janet_unwrap_abstract, janet_unwrap_array, janet_unwrap_boolean,
@@ -62,6 +62,18 @@ impl Janet {
             return self.type_ == other.type_ && self.as_.u64 == other.as_.u64;
             #[cfg(not(no_nanbox))]
             return self.u64 == other.u64;
+        }
+    }
+
+    /// Bits that are the same in identical values. Without nanboxing, values of different types may have the same ones.
+    #[inline]
+    pub fn bits(self) -> u64 {
+        // SAFETY: these bits of a value are always initialized.
+        unsafe {
+            #[cfg(no_nanbox)]
+            return self.as_.u64;
+            #[cfg(not(no_nanbox))]
+            return self.u64;
         }
     }
 }
