@@ -16,7 +16,7 @@
 //! | the request that the handler is answering, and its end | `running_request`, `open_files` |
 //! | the body of a request | `request_body` |
 //! | forms, with `crates/multipart` | `form` |
-//! | the response of a handler | `response_table` reads it, `response` writes it |
+//! | the response of a handler | `response_table` reads it, `response` writes it, with `crate::response_heads` |
 //! | large bodies that are there as a whole | `large_answer`, and `file_body` for files |
 //! | requests that the server refuses | `refusal` |
 //! | reading and writing the socket | `reading`, `second_read`, `writing`, `wait` |

@@ -15,6 +15,7 @@
 //! - [`pushes`] are the connections whose responses may be held back;
 //! - [`request_layouts`], [`header_tables`] and [`table_layout`] make tables by copying prepared ones, and [`spare_tables`] saves
 //!   them from being allocated;
+//! - [`response_heads`] are beginnings of responses that came before;
 //! - [`common_strings`] and [`keys`] are strings and keywords that are made once;
 //! - [`options`], [`stream`], [`buffer`] and [`collected`] read and make Janet values;
 //! - [`boundary`] is how Janet calls Rust;
@@ -44,6 +45,7 @@ mod options;
 mod proxies;
 mod pushes;
 mod request_layouts;
+mod response_heads;
 mod shared;
 mod spare_tables;
 mod stream;

@@ -133,6 +133,57 @@ pub fn bytes(value: &Janet) -> Option<&[u8]> {
     }
 }
 
+/// Whether a value is a string, symbol or keyword, whose bytes never change.
+pub fn is_text(value: Janet) -> bool {
+    // SAFETY: it only looks at the value.
+    let kind = unsafe { c::janet_type(value.into()) };
+    matches!(kind, c::JanetType_JANET_STRING | c::JanetType_JANET_SYMBOL | c::JanetType_JANET_KEYWORD)
+}
+
+/// Whether a value is a struct.
+pub fn is_struct(value: Janet) -> bool {
+    // SAFETY: it only looks at the value.
+    unsafe { c::janet_checktype(value.into(), c::JanetType_JANET_STRUCT) != 0 }
+}
+
+/// Whether a table or a struct has a prototype.
+pub fn has_prototype(dictionary: Janet) -> bool {
+    let value = dictionary.into();
+    // SAFETY: the type is checked before the live value is unwrapped.
+    unsafe {
+        match c::janet_type(value) {
+            c::JanetType_JANET_TABLE => !(*c::janet_unwrap_table(value)).proto.is_null(),
+            c::JanetType_JANET_STRUCT => !(*c::janet_struct_head(c::janet_unwrap_struct(value))).proto.is_null(),
+            _ => false,
+        }
+    }
+}
+
+/// The slots of a table or a struct: its pairs, and free ones, whose keys are nil. Its prototype is left out.
+///
+/// The slots of a table are valid until the table changes, so the caller must not change it while it holds them.
+#[inline]
+pub fn slots(value: &Janet) -> Option<&[c::JanetKV]> {
+    let value: c::Janet = (*value).into();
+    // SAFETY: the type is checked before the live value is unwrapped. No Janet code and no collection runs while the slots
+    // are borrowed, and no Rust code changes a table meanwhile.
+    unsafe {
+        let (pairs, capacity) = match c::janet_type(value) {
+            c::JanetType_JANET_TABLE => {
+                let table = &*c::janet_unwrap_table(value);
+                (table.data.cast_const(), table.capacity)
+            }
+            c::JanetType_JANET_STRUCT => {
+                let pairs = c::janet_unwrap_struct(value);
+                (pairs, (*c::janet_struct_head(pairs)).capacity)
+            }
+            _ => return None,
+        };
+        // An empty table may have no memory.
+        Some(if capacity == 0 { &[] } else { std::slice::from_raw_parts(pairs, capacity as usize) })
+    }
+}
+
 /// The bytes of a value that are not where its type alone says.
 ///
 /// # Safety

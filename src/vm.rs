@@ -26,6 +26,7 @@ use crate::listener::ListenerRef;
 use crate::message::say;
 use crate::pushes::Pushes;
 use crate::request_layouts::RequestLayouts;
+use crate::response_heads::ResponseHeads;
 use crate::spare_tables::SpareTables;
 use crate::stream;
 
@@ -53,6 +54,8 @@ pub struct Vm {
     pub headers: HeaderTables,
     /// Tables of earlier requests.
     pub spare_tables: SpareTables,
+    /// The beginnings of heads of earlier responses.
+    pub response_heads: ResponseHeads,
     /// The HTTP connections whose responses may be held back.
     pub pushes: Pushes,
     /// The open HTTP connections by their streams. The table keeps their fibers alive while they wait.
@@ -124,7 +127,7 @@ pub fn running_env() -> *mut c::JanetTable {
 impl Vm {
     fn new() -> Result<Self, String> {
         let (system, queue) = make_queue()?;
-        let (keys, common, paths, layouts, headers, pushes);
+        let (keys, common, paths, layouts, headers, response_heads, pushes);
         // SAFETY: called from a function that Janet called. Nothing here starts a collection, so the new values live until
         // they are held.
         let [listeners, trackers, connections, held, request_prototype] = unsafe {
@@ -139,6 +142,7 @@ impl Vm {
             let tables = c::janet_array(0);
             hold(c::janet_wrap_array(tables));
             headers = HeaderTables::new(tables);
+            response_heads = ResponseHeads::new(&hold);
             let list = c::janet_array(8);
             hold(c::janet_wrap_array(list));
             pushes = Pushes::new(list);
@@ -169,6 +173,7 @@ impl Vm {
             layouts,
             headers,
             spare_tables: SpareTables::new(),
+            response_heads,
             pushes,
             connections,
             listeners,

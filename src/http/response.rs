@@ -14,8 +14,9 @@ use super::{file_body, response_table};
 use crate::boundary::{Function, Outcome, native};
 use crate::buffer;
 use crate::keys::Keys;
+use crate::response_heads::ResponseHeads;
 use crate::value::{arg, bytes, is_identical, is_true};
-use crate::vm;
+use crate::vm::{self, Vm};
 
 /// The native functions of this file.
 pub const FUNCTIONS: &[Function] = &[
@@ -69,7 +70,7 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
     let response = arg(args, 1);
     let result = vm::with(|vm| {
         let fields = Fields::of(response, &vm.keys)?;
-        connection.write_response(&vm.keys, response, &fields, buffers, is_true(arg(args, 4)))
+        connection.write_response(vm, response, &fields, buffers, is_true(arg(args, 4)))
     });
     connection.is_response_invalid |= result.is_err();
     result.map(Outcome::Value)
@@ -91,7 +92,7 @@ impl Connection {
     /// Returns an error that says what is wrong with the response.
     pub fn write_response(
         &mut self,
-        keys: &Keys,
+        vm: &mut Vm,
         response: Janet,
         fields: &Fields,
         buffers: Buffers,
@@ -128,14 +129,8 @@ impl Connection {
         }
 
         with_scratch(|scratch| {
-            let mut declared: Option<u64> = None;
-            let mut head = HeadWriter::new(scratch, status).map_err(|error| error.to_string())?;
-            response_table::each_header(headers, &mut |name, value| {
-                if known.is_none() && name.eq_ignore_ascii_case(b"content-length") {
-                    declared = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-                }
-                head.header(name, value).map_err(|error| error.to_string())
-            })?;
+            let head = begin_head(&mut vm.response_heads, scratch, status, headers)?;
+            let declared = head.declared_length().filter(|_| known.is_none());
             let size = match (known, declared.or(file)) {
                 (Some(bytes), _) => Body::Known(bytes.len() as u64),
                 (None, Some(length)) => Body::Known(length),
@@ -152,6 +147,7 @@ impl Connection {
             self.keeps_open = head.finish(&self.exchange, &plan, unix_time());
             let head_length = scratch.len();
             let is_plain = plan.delivery == Delivery::Plain;
+            let keys = &vm.keys;
             let mut delivery = delivery_keyword(keys, plan.delivery, known.is_some(), body);
             let small = known.filter(|bytes| is_plain && (bytes.len() <= SMALL_BODY || copy.is_some()));
             if let Some(bytes) = small {
@@ -175,6 +171,25 @@ impl Connection {
             })
         })
     }
+}
+
+/// Begins a head with its status line and the handler's headers. They are copied if they came before.
+fn begin_head<'o>(
+    heads: &mut ResponseHeads,
+    out: &'o mut Vec<u8>,
+    status: u16,
+    headers: Janet,
+) -> Result<HeadWriter<'o>, String> {
+    if let Some(beginning) = heads.known(status, headers) {
+        return Ok(HeadWriter::with_beginning(out, status, beginning));
+    }
+    let mut head = HeadWriter::new(out, status).map_err(|error| error.to_string())?;
+    let slots = response_table::headers(&headers)?;
+    response_table::each_header(slots, &mut |name, value| head.header(name, value).map_err(|error| error.to_string()))?;
+    if let Some(beginning) = head.beginning() {
+        heads.note(status, headers, beginning);
+    }
+    Ok(head)
 }
 
 /// The error or the refusal for a 101, or for a 2xx to CONNECT, without `:detached`.

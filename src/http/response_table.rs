@@ -6,7 +6,7 @@ use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
 
 use crate::keys::Keys;
-use crate::value::{bytes, describe, integer};
+use crate::value::{bytes, describe, has_prototype, integer, slots};
 
 /// Takes a header's name and value.
 type EachHeader<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), String> + 'a;
@@ -25,54 +25,64 @@ impl Fields {
     ///
     /// # Errors
     /// Returns an error that says what the handler returned, if it is neither a table nor a struct.
+    #[inline(always)]
     pub fn of(response: Janet, keys: &Keys) -> Result<Self, String> {
-        let value: c::Janet = response.into();
-        // SAFETY: the type is checked before a value is unwrapped. What a live value refers to is live too.
-        let (pairs, capacity, proto) = unsafe {
-            match c::janet_type(value) {
-                c::JanetType_JANET_TABLE => {
-                    let table = &*c::janet_unwrap_table(value);
-                    (table.data.cast_const(), table.capacity, table.proto.cast_const().cast::<()>())
-                }
-                c::JanetType_JANET_STRUCT => {
-                    let pairs = c::janet_unwrap_struct(value);
-                    let head = &*c::janet_struct_head(pairs);
-                    (pairs, head.capacity, head.proto.cast())
-                }
-                c::JanetType_JANET_NIL => return Err("the handler returned nil, which is not a response".into()),
-                c::JanetType_JANET_FUNCTION | c::JanetType_JANET_CFUNCTION => {
-                    return Err(format!(
-                        "the handler returned {}, which is not a response: if the handler is middleware, call it with the next \
-                         handler first",
-                        describe(response)
-                    ));
-                }
-                _ => return Err(format!("a response must be a table or a struct, got {}", describe(response))),
-            }
-        };
-        let keywords = [keys.status, keys.headers, keys.body, keys.detached];
-        let mut values = [Janet::nil(); 4];
-        // Most responses are small and have no prototype, and going through them is cheaper than four look-ups.
-        if proto.is_null() {
-            for index in 0..capacity as usize {
-                // SAFETY: a dictionary has `capacity` pairs. The key of one that is free is nil.
-                let pair = unsafe { &*pairs.add(index) };
-                if let Some(index) = keywords.iter().position(|key| pair.key.is_identical(*key)) {
-                    values[index] = pair.value.into();
-                }
-            }
-        } else {
-            // SAFETY: the type is checked. A key that a dictionary does not have gives nil.
-            values = keywords.map(|key| unsafe {
-                if c::janet_checktype(value, c::JanetType_JANET_TABLE) != 0 {
-                    c::janet_table_get(c::janet_unwrap_table(value), key).into()
-                } else {
-                    c::janet_struct_get(c::janet_unwrap_struct(value), key).into()
-                }
-            });
+        let slots = slots(&response).ok_or_else(|| not_a_response(response))?;
+        let nil = Janet::nil();
+        let mut fields = Self { status: nil, headers: nil, body: nil, detached: nil };
+        if has_prototype(response) {
+            fields.status = get(response, keys.status);
+            fields.headers = get(response, keys.headers);
+            fields.body = get(response, keys.body);
+            fields.detached = get(response, keys.detached);
+            return Ok(fields);
         }
-        let [status, headers, body, detached] = values;
-        Ok(Self { status, headers, body, detached })
+        // Most responses are small and have no prototype, and going through them is cheaper than four look-ups.
+        for pair in slots {
+            let is = |key| pair.key.is_identical(key);
+            // Most slots are free.
+            if is(nil.into()) {
+                continue;
+            }
+            let value = pair.value.into();
+            if is(keys.body) {
+                fields.body = value;
+            } else if is(keys.status) {
+                fields.status = value;
+            } else if is(keys.headers) {
+                fields.headers = value;
+            } else if is(keys.detached) {
+                fields.detached = value;
+            }
+        }
+        Ok(fields)
+    }
+}
+
+/// Looks a key of a table or a struct up. Returns nil if it has no such key.
+fn get(dictionary: Janet, key: c::Janet) -> Janet {
+    let value = dictionary.into();
+    // SAFETY: the type is checked before the live value is unwrapped.
+    unsafe {
+        match c::janet_type(value) {
+            c::JanetType_JANET_TABLE => c::janet_table_get(c::janet_unwrap_table(value), key).into(),
+            c::JanetType_JANET_STRUCT => c::janet_struct_get(c::janet_unwrap_struct(value), key).into(),
+            _ => Janet::nil(),
+        }
+    }
+}
+
+/// Says what the handler returned, which is neither a table nor a struct.
+#[cold]
+fn not_a_response(value: Janet) -> String {
+    match value.unwrap() {
+        TaggedJanet::Nil => "the handler returned nil, which is not a response".into(),
+        TaggedJanet::Function(_) | TaggedJanet::CFunction(_) => format!(
+            "the handler returned {}, which is not a response: if the handler is middleware, call it with the next \
+             handler first",
+            describe(value)
+        ),
+        _ => format!("a response must be a table or a struct, got {}", describe(value)),
     }
 }
 
@@ -94,7 +104,7 @@ pub fn check_keys(response: Janet, fields: &Fields) -> Result<(), String> {
         return Ok(());
     }
     let mut keys = Vec::new();
-    each_pair(response, &mut |key, _| {
+    each_pair(slots(&response).unwrap_or_default(), &mut |key, _| {
         keys.push(describe(key));
         Ok(())
     })?;
@@ -116,7 +126,9 @@ pub fn check_keys(response: Janet, fields: &Fields) -> Result<(), String> {
 pub fn check_pieces(body: Janet) -> Result<(), String> {
     match body.unwrap() {
         TaggedJanet::Array(_) | TaggedJanet::Tuple(_) => each_item(body, &mut check_piece).map(drop),
-        TaggedJanet::Table(_) | TaggedJanet::Struct(_) => each_pair(body, &mut |_, piece| check_piece(piece)).map(drop),
+        TaggedJanet::Table(_) | TaggedJanet::Struct(_) => {
+            each_pair(slots(&body).unwrap_or_default(), &mut |_, piece| check_piece(piece))
+        }
         TaggedJanet::Fiber(_) => Ok(()),
         TaggedJanet::Abstract(_) if !is_core_abstract(body) => Ok(()),
         _ => Err(format!("a response's :body must be bytes or iterable, got {}", describe(body))),
@@ -139,24 +151,28 @@ fn is_core_abstract(value: Janet) -> bool {
     name.to_bytes().starts_with(b"core/")
 }
 
-/// Calls `each` with every header and value of a dictionary. A header with an array or tuple of values is sent once for
-/// each of them.
-pub fn each_header(headers: Janet, each: &mut EachHeader<'_>) -> Result<(), String> {
-    if headers.is_nil() {
-        return Ok(());
+/// The slots of a response's headers. Nil stands for no headers.
+///
+/// # Errors
+/// Returns an error for anything else but a table or a struct.
+pub fn headers(value: &Janet) -> Result<&[c::JanetKV], String> {
+    if value.is_nil() {
+        return Ok(&[]);
     }
-    let is_dictionary = each_pair(headers, &mut |name, value| {
+    slots(value).ok_or_else(|| format!("a response's :headers must be a table or a struct, got {}", describe(*value)))
+}
+
+/// Calls `each` with every header and value in the slots of a dictionary. A header with an array or tuple of values is sent
+/// once for each of them.
+pub fn each_header(headers: &[c::JanetKV], each: &mut EachHeader<'_>) -> Result<(), String> {
+    each_pair(headers, &mut |name, value| {
         let name = bytes(&name).ok_or_else(|| format!("a header's name must be a string, got {}", describe(name)))?;
         if let Some(value) = bytes(&value) {
             return each(name, value);
         }
         let is_indexed = each_item(value, &mut |item| one_header(name, item, each))?;
         if is_indexed { Ok(()) } else { one_header(name, value, each) }
-    })?;
-    if is_dictionary {
-        return Ok(());
-    }
-    Err(format!("a response's :headers must be a table or a struct, got {}", describe(headers)))
+    })
 }
 
 fn one_header(name: &[u8], value: Janet, each: &mut EachHeader<'_>) -> Result<(), String> {
@@ -180,20 +196,13 @@ fn each_item(value: Janet, each: &mut dyn FnMut(Janet) -> Result<(), String>) ->
     Ok(true)
 }
 
-/// Calls `each` with every key and value of a dictionary. Returns false if the value is not a dictionary.
-fn each_pair(dictionary: Janet, each: &mut dyn FnMut(Janet, Janet) -> Result<(), String>) -> Result<bool, String> {
-    let (mut pairs, mut count, mut capacity) = (std::ptr::null(), 0, 0);
-    // SAFETY: janet_dictionary_view writes to these three variables, and only looks at the live value.
-    if unsafe { c::janet_dictionary_view(dictionary.into(), &mut pairs, &mut count, &mut capacity) } == 0 {
-        return Ok(false);
-    }
-    for index in 0..capacity as usize {
-        // SAFETY: a dictionary has `capacity` slots. Those with a nil key are free.
-        let pair = unsafe { &*pairs.add(index) };
-        let (key, value) = (Janet::from(pair.key), Janet::from(pair.value));
+/// Calls `each` with every key and value in the slots of a dictionary.
+fn each_pair(slots: &[c::JanetKV], each: &mut dyn FnMut(Janet, Janet) -> Result<(), String>) -> Result<(), String> {
+    for pair in slots {
+        let key = Janet::from(pair.key);
         if !key.is_nil() {
-            each(key, value)?;
+            each(key, pair.value.into())?;
         }
     }
-    Ok(true)
+    Ok(())
 }

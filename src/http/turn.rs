@@ -115,7 +115,7 @@ impl Connection {
                 return Ok(Written::Nothing);
             }
             let is_last = self.config.is_draining.get();
-            let delivery = self.write_response(&vm.keys, response, &fields, buffers, is_last)?;
+            let delivery = self.write_response(vm, response, &fields, buffers, is_last)?;
             if is_identical(delivery, vm.keys.none.into()) {
                 return Ok(Written::All);
             }

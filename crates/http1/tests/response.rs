@@ -250,6 +250,41 @@ proptest! {
         date::parse(text.as_bytes());
     }
 
+    /// Copying the beginning of a head gives what writing it gives.
+    #[test]
+    fn a_head_that_begins_like_another_is_the_same(
+        headers in prop::collection::vec(
+            (
+                prop::sample::select(vec!["a", "b", "Date", "dat", "Connection", "connectiox", "content-length",
+                    "Content-Lengtx", "Transfer-Encoding", "transfer-encodinx"]),
+                prop::sample::select(vec!["1", "close", "keep-alive, x", "", "chunked"]),
+            ),
+            0..4,
+        ),
+        status in prop::sample::select(vec![100, 200, 204, 205, 304, 404, 999]),
+        method in prop::sample::select(vec!["GET", "HEAD"]),
+        version in prop::sample::select(vec![V10, V11]),
+        keep_alive: bool,
+        body in prop::sample::select(vec![Body::Streamed, Body::Known(0), Body::Known(123)]),
+    ) {
+        let exchange = exchange(method, version, keep_alive);
+        let plan = plan(&exchange, status, body);
+        let (mut written, mut copied) = (b"before".to_vec(), b"other".to_vec());
+        let mut writer = HeadWriter::new(&mut written, status).unwrap();
+        for (name, value) in &headers {
+            writer.header(name.as_bytes(), value.as_bytes()).unwrap();
+        }
+        let beginning = writer.beginning().map(<[u8]>::to_vec);
+        let is_plain = |(name, _): &(&str, &str)| name.len() == 1 || name.ends_with(['x', 't']);
+        prop_assert_eq!(beginning.is_some(), headers.iter().all(is_plain));
+        let keeps = writer.finish(&exchange, &plan, Some(THEN));
+        if let Some(beginning) = beginning {
+            let writer = HeadWriter::with_beginning(&mut copied, status, &beginning);
+            prop_assert_eq!(writer.finish(&exchange, &plan, Some(THEN)), keeps);
+            prop_assert_eq!(&written[6..], &copied[5..]);
+        }
+    }
+
     /// A client that splits the head at line ends finds exactly the headers that were accepted.
     #[test]
     fn headers_are_written_unchanged(

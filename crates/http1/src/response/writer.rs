@@ -55,6 +55,8 @@ pub struct HeadWriter<'o> {
     declared_length: Option<u64>,
     has_date: bool,
     closes: bool,
+    /// Each header of the handler's is a line, and has no other meaning for the head.
+    is_plain: bool,
     /// The handler's Connection options, without `close` and `keep-alive`, which the server decides on.
     options: Vec<u8>,
 }
@@ -68,14 +70,26 @@ impl<'o> HeadWriter<'o> {
         if !(100..=999).contains(&status) {
             return Err(HeadError::Status(status));
         }
+        let head = Self::empty(out, status);
+        let digit = |divisor: u16| b'0' + (status / divisor % 10) as u8;
+        head.out.extend_from_slice(b"HTTP/1.1 ");
+        head.out.extend_from_slice(&[digit(100), digit(10), digit(1), b' ']);
+        head.out.extend_from_slice(reason(status).as_bytes());
+        head.out.extend_from_slice(b"\r\n");
+        Ok(head)
+    }
+
+    /// Begins a head with what [`beginning`](Self::beginning) returned for the same status and headers.
+    pub fn with_beginning(out: &'o mut Vec<u8>, status: u16, beginning: &[u8]) -> Self {
+        let head = Self::empty(out, status);
+        head.out.extend_from_slice(beginning);
+        head
+    }
+
+    fn empty(out: &'o mut Vec<u8>, status: u16) -> Self {
         let start = out.len();
         out.reserve(USUAL_HEAD);
-        let digit = |divisor: u16| b'0' + (status / divisor % 10) as u8;
-        out.extend_from_slice(b"HTTP/1.1 ");
-        out.extend_from_slice(&[digit(100), digit(10), digit(1), b' ']);
-        out.extend_from_slice(reason(status).as_bytes());
-        out.extend_from_slice(b"\r\n");
-        Ok(Self {
+        Self {
             out,
             start,
             is_finished: false,
@@ -83,8 +97,20 @@ impl<'o> HeadWriter<'o> {
             declared_length: None,
             has_date: false,
             closes: false,
+            is_plain: true,
             options: Vec::new(),
-        })
+        }
+    }
+
+    /// The status line and the headers so far, with which any head with this status and these headers can begin. `None` if a
+    /// header decides on more than its own line: Date, Connection, Content-Length or Transfer-Encoding.
+    pub fn beginning(&self) -> Option<&[u8]> {
+        self.is_plain.then(|| &self.out[self.start..])
+    }
+
+    /// The number in the handler's Content-Length, if there is one.
+    pub fn declared_length(&self) -> Option<u64> {
+        self.declared_length
     }
 
     /// Adds a header of the handler's.
@@ -100,18 +126,26 @@ impl<'o> HeadWriter<'o> {
             return Err(HeadError::Value(name.to_vec()));
         }
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"date") => self.has_date = true,
+            4 if name.eq_ignore_ascii_case(b"date") => {
+                self.has_date = true;
+                self.is_plain = false;
+            }
             10 if name.eq_ignore_ascii_case(b"connection") => {
+                self.is_plain = false;
                 let mut connection = Connection::default();
                 connection.add(value, &mut |option| push_option(&mut self.options, option));
                 self.closes |= connection.close;
                 return Ok(());
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
+                self.is_plain = false;
                 self.declared_length = decimal(value);
                 return Ok(());
             }
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => return Ok(()),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
+                self.is_plain = false;
+                return Ok(());
+            }
             _ => {}
         }
         self.line(name, value);
@@ -121,6 +155,7 @@ impl<'o> HeadWriter<'o> {
     /// Ends the head with the headers that frame the body as planned, with Connection, and with Date if `now` is given,
     /// in seconds since 1970. A server without a clock sends no Date (RFC 9110, 6.6.1). Returns whether the connection
     /// can be kept.
+    #[inline]
     pub fn finish(mut self, exchange: &Exchange, plan: &Plan, now: Option<i64>) -> bool {
         let takes_declared = match self.status {
             304 => true,
@@ -133,8 +168,7 @@ impl<'o> HeadWriter<'o> {
         };
         if let Some(length) = length {
             self.out.extend_from_slice(b"Content-Length: ");
-            push_number(self.out, length);
-            self.out.extend_from_slice(b"\r\n");
+            push_last_number(self.out, length);
         }
         if plan.delivery == Delivery::Chunked {
             self.line(b"Transfer-Encoding", b"chunked");
@@ -151,10 +185,14 @@ impl<'o> HeadWriter<'o> {
             let options = std::mem::take(&mut self.options);
             self.line(b"Connection", &options);
         }
-        if let (Some(now), false, false) = (now, self.has_date, is_interim) {
-            self.line(b"Date", &date::format(now));
+        match now.filter(|_| !self.has_date && !is_interim) {
+            Some(now) => {
+                let mut end = *b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n";
+                end[6..35].copy_from_slice(&date::format(now));
+                self.out.extend_from_slice(&end);
+            }
+            None => self.out.extend_from_slice(b"\r\n"),
         }
-        self.out.extend_from_slice(b"\r\n");
         self.is_finished = true;
         keep_alive
     }
@@ -185,9 +223,10 @@ fn push_option(options: &mut Vec<u8>, option: &[u8]) {
     options.extend_from_slice(option);
 }
 
-fn push_number(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut first = digits.len();
+/// Writes a number that ends its line.
+fn push_last_number(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = *b"18446744073709551615\r\n";
+    let mut first = digits.len() - 2;
     loop {
         first -= 1;
         digits[first] = b'0' + (number % 10) as u8;

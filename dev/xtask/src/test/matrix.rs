@@ -78,6 +78,7 @@ impl Files {
                 "handlers",
                 "http-files",
                 "http-form",
+                "http-response-heads",
                 "http-server",
                 "shared",
                 "websocket",
