@@ -59,7 +59,10 @@ impl Connection {
             let from = at.saturating_sub(head);
             self.unsent_body = Some(Box::new(UnsentBody { value: body, length, from, is_enough }));
         }
-        self.after_sending(sent, at.min(head), out, buffers, fiber)
+        if let Sent::All = sent {
+            self.clear_output(out);
+        }
+        self.after_sending(sent, at.min(head), buffers, fiber)
     }
 
     /// Advances `at` past what was sent, which is counted from the beginning of the head, except for what was sent of a file.

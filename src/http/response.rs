@@ -28,13 +28,16 @@ pub const FUNCTIONS: &[Function] = &[
 pub const SMALL_BODY: usize = 32 * 1024;
 
 thread_local! {
-    /// Where heads are written before they are copied to a Janet buffer.
+    /// Where responses are written before they are sent, or copied to a Janet buffer.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Calls `write` with an empty vector whose memory is used again.
 pub fn with_scratch<T>(write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     SCRATCH.with_borrow_mut(|scratch| {
+        if scratch.capacity() > 4 * SMALL_BODY {
+            *scratch = Vec::new();
+        }
         scratch.clear();
         write(scratch)
     })
@@ -65,12 +68,15 @@ fn respond(args: &[Janet]) -> Result<Outcome, String> {
     if let Some(delivery) = connection.written_head.take() {
         return Ok(Outcome::Value(delivery));
     }
-    let buffers = Buffers { out: arg(args, 2), received: arg(args, 3) };
-    buffer::clear(&mut buffer::get(buffers.out)?);
+    let buffers = Buffers::new(arg(args, 2), arg(args, 3))?;
     let response = arg(args, 1);
-    let result = vm::with(|vm| {
-        let fields = Fields::of(response, &vm.keys)?;
-        connection.write_response(vm, response, &fields, buffers, is_true(arg(args, 4)))
+    let result = with_scratch(|scratch| {
+        let delivery = vm::with(|vm| {
+            let fields = Fields::of(response, &vm.keys)?;
+            connection.write_response(vm, response, &fields, buffers.received, is_true(arg(args, 4)), scratch)
+        })?;
+        buffers.set_out(scratch)?;
+        Ok(delivery)
     });
     connection.is_response_invalid |= result.is_err();
     result.map(Outcome::Value)
@@ -85,8 +91,32 @@ pub struct Buffers {
     pub received: Janet,
 }
 
+impl Buffers {
+    /// The two buffers.
+    ///
+    /// # Errors
+    /// Returns an error if they are one.
+    pub fn new(out: Janet, received: Janet) -> Result<Self, String> {
+        if is_identical(out, received) {
+            return Err("a response cannot be written to the buffer that its request comes from".into());
+        }
+        Ok(Self { out, received })
+    }
+
+    /// Replaces what is to be sent.
+    ///
+    /// # Errors
+    /// Returns an error if it is too much for a buffer.
+    pub fn set_out(self, bytes: &[u8]) -> Result<(), String> {
+        let out = &mut buffer::get(self.out)?;
+        buffer::clear(out);
+        buffer::push(out, bytes)
+    }
+}
+
 impl Connection {
-    /// Writes a response, and returns what `native/http-respond` returns. `is_last` is true if no other request may follow.
+    /// Writes the head of a response to `out`, which is empty, and a small body too. Returns what `native/http-respond` returns.
+    /// `received` has what was read from the client, and `is_last` is true if no other request may follow.
     ///
     /// # Errors
     /// Returns an error that says what is wrong with the response.
@@ -95,16 +125,10 @@ impl Connection {
         vm: &mut Vm,
         response: Janet,
         fields: &Fields,
-        buffers: Buffers,
+        received: Janet,
         is_last: bool,
+        out: &mut Vec<u8>,
     ) -> Result<Janet, String> {
-        let out = &mut buffer::get(buffers.out)?;
-        let from = &mut match buffer::get(buffers.received) {
-            Err(_) if buffers.out == buffers.received => {
-                return Err("a response cannot be written to the buffer that its request comes from".into());
-            }
-            from => from?,
-        };
         let status = response_table::status(fields.status)?;
         let is_switch = status < 200 || self.exchange.opens_tunnel(status);
         if is_switch && !is_true(fields.detached) {
@@ -113,7 +137,7 @@ impl Connection {
         let (body, headers) = (fields.body, fields.headers);
         response_table::check_keys(response, fields)?;
         // The body may be the buffer from which the remaining body of the request is discarded below.
-        let copy = is_identical(body, buffers.received).then(|| buffer::contents(from).to_vec());
+        let copy = bytes(&body).filter(|_| is_identical(body, received)).map(<[u8]>::to_vec);
         let known = match &copy {
             Some(copy) => Some(&copy[..]),
             None if body.is_nil() => Some(&[][..]),
@@ -121,54 +145,47 @@ impl Connection {
         };
         let file = if known.is_none() { file_body::length(&body)? } else { None };
         // An iterable body may read the request while it is sent, so then nothing is discarded yet.
-        if (known.is_some() || file.is_some()) && self.discard_body(from).is_err() {
-            self.exchange = self.exchange.closing();
-        }
         if known.is_none() && file.is_none() {
             response_table::check_pieces(body)?;
+        } else if !self.body.is_done() && self.discard_body(&mut buffer::get(received)?).is_err() {
+            self.exchange = self.exchange.closing();
         }
 
-        with_scratch(|scratch| {
-            let head = begin_head(&mut vm.response_heads, scratch, status, headers)?;
-            let declared = head.declared_length().filter(|_| known.is_none());
-            let size = match (known, declared.or(file)) {
-                (Some(bytes), _) => Body::Known(bytes.len() as u64),
-                (None, Some(length)) => Body::Known(length),
-                (None, None) => Body::Streamed,
-            };
+        let head = begin_head(&mut vm.response_heads, out, status, headers)?;
+        let declared = head.declared_length().filter(|_| known.is_none());
+        let size = match (known, declared.or(file)) {
+            (Some(bytes), _) => Body::Known(bytes.len() as u64),
+            (None, Some(length)) => Body::Known(length),
+            (None, None) => Body::Streamed,
+        };
 
-            // Nothing below can make the response invalid, so it will not be replaced by a 500.
-            if is_last && !is_switch || !self.body.is_done() && !self.can_discard_body() {
-                self.exchange = self.exchange.closing();
-            }
-            // A 100 would come too late.
-            self.awaits_continue = false;
-            let plan = plan(&self.exchange, status, size);
-            self.keeps_open = head.finish(&self.exchange, &plan, unix_time());
-            let head_length = scratch.len();
-            let is_plain = plan.delivery == Delivery::Plain;
-            let keys = &vm.keys;
-            let mut delivery = delivery_keyword(keys, plan.delivery, known.is_some(), body);
-            let small = known.filter(|bytes| is_plain && (bytes.len() <= SMALL_BODY || copy.is_some()));
-            if let Some(bytes) = small {
-                scratch.extend_from_slice(bytes);
-                delivery = keys.none;
-            }
-            buffer::push(out, scratch)?;
-            // A file follows its head without any framing.
-            let file = file.filter(|&length| is_plain && size == Body::Known(length));
-            let payload = file.map_or(scratch.len() - head_length, |length| length as usize);
-            self.account.answer(status, head_length, payload);
-            if scratch.capacity() > 4 * SMALL_BODY {
-                *scratch = Vec::new();
-            }
-            self.is_answering = true;
-            self.pace.begin_response();
-            Ok(match declared {
-                _ if file.is_some() => keys.file.into(),
-                Some(length) if is_plain && known.is_none() => Janet::number(length as f64),
-                _ => delivery.into(),
-            })
+        // Nothing below can make the response invalid, so it will not be replaced by a 500.
+        if is_last && !is_switch || !self.body.is_done() && !self.can_discard_body() {
+            self.exchange = self.exchange.closing();
+        }
+        // A 100 would come too late.
+        self.awaits_continue = false;
+        let plan = plan(&self.exchange, status, size);
+        self.keeps_open = head.finish(&self.exchange, &plan, unix_time());
+        let head_length = out.len();
+        let is_plain = plan.delivery == Delivery::Plain;
+        let keys = &vm.keys;
+        let mut delivery = delivery_keyword(keys, plan.delivery, known.is_some(), body);
+        let small = known.filter(|bytes| is_plain && (bytes.len() <= SMALL_BODY || copy.is_some()));
+        if let Some(bytes) = small {
+            out.extend_from_slice(bytes);
+            delivery = keys.none;
+        }
+        // A file follows its head without any framing.
+        let file = file.filter(|&length| is_plain && size == Body::Known(length));
+        let payload = file.map_or(out.len() - head_length, |length| length as usize);
+        self.account.answer(status, head_length, payload);
+        self.is_answering = true;
+        self.pace.begin_response();
+        Ok(match declared {
+            _ if file.is_some() => keys.file.into(),
+            Some(length) if is_plain && known.is_none() => Janet::number(length as f64),
+            _ => delivery.into(),
         })
     }
 }

@@ -9,7 +9,7 @@ use janetrs::lowlevel as c;
 use super::connection::{self, Connection};
 use super::file_body;
 use super::next_request::Next;
-use super::response::Buffers;
+use super::response::{Buffers, with_scratch};
 use super::response_table::Fields;
 use super::wait::{gone, io_error};
 use super::writing::Sent;
@@ -37,11 +37,12 @@ const MAX_IDLE_OUTPUT: i32 = 2048;
 /// call. `native/http-turn` does that, and must be called next if this returns nil.
 fn answer(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
-    let (buffers, response) = (Buffers { received: arg(args, 1), out: arg(args, 2) }, arg(args, 3));
+    let (buffers, response) = (Buffers::new(arg(args, 2), arg(args, 1))?, arg(args, 3));
     // SAFETY: Janet called this function, so a fiber runs.
     let fiber = unsafe { c::janet_current_fiber() };
-    let next = match connection.write_answer(response, buffers)? {
-        Written::All => connection.send_small(buffers, fiber)?,
+    let written = with_scratch(|scratch| connection.write_answer(response, buffers, scratch))?;
+    let next = match written {
+        Written::Small(sent) => connection.after_sending(sent, 0, buffers, fiber)?,
         Written::HeadOf(body) => connection.send_large(body, buffers, fiber)?,
         Written::Nothing => {
             connection.unsent_response = response;
@@ -95,29 +96,28 @@ fn unsent_response(args: &[Janet]) -> Result<Outcome, String> {
     Ok(Outcome::Value(std::mem::replace(&mut connection::borrow(args)?.unsent_response, Janet::nil())))
 }
 
-/// What is in the output buffer of a response.
+/// What was done with a response.
 enum Written {
-    /// All of it.
-    All,
-    /// Its head. The body, which is bytes or a file, follows as it is.
+    /// All of it was written, and sent with this result. What is to be sent later is in the output buffer.
+    Small(Sent),
+    /// Its head is in the output buffer. The body, which is bytes or a file, follows as it is.
     HeadOf(Janet),
-    /// Nothing: Janet code sends it.
+    /// Nothing was sent: Janet code does that.
     Nothing,
 }
 
 impl Connection {
-    /// Writes a response to the output buffer, or its head if it is large.
-    fn write_answer(&mut self, response: Janet, buffers: Buffers) -> Result<Written, String> {
-        buffer::clear(&mut buffer::get(buffers.out)?);
-        let result = vm::with(|vm| {
+    /// Writes a response and sends it, or writes its head to the output buffer if it is large. `scratch` is empty.
+    fn write_answer(&mut self, response: Janet, buffers: Buffers, scratch: &mut Vec<u8>) -> Result<Written, String> {
+        let written = vm::with(|vm| {
             let fields = Fields::of(response, &vm.keys)?;
             if !is_whole(&fields) {
                 return Ok(Written::Nothing);
             }
             let is_last = self.config.is_draining.get();
-            let delivery = self.write_response(vm, response, &fields, buffers, is_last)?;
+            let delivery = self.write_response(vm, response, &fields, buffers.received, is_last, scratch)?;
             if is_identical(delivery, vm.keys.none.into()) {
-                return Ok(Written::All);
+                return Ok(Written::Small(Sent::All));
             }
             if is_identical(delivery, vm.keys.bytes.into()) || is_identical(delivery, vm.keys.file.into()) {
                 return Ok(Written::HeadOf(fields.body));
@@ -125,8 +125,13 @@ impl Connection {
             self.written_head = Some(delivery);
             Ok(Written::Nothing)
         });
-        self.is_response_invalid |= result.is_err();
-        result
+        self.is_response_invalid |= written.is_err();
+        let written = written?;
+        if let Written::Small(_) = written {
+            return Ok(Written::Small(self.send_small(scratch, buffers)?));
+        }
+        buffers.set_out(scratch)?;
+        Ok(written)
     }
 
     /// Empties the output buffer, which an idle connection keeps, but not the memory that a large response needed.
@@ -135,15 +140,17 @@ impl Connection {
         buffer::shrink(out, MAX_IDLE_OUTPUT);
     }
 
-    /// Sends the response in the output buffer. Returns what comes next.
-    fn send_small(&mut self, buffers: Buffers, fiber: *mut c::JanetFiber) -> Result<Next, String> {
-        let Some((_, fd)) = self.writable()? else { return Ok(Next::Other(gone())) };
-        let out = &mut buffer::get(buffers.out)?;
+    /// Sends a whole response. What the system does not take at once goes to the output buffer.
+    fn send_small(&mut self, response: &[u8], buffers: Buffers) -> Result<Sent, String> {
+        let Some((_, fd)) = self.writable()? else { return Ok(Sent::Lost) };
         let is_held = self.may_hold(buffers.received)?;
         let mut at = 0;
-        let sent = self.send(fd, buffer::contents(out), &mut at, is_held);
+        let sent = self.send(fd, response, &mut at, is_held);
         self.push_later()?;
-        self.after_sending(sent, at, out, buffers, fiber)
+        if let Sent::Enough | Sent::Full = sent {
+            buffers.set_out(&response[at..])?;
+        }
+        Ok(sent)
     }
 
     /// Returns what comes next when a response, or as much of it as was possible, was sent. `at` is the index in the output
@@ -153,15 +160,11 @@ impl Connection {
         &mut self,
         sent: Sent,
         at: usize,
-        out: &mut Buffer,
         buffers: Buffers,
         fiber: *mut c::JanetFiber,
     ) -> Result<Next, String> {
         match sent {
-            Sent::All => {
-                self.clear_output(out);
-                self.next_request(buffers.received, &[], fiber)
-            }
+            Sent::All => self.next_request(buffers.received, &[], fiber),
             Sent::Lost => Ok(Next::Other(gone())),
             Sent::Failed(errno) => Err(io_error("write to", errno)),
             Sent::Broken(why) => Err(why),
