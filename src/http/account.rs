@@ -128,7 +128,7 @@ fn close_account(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
     vm::with(|vm| {
         let record = connection.close_account(vm.engine.now());
-        let observers = std::mem::replace(&mut connection.observers, Janet::nil());
+        let observers = connection.observers.take().unwrap_or_else(Janet::nil);
         Ok(Outcome::Value(record.map_or_else(Janet::nil, |record| record.to_array(observers))))
     })
 }
@@ -140,10 +140,7 @@ fn observe(args: &[Janet]) -> Result<Outcome, String> {
     if integer(arg(args, 1)) != i32::try_from(connection.running_request).ok() {
         return Ok(Outcome::Value(Janet::nil()));
     }
-    if connection.observers.is_nil() {
-        connection.observers = arg(args, 2);
-    }
-    Ok(Outcome::Value(connection.observers))
+    Ok(Outcome::Value(*connection.observers.get_or_insert(arg(args, 2))))
 }
 
 /// `(native/http-announce http framing payload)`: Says that `framing` bytes are written next, and then `payload` bytes of the

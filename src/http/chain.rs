@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use janetrs::Janet;
 use kqnet_accept::socket;
-use kqnet_http1::pipelined_target;
 
 use super::connection::Connection;
 use super::slow_handlers::Target;
 use crate::boundary::{Function, Outcome, native};
 use crate::value::arg;
-use crate::{buffer, collected, stream, vm};
+use crate::vm::{self, Vm};
+use crate::{buffer, collected, stream};
 
 /// The native functions of this file.
 pub const FUNCTIONS: &[Function] = &[native!("http-push", "", push), native!("http-push-by", "function", push_by)];
@@ -60,12 +60,12 @@ impl Chain {
 }
 
 impl Connection {
-    /// Decides whether the small response to the running request may be held back. `received` is what was read from the
-    /// client after that request.
+    /// Decides whether the small response to the running request may be held back, and if so, sees to it that it is pushed if the
+    /// next handler waits for something. `received` is what was read from the client after that request.
     ///
     /// # Errors
     /// Returns an error if `received` is not a buffer.
-    pub fn may_hold(&mut self, received: Janet) -> Result<bool, String> {
+    pub fn may_hold(&mut self, vm: &mut Vm, received: Janet) -> Result<bool, String> {
         let chain = &mut self.chain;
         chain.count = chain.count.saturating_add(1);
         chain.next = None;
@@ -74,7 +74,11 @@ impl Connection {
             return Ok(false);
         }
         let received = buffer::get(received)?;
-        let Some(target) = pipelined_target(buffer::contents(&received)) else { return Ok(false) };
+        let received = buffer::contents(&received);
+        if received.is_empty() {
+            return Ok(false);
+        }
+        let Some(target) = self.parser.arrived(received, &mut vm.headers.known) else { return Ok(false) };
         let target = Target::new(target);
         chain.next = Some(target);
         if chain.count == 1 || self.config.slow_handlers.contains(target) {
@@ -84,29 +88,19 @@ impl Connection {
         if !chain.is_held {
             chain.since = start;
         }
-        Ok(start.saturating_sub(chain.since) < MOST_DELAY)
+        if start.saturating_sub(chain.since) >= MOST_DELAY {
+            return Ok(false);
+        }
+        if chain.round != vm.pushes.round() {
+            chain.round = vm.pushes.add(self.value.cast_mut());
+        }
+        Ok(true)
     }
 
     /// Takes note of bytes that the system has taken, and may hold back if `is_held` is true.
     pub fn sent(&mut self, count: usize, is_held: bool) {
         self.chain.is_held = is_held;
         self.count_sent(count);
-    }
-
-    /// Sees to it that what is held is pushed, if the next handler waits for something.
-    ///
-    /// # Errors
-    /// Returns an error if the queue of a forked process cannot be made.
-    pub fn push_later(&mut self) -> Result<(), String> {
-        if !self.chain.is_held {
-            return Ok(());
-        }
-        vm::with(|vm| {
-            if self.chain.round != vm.pushes.round() {
-                self.chain.round = vm.pushes.add(self.value.cast_mut());
-            }
-            Ok(())
-        })
     }
 
     /// Pushes what is held.

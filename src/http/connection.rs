@@ -124,8 +124,8 @@ pub struct Connection {
     pub is_lost: bool,
     /// The request that is being answered, for logs and metrics.
     pub account: Account,
-    /// The functions of `janet/kqnet/http/log.janet` that are to be told how that request was answered, or nil.
-    pub observers: Janet,
+    /// The functions of `janet/kqnet/http/log.janet` that are to be told how that request was answered.
+    pub observers: Option<Janet>,
     /// The peer, or the client that a PROXY header names.
     pub peer: Peer,
     /// The task that is cancelled when the client is gone, or nil.
@@ -183,7 +183,9 @@ unsafe extern "C-unwind" fn mark(data: *mut c_void, _size: usize) -> i32 {
         if let Some(writing) = &connection.writing {
             writing.mark();
         }
-        c::janet_mark(connection.observers.into());
+        if let Some(observers) = connection.observers {
+            c::janet_mark(observers.into());
+        }
         connection.peer.mark();
         c::janet_mark(connection.to_cancel.into());
         c::janet_mark(connection.websocket.into());
@@ -304,7 +306,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             is_detached: false,
             is_lost: false,
             account: Account::default(),
-            observers: Janet::nil(),
+            observers: None,
             peer: Peer::of(arg(args, 0), &config.proxies),
             to_cancel: Janet::nil(),
             files: OpenFiles::default(),

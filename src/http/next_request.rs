@@ -5,13 +5,13 @@ use std::time::Duration;
 use janetrs::Janet;
 use janetrs::lowlevel as c;
 use kqnet_http1::response::Exchange;
-use kqnet_http1::{BodyReader, Framing, Head, HeadParser, Parse};
+use kqnet_http1::{BodyReader, Framing, Head, Parse};
 
 use super::connection::Connection;
 use super::phase::Phase;
 use super::refusal::refused;
 use super::request_table::{put_scheme, request_table};
-use crate::buffer;
+use crate::buffer::{self, Buffer};
 use crate::deadlines::Reason;
 use crate::vm::{self, Vm};
 
@@ -68,20 +68,21 @@ impl Connection {
     ) -> Result<Next, String> {
         let now = vm.engine.now();
         let buffer = &mut buffer::get(received)?;
+        let is_answered = self.account.is_answered();
         // Only a head that arrives alone is not copied.
-        let is_alone = buffer::contents(buffer).is_empty()
-            && !self.account.is_answered()
+        let is_alone = !arrived.is_empty()
+            && buffer::contents(buffer).is_empty()
+            && !is_answered
             && self.keeps_open
             && self.body.is_done()
             && !self.peer.awaits_header;
-        if !is_alone {
+        if !is_alone && !arrived.is_empty() {
             buffer::push(buffer, arrived)?;
         }
-        if self.account.is_answered() {
+        if is_answered {
             self.note_duration(now);
             let record = self.close_account(now);
-            let observers = std::mem::replace(&mut self.observers, Janet::nil());
-            if let Some(record) = record.filter(|_| !observers.is_nil()) {
+            if let (Some(record), Some(observers)) = (record, self.observers.take()) {
                 return Ok(Next::Other(record.to_array(observers)));
             }
         }
@@ -89,12 +90,14 @@ impl Connection {
             let end = if self.body.is_done() && !self.may_go_on { "close" } else { "linger" };
             return Ok(Next::Other(Janet::keyword(end.into())));
         }
-        if let Err(reject) = self.discard_body(buffer) {
-            return Ok(Next::Other(refused(reject, Janet::nil())));
-        }
         if !self.body.is_done() {
-            self.enter(vm, Phase::Body, now);
-            return Ok(Next::Read);
+            if let Err(reject) = self.discard_body(buffer) {
+                return Ok(Next::Other(refused(reject, Janet::nil())));
+            }
+            if !self.body.is_done() {
+                self.enter(vm, Phase::Body, now);
+                return Ok(Next::Read);
+            }
         }
         if self.peer.awaits_header {
             if let Some(next) = self.take_proxy_header(vm, buffer, now) {
@@ -102,6 +105,11 @@ impl Connection {
             }
         }
         let head = if is_alone { arrived } else { buffer::contents(buffer) };
+        if head.is_empty() {
+            self.parser.restart();
+            self.enter_idle(vm, buffer, now);
+            return Ok(Next::Read);
+        }
         let (next, used) = match self.parser.parse_known(head, &mut vm.headers.known) {
             Ok(Parse::Complete(head)) => {
                 let next = self.begin(vm, &head, received, fiber, now);
@@ -113,11 +121,7 @@ impl Connection {
                 if self.parser.has_begun() {
                     self.enter(vm, Phase::Head, now);
                 } else {
-                    buffer::shrink(buffer, IDLE_BUFFER);
-                    self.enter(vm, Phase::Idle, now);
-                    if let Some(silence) = self.silence_while_draining() {
-                        self.set_deadline(vm, Some(now + silence), Reason::Keyword("idle-timeout"));
-                    }
+                    self.enter_idle(vm, buffer, now);
                 }
                 (Next::Read, 0)
             }
@@ -126,12 +130,21 @@ impl Connection {
                 (Next::Other(refused(reject, Janet::boolean(true))), 0)
             }
         };
-        if is_alone {
-            buffer::push(buffer, &arrived[used..])?;
-        } else {
+        if !is_alone {
             buffer::consume(buffer, used);
+        } else if used < arrived.len() {
+            buffer::push(buffer, &arrived[used..])?;
         }
         Ok(next)
+    }
+
+    /// Waits for the first bytes of a request.
+    fn enter_idle(&mut self, vm: &mut Vm, buffer: &mut Buffer, now: Duration) {
+        buffer::shrink(buffer, IDLE_BUFFER);
+        self.enter(vm, Phase::Idle, now);
+        if let Some(silence) = self.silence_while_draining() {
+            self.set_deadline(vm, Some(now + silence), Reason::Keyword("idle-timeout"));
+        }
     }
 
     /// How long a client that sends nothing has if the server drains.
@@ -141,7 +154,7 @@ impl Connection {
 
     /// Begins the request with this head, unless its body is refused.
     fn begin(&mut self, vm: &mut Vm, head: &Head<'_>, buffer: Janet, fiber: *mut c::JanetFiber, now: Duration) -> Next {
-        self.parser = HeadParser::new(self.config.limits);
+        self.parser.restart();
         self.requests += 1;
         self.exchange = head.exchange();
         self.may_go_on = head.keep_alive;

@@ -31,7 +31,7 @@ impl Connection {
     /// Begins the request that was read last, in an environment of its own, which is new. `fiber` runs the handler.
     pub fn begin_request(&mut self, env: *mut c::JanetTable, fiber: *mut c::JanetFiber) {
         self.running_request = self.requests;
-        self.observers = Janet::nil();
+        self.observers = None;
         // SAFETY: the fiber is the connection's, which is live.
         unsafe { (*fiber).env = env };
     }

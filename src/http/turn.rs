@@ -109,6 +109,7 @@ enum Written {
 impl Connection {
     /// Writes a response and sends it, or writes its head to the output buffer if it is large. `scratch` is empty.
     fn write_answer(&mut self, response: Janet, buffers: Buffers, scratch: &mut Vec<u8>) -> Result<Written, String> {
+        let mut is_held = false;
         let written = vm::with(|vm| {
             let fields = Fields::of(response, &vm.keys)?;
             if !is_whole(&fields) {
@@ -117,6 +118,7 @@ impl Connection {
             let is_last = self.config.is_draining.get();
             let delivery = self.write_response(vm, response, &fields, buffers.received, is_last, scratch)?;
             if is_identical(delivery, vm.keys.none.into()) {
+                is_held = self.may_hold(vm, buffers.received)?;
                 return Ok(Written::Small(Sent::All));
             }
             if is_identical(delivery, vm.keys.bytes.into()) || is_identical(delivery, vm.keys.file.into()) {
@@ -128,7 +130,7 @@ impl Connection {
         self.is_response_invalid |= written.is_err();
         let written = written?;
         if let Written::Small(_) = written {
-            return Ok(Written::Small(self.send_small(scratch, buffers)?));
+            return Ok(Written::Small(self.send_small(scratch, buffers, is_held)?));
         }
         buffers.set_out(scratch)?;
         Ok(written)
@@ -140,13 +142,12 @@ impl Connection {
         buffer::shrink(out, MAX_IDLE_OUTPUT);
     }
 
-    /// Sends a whole response. What the system does not take at once goes to the output buffer.
-    fn send_small(&mut self, response: &[u8], buffers: Buffers) -> Result<Sent, String> {
+    /// Sends a whole response. What the system does not take at once goes to the output buffer. If `is_held` is true, the system may
+    /// hold it back.
+    fn send_small(&mut self, response: &[u8], buffers: Buffers, is_held: bool) -> Result<Sent, String> {
         let Some((_, fd)) = self.writable()? else { return Ok(Sent::Lost) };
-        let is_held = self.may_hold(buffers.received)?;
         let mut at = 0;
         let sent = self.send(fd, response, &mut at, is_held);
-        self.push_later()?;
         if let Sent::Enough | Sent::Full = sent {
             buffers.set_out(&response[at..])?;
         }

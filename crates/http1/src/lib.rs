@@ -15,14 +15,13 @@
 //!
 //! | file | question that it answers |
 //! | --- | --- |
-//! | `request/parser.rs` | Has the head arrived, and is it too large? |
+//! | `request/parser.rs` | Has the head arrived, perhaps behind another request, and is it too large? |
 //! | `request/line.rs`, `request/target.rs`, `request/authority.rs` | What does the request line ask for? |
 //! | `request/fields.rs` | Is every header line well-formed? |
 //! | `request/head.rs` | What do the headers say together? |
 //! | `request/framing.rs` | Where does the body end? |
 //! | `request/known.rs` | Did the same header lines come before? |
 //! | `connection.rs` | May the connection be kept? |
-//! | `request/pipelined.rs` | Has another request arrived behind this one? |
 //! | `request/query.rs` | Which pairs does a query string have? |
 //! | `body.rs`, `body/chunked.rs` | Which of the following bytes are the body? |
 //! | `path.rs` | Which file does a path name, if any? |
@@ -80,6 +79,6 @@ pub use body::{BodyReader, ChunkedDecoder, MAX_CHUNK_LINE, MAX_OVERHEAD, MAX_TRA
 pub use reject::Reject;
 pub use request::{
     Framing, Head, HeadLimits, HeadParser, Header, KnownHeaders, MAX_EMPTY_LINES, MAX_METHOD, Parse, QueryPairs,
-    Target, parse_form, parse_query, pipelined_target, push_lower,
+    Target, parse_form, parse_query, push_lower,
 };
 pub use version::Version;

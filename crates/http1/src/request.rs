@@ -7,7 +7,6 @@ mod head;
 mod known;
 mod line;
 mod parser;
-mod pipelined;
 mod query;
 mod target;
 
@@ -17,6 +16,5 @@ pub use head::Head;
 pub use known::KnownHeaders;
 pub use line::MAX_METHOD;
 pub use parser::{HeadLimits, HeadParser, MAX_EMPTY_LINES, Parse};
-pub use pipelined::pipelined_target;
 pub use query::{QueryPairs, parse_form, parse_query};
 pub use target::Target;

@@ -90,10 +90,12 @@ impl<T> KnownHeaders<T> {
     pub(crate) fn find(&mut self, bytes: &[u8], version: Version, max_lines: usize) -> Option<&Meaning> {
         let is_same = |entry: &Entry<T>| {
             let meaning = &entry.meaning;
-            bytes.starts_with(&meaning.block) && meaning.version == version && meaning.lines <= max_lines
+            meaning.version == version && meaning.lines <= max_lines && bytes.starts_with(&meaning.block)
         };
         let index = self.entries.iter().position(is_same)?;
-        self.entries[..=index].rotate_right(1);
+        if index > 0 {
+            self.entries[..=index].rotate_right(1);
+        }
         self.entries.first().map(|entry| &entry.meaning)
     }
 }

@@ -5,7 +5,7 @@ use crate::reject::Reject;
 use crate::request::fields::parse_headers;
 use crate::request::head::Head;
 use crate::request::known::KnownHeaders;
-use crate::request::line::{RequestLine, method_end};
+use crate::request::line::{LineEnds, method_end};
 
 /// How many empty lines may precede the request line. RFC 9112, 2.2 asks a server to ignore at least one, which old
 /// clients send after a body. With no bound, a client could hold a connection by sending nothing but line ends.
@@ -51,6 +51,8 @@ pub struct HeadParser {
     start: usize,
     /// Where the headers begin; 0 until the request line is complete.
     headers: usize,
+    /// The parts of the request line once it is complete.
+    request_line: LineEnds,
     /// How many header lines are complete.
     lines: usize,
     empty_lines: u8,
@@ -59,7 +61,13 @@ pub struct HeadParser {
 impl HeadParser {
     /// Makes a parser for one head.
     pub fn new(limits: HeadLimits) -> Self {
-        Self { limits, examined: 0, line: 0, start: 0, headers: 0, lines: 0, empty_lines: 0 }
+        let request_line = LineEnds::default();
+        Self { limits, examined: 0, line: 0, start: 0, headers: 0, request_line, lines: 0, empty_lines: 0 }
+    }
+
+    /// Forgets what is remembered of a head, for the next one.
+    pub fn restart(&mut self) {
+        *self = Self::new(self.limits);
     }
 
     /// Returns whether a byte of the request itself has arrived, and not just empty lines. Until then the connection is
@@ -90,41 +98,69 @@ impl HeadParser {
         buffer: &'b [u8],
         known: &mut KnownHeaders<T>,
     ) -> Result<Parse<Head<'b>>, Reject> {
-        if buffer.len() < self.examined {
-            // Bytes were taken away, so what is remembered is about another buffer.
-            *self = Self::new(self.limits);
-        }
-        let window = &buffer[..buffer.len().min(self.limits.max_head)];
-        let is_full = buffer.len() >= self.limits.max_head;
-
-        let mut request_line = None;
-        if self.headers == 0 {
-            request_line = self.find_request_line(window, is_full)?;
-            if request_line.is_none() {
-                return Ok(Parse::Partial);
-            }
-        }
-        if let (Some(line), true) = (&request_line, self.lines == 0) {
+        let Some(window) = self.find_request_line(buffer)? else { return Ok(Parse::Partial) };
+        let line = self.request_line.parts(&window[self.start..self.headers])?;
+        if self.lines == 0 {
             let headers = &window[self.headers..];
             if let Some(meaning) = known.find(headers, line.version, self.limits.max_headers) {
                 let (block, len) = (&headers[..meaning.len()], self.headers + meaning.len());
-                return Ok(Parse::Complete(Head::known(line.clone(), meaning, block, len)));
+                return Ok(Parse::Complete(Head::known(line, meaning, block, len)));
             }
         }
         let Some(end) = self.find_end(window)? else {
-            return if is_full { Err(Reject::HEAD_TOO_LARGE) } else { Ok(Parse::Partial) };
-        };
-        let request_line = match request_line {
-            Some(request_line) => request_line,
-            None => RequestLine::parse(&window[self.start..self.headers - 2])?,
+            return if self.is_full(buffer) { Err(Reject::HEAD_TOO_LARGE) } else { Ok(Parse::Partial) };
         };
         let block = &window[self.headers..end];
         let headers = parse_headers(block, self.lines)?;
-        Head::new(request_line, headers, block, end).map(Parse::Complete)
+        Head::new(line, headers, block, end).map(Parse::Complete)
     }
 
-    fn find_request_line<'b>(&mut self, window: &'b [u8], is_full: bool) -> Result<Option<RequestLine<'b>>, Reject> {
+    /// Returns the method and the target, up to its query, of the head at the start of `buffer`, if all of the head has arrived.
+    /// The headers are not checked yet. What is found out here is not looked for again by
+    /// [`parse_known`](Self::parse_known).
+    ///
+    /// ```
+    /// use kqnet_http1::{HeadLimits, HeadParser, KnownHeaders};
+    ///
+    /// let known = &mut KnownHeaders::<()>::default();
+    /// let parser = &mut HeadParser::new(HeadLimits::default());
+    /// assert_eq!(parser.arrived(b"GET /a?b HTTP/1.1\r\nHost: h\r\n", known), None);
+    /// assert_eq!(parser.arrived(b"GET /a?b HTTP/1.1\r\nHost: h\r\n\r\nGET", known), Some(&b"GET /a"[..]));
+    /// ```
+    pub fn arrived<'b, T>(&mut self, buffer: &'b [u8], known: &mut KnownHeaders<T>) -> Option<&'b [u8]> {
+        let window = self.find_request_line(buffer).ok()??;
+        let (line, headers) = (&self.request_line, &window[self.headers..]);
+        let is_known = self.lines == 0 && known.find(headers, line.version, self.limits.max_headers).is_some();
+        let path = line.without_query(&window[self.start..]);
+        (is_known || self.find_end(window).ok()?.is_some()).then_some(path)
+    }
+
+    /// Returns whether `buffer` has as many bytes as a head may have.
+    fn is_full(&self, buffer: &[u8]) -> bool {
+        buffer.len() >= self.limits.max_head
+    }
+
+    /// Finds the request line, unless it was found before. Returns as much of the buffer as the head may take up, or `None` if
+    /// the line is not complete.
+    fn find_request_line<'b>(&mut self, buffer: &'b [u8]) -> Result<Option<&'b [u8]>, Reject> {
+        if buffer.len() < self.examined {
+            // Bytes were taken away, so what is remembered is about another buffer.
+            self.restart();
+        }
+        let window = &buffer[..buffer.len().min(self.limits.max_head)];
+        let is_found = self.headers != 0 || self.search_request_line(window, self.is_full(buffer))?;
+        Ok(is_found.then_some(window))
+    }
+
+    /// Searches for the request line. Returns whether it is complete.
+    fn search_request_line(&mut self, window: &[u8], is_full: bool) -> Result<bool, Reject> {
         let longest = self.limits.max_request_line.saturating_add(2);
+        if self.examined == 0 {
+            if let Some((line, len)) = LineEnds::usual(window).filter(|(_, len)| *len <= longest) {
+                self.begin_headers(line, len);
+                return Ok(true);
+            }
+        }
         loop {
             let line = &window[self.start..];
             let line = &line[..line.len().min(longest)];
@@ -141,11 +177,8 @@ impl HeadParser {
                     // The method is checked before the line end, as it would be if the line had arrived in pieces.
                     let method = method_end(&line[..end - 1])?;
                     let line = line[..end].strip_suffix(b"\r\n").ok_or(Reject::BARE_LF)?;
-                    let request_line = RequestLine::with_method(line, method)?;
-                    self.headers = self.start + end;
-                    self.examined = self.headers;
-                    self.line = self.headers;
-                    return Ok(Some(request_line));
+                    self.begin_headers(LineEnds::parse(line, method)?, self.start + end);
+                    return Ok(true);
                 }
                 None => {
                     // Bytes that are not HTTP, such as a TLS ClientHello, may never have a line end.
@@ -159,10 +192,16 @@ impl HeadParser {
                     if !is_half_empty_line {
                         self.examined = window.len();
                     }
-                    return Ok(None);
+                    return Ok(false);
                 }
             }
         }
+    }
+
+    /// Takes note of the request line, behind which the headers begin.
+    fn begin_headers(&mut self, line: LineEnds, at: usize) {
+        self.request_line = line;
+        (self.headers, self.examined, self.line) = (at, at, at);
     }
 
     /// Returns where the head ends. The empty line that ends it is not counted as examined, so that another call finds

@@ -40,7 +40,7 @@ impl<'b> Target<'b> {
     /// Returns [`Reject::TARGET`] if the target has a byte that is not allowed, or a form that does not go with the
     /// method.
     pub fn parse(method: &[u8], target: &'b [u8]) -> Result<Self, Reject> {
-        if !target.iter().all(|&b| b > b' ' && b != 0x7f && b != b'#') {
+        if !target.iter().all(|&b| is_target_byte(b) || b == b'?') {
             return Err(Reject::TARGET);
         }
         match (method, target) {
@@ -94,6 +94,22 @@ impl<'b> Target<'b> {
             Self::Origin { .. } | Self::Asterisk => None,
         }
     }
+}
+
+/// The bytes that may stand in a target and do not end its path.
+const TARGET: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut b = b' ' as usize + 1;
+    while b < 256 {
+        table[b] = b != 0x7f && b != b'#' as usize && b != b'?' as usize;
+        b += 1;
+    }
+    table
+};
+
+/// Returns whether `b` may stand in a target, and is not the `?` that ends its path.
+pub(crate) fn is_target_byte(b: u8) -> bool {
+    TARGET[usize::from(b)]
 }
 
 /// Splits a target at its first `?` into path and query string, as `spork/http` does.

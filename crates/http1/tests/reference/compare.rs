@@ -35,12 +35,26 @@ thread_local! {
     static KNOWN: RefCell<KnownHeaders<Vec<(String, String)>>> = RefCell::default();
 }
 
-/// Asserts that a parser that knows earlier header lines has the same result, and remembers those of `bytes`.
+/// Asserts that a parser that knows earlier header lines has the same result, also if it was asked before whether the head had
+/// arrived, and remembers the header lines of `bytes`.
 fn compare_known(bytes: &[u8], limits: &HeadLimits, expected: &Result<Seen, Missing>) {
     KNOWN.with_borrow_mut(|known| {
-        for _ in 0..2 {
-            let got = match HeadParser::new(*limits).parse_known(bytes, known) {
+        for is_asked in [false, true, true] {
+            let mut parser = HeadParser::new(*limits);
+            let mut path = None;
+            if is_asked {
+                let half = &bytes[..bytes.len() / 2];
+                let is_partial = matches!(HeadParser::new(*limits).parse(half), Ok(Parse::Partial));
+                assert!(parser.arrived(half, known).is_none() || !is_partial, "{}", half.escape_ascii());
+                path = parser.arrived(bytes, known);
+                assert!(path.is_none() || *expected != Err(None), "{}", bytes.escape_ascii());
+            }
+            let got = match parser.parse_known(bytes, known) {
                 Ok(Parse::Complete(head)) => {
+                    if is_asked {
+                        let target = head.raw_target.split(|&b| b == b'?').next().unwrap_or_default();
+                        assert_eq!(path, Some(&[head.method, b" ", target].concat()[..]));
+                    }
                     let mut seen = seen(&head);
                     if head.is_known {
                         seen.headers = known.last().cloned().unwrap_or_default();
