@@ -94,14 +94,14 @@ impl Account {
 
     /// Closes the account, and counts it unless no request has begun.
     pub fn close(&mut self, statistics: &Statistics, now: Duration) -> Option<Record> {
-        let account = std::mem::take(self);
-        if !account.is_open() {
-            return None;
-        }
-        let took = account.start.map_or(Duration::ZERO, |start| now.saturating_sub(start));
-        statistics.end_request(&account, took);
-        let status = if account.status == 0 && account.is_abandoned { CLIENT_CLOSED_REQUEST } else { account.status };
-        Some(Record { status, sent: account.sent, took })
+        let status = if self.status == 0 && self.is_abandoned { CLIENT_CLOSED_REQUEST } else { self.status };
+        let took = self.start.map_or(Duration::ZERO, |start| now.saturating_sub(start));
+        let record = self.is_open().then(|| {
+            statistics.end_request(self, took);
+            Record { status, sent: self.sent, took }
+        });
+        *self = Self::default();
+        record
     }
 }
 

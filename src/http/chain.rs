@@ -24,7 +24,7 @@ pub const FUNCTIONS: &[Function] = &[native!("http-push", "", push), native!("ht
 const MOST_DELAY: Duration = Duration::from_millis(1);
 
 /// How much is read at once while a connection waits for its next request, in bytes.
-const ORDINARY_BUFFER: usize = 4 * 1024;
+pub const ORDINARY_BUFFER: usize = 4 * 1024;
 
 /// The same for a client that pipelines its requests.
 pub const PIPELINE_BUFFER: usize = 16 * 1024;

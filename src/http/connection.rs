@@ -23,6 +23,7 @@ use super::phase::Phase;
 use super::reading::Reading;
 use super::second_read;
 use super::serving;
+use super::wait::Spare;
 use super::watch::Watching;
 use super::writing::Writing;
 use crate::abstract_type::{AbstractType, NOTHING};
@@ -108,6 +109,8 @@ pub struct Connection {
     pub pace: Pace,
     /// The task that waits for bytes, if there is one.
     pub reading: Option<Reading>,
+    /// The memory for its wait, while it does not wait.
+    pub spare_wait: Spare,
     /// The task that waits for the client to take bytes, if there is one.
     pub writing: Option<Box<Writing>>,
     /// The task that watches whether the client is gone, if there is one.
@@ -298,6 +301,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
             chain: Chain::default(),
             pace: Pace::default(),
             reading: None,
+            spare_wait: Spare::default(),
             writing: None,
             watching: None,
             lingering: Lingering::default(),

@@ -6,6 +6,7 @@ use janetrs::Janet;
 
 use super::connection::{self, Connection};
 use super::lingering;
+use super::second_read;
 use crate::boundary::{Function, Outcome, native};
 use crate::deadlines::Reason;
 use crate::vm::{self, Vm};
@@ -48,19 +49,25 @@ impl Connection {
         let config = &self.config;
         let (timeout, reason) = match phase {
             Phase::Idle => (config.idle_timeout, Reason::Keyword("idle-timeout")),
-            Phase::Head => (config.head_timeout, Reason::Keyword("head-timeout")),
+            Phase::Head => {
+                self.account.begin_head(now);
+                (config.head_timeout, Reason::Keyword("head-timeout"))
+            }
             Phase::Body => (config.body_timeout, Reason::Reject(408, "request body did not arrive in time")),
-            // A handler has no time limit, and lingering sets its own deadlines (src/http/lingering.rs).
-            Phase::Handler | Phase::Linger => (None, Reason::Keyword("")),
+            // A handler has no time limit. Any deadline is left as it is, since looking at it then costs less than removing it
+            // for each request (src/http/second_read.rs).
+            Phase::Handler => {
+                self.reads_at_deadline = false;
+                return;
+            }
+            // Lingering sets its own deadlines (src/http/lingering.rs).
+            Phase::Linger => (None, Reason::Keyword("")),
         };
-        if phase == Phase::Head {
-            self.account.begin_head(now);
-        }
-        if is_new || phase == Phase::Body {
+        if is_new && phase == Phase::Idle && self.may_read_again() {
+            self.set_deadline(vm, Some(now + second_read::MOMENT), reason);
+            self.reads_at_deadline = true;
+        } else if is_new || phase == Phase::Body {
             self.set_deadline(vm, timeout.map(|timeout| now + timeout), reason);
-        }
-        if is_new && phase == Phase::Idle {
-            self.read_again_soon(vm, now);
         }
     }
 

@@ -11,7 +11,7 @@ use janetrs::lowlevel as c;
 use kqnet_accept::{Errno, socket};
 
 use super::MAX_TURN;
-use super::chain::PIPELINE_BUFFER;
+use super::chain::{ORDINARY_BUFFER, PIPELINE_BUFFER};
 use super::connection::{self, Connection};
 use super::next_request::Next;
 use super::phase::Phase;
@@ -123,6 +123,7 @@ fn receive(stream: *mut c::JanetStream, reading: Reading) -> Received {
 }
 
 /// Reads what has arrived and discards it.
+#[inline(never)] // Its large stack frame is for this alone.
 fn discard(fd: RawFd) -> Received {
     let mut scratch = [MaybeUninit::uninit(); 32 * 1024];
     let mut all = 0;
@@ -191,7 +192,7 @@ impl Connection {
                 self.reading = Some(reading);
                 // SAFETY: the task waits for nothing else, and the trampoline suspends it. The VM's table of connections
                 // keeps the connection and its stream alive.
-                unsafe { wait::begin(fiber, stream, self.value, Side::Read, on_readable) };
+                unsafe { wait::begin_in(&mut self.spare_wait, fiber, stream, self.value, Side::Read, on_readable) };
                 return Ok(Outcome::Await);
             }
             Received::Some(is_all) => {
@@ -247,8 +248,11 @@ impl Connection {
     /// Reads what has arrived, for what the task waits for it.
     fn receive(&mut self, stream: *mut c::JanetStream, reading: Reading) -> Result<Received, String> {
         match (reading.purpose, reading.into) {
+            (Purpose::NextRequest(fiber), Some(received)) if reading.most <= ORDINARY_BUFFER => {
+                self.receive_request::<ORDINARY_BUFFER>(stream, received, fiber)
+            }
             (Purpose::NextRequest(fiber), Some(received)) => {
-                self.receive_request(stream, received, reading.most, fiber)
+                self.receive_request::<PIPELINE_BUFFER>(stream, received, fiber)
             }
             _ => Ok(receive(stream, reading)),
         }
@@ -256,15 +260,14 @@ impl Connection {
 
     /// Reads until the next request has arrived, as far as that is possible without waiting. An idle connection needs no memory
     /// for what it will read, and a request that arrives as a whole is not copied.
-    fn receive_request(
+    #[inline(never)] // The stack frame is as large as MOST asks for.
+    fn receive_request<const MOST: usize>(
         &mut self,
         stream: *mut c::JanetStream,
         received: Janet,
-        most: usize,
         fiber: *mut c::JanetFiber,
     ) -> Result<Received, String> {
-        let mut space = [MaybeUninit::<u8>::uninit(); PIPELINE_BUFFER];
-        let space = &mut space[..most.min(PIPELINE_BUFFER)];
+        let space = &mut [MaybeUninit::<u8>::uninit(); MOST];
         loop {
             let Some(fd) = stream::descriptor(stream) else { return Ok(Received::Lost) };
             let count = match socket::receive(fd, space) {
@@ -307,9 +310,9 @@ unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::Jan
         let (connection, stream) = unsafe { wait::of::<RefCell<Connection>>(fiber) };
         let connection = &mut *connection.borrow_mut();
         let Some(reading) = connection.reading else { return };
-        let finish = |value: Janet, signal| {
+        let finish = |connection: &mut Connection, value: Janet, signal| {
             // SAFETY: the fiber is the one in `reading`, so it waits (the invariant of `Connection`).
-            unsafe { wait::finish(fiber, value, signal) };
+            unsafe { wait::finish_into(&mut connection.spare_wait, fiber, value, signal) };
         };
         let (ok, error) = (c::JanetSignal_JANET_SIGNAL_OK, c::JanetSignal_JANET_SIGNAL_ERROR);
         match event {
@@ -333,14 +336,15 @@ unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::Jan
                     Received::Lost => (connection.end_of(reading.purpose, gone()), ok),
                     Received::Failed(why) => (string(&why), error),
                 };
-                finish(value, signal);
+                finish(connection, value, signal);
                 // SAFETY: the fiber is live until it has run.
                 connection.chain.scheduled = unsafe { (*fiber).sched_id };
                 connection.end_reading();
                 connection.tell_watcher();
             }
             c::JanetAsyncEvent_JANET_ASYNC_EVENT_CLOSE => {
-                finish(connection.end_of(reading.purpose, gone()), ok);
+                let value = connection.end_of(reading.purpose, gone());
+                finish(connection, value, ok);
                 connection.end_reading();
             }
             // The fiber was cancelled. Janet frees the state of its wait.

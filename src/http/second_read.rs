@@ -14,11 +14,9 @@ use janetrs::lowlevel as c;
 
 use super::connection::{self, Connection};
 use super::phase::Phase;
-use crate::deadlines::Reason;
-use crate::vm::Vm;
 
 /// How long a connection is idle before it reads once more.
-const MOMENT: Duration = Duration::from_millis(100);
+pub const MOMENT: Duration = Duration::from_millis(100);
 
 /// The deadline of a connection that may be idle for ever: a year.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -30,13 +28,9 @@ impl Connection {
         self.reads_at_deadline && self.chain.is_input_empty && self.chain.scheduled == unsafe { (*task).sched_id }
     }
 
-    /// Has a connection that has just become idle read once more, after a moment.
-    pub fn read_again_soon(&mut self, vm: &mut Vm, now: Duration) {
-        let may_wait = self.config.idle_timeout.is_none_or(|timeout| timeout > MOMENT);
-        if self.chain.is_input_empty && may_wait {
-            self.set_deadline(vm, Some(now + MOMENT), Reason::Keyword("idle-timeout"));
-            self.reads_at_deadline = true;
-        }
+    /// Whether a connection that has just become idle reads once more after [`MOMENT`].
+    pub fn may_read_again(&self) -> bool {
+        self.chain.is_input_empty && self.config.idle_timeout.is_none_or(|timeout| timeout > MOMENT)
     }
 }
 
@@ -44,6 +38,10 @@ impl Connection {
 pub fn look(connection: *mut c_void, now: Duration) -> Option<Duration> {
     // SAFETY: the deadline that this look belongs to is given back before the connection is dropped.
     let connection = &mut *unsafe { connection::from_callback(connection) }.borrow_mut();
+    // The deadline is that of the phase before.
+    if connection.phase == Phase::Handler {
+        return Some(now + NEVER);
+    }
     if !std::mem::take(&mut connection.reads_at_deadline) || connection.phase != Phase::Idle {
         return None;
     }

@@ -5,11 +5,17 @@
 //! that list. What keeps it alive instead is the VM's table of open connections: the table refers to the connection, and the
 //! connection to the waiting fiber.
 
+use std::ffi::c_void;
+use std::ptr::NonNull;
+
 use janetrs::Janet;
 use janetrs::lowlevel as c;
 use kqnet_accept::Errno;
 
 use crate::collected::{self, Collected};
+
+/// A function that Janet calls with the events of a wait.
+type Callback = unsafe extern "C-unwind" fn(*mut c::JanetFiber, c::JanetAsyncEvent);
 
 /// What a fiber waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,8 +37,33 @@ pub fn io_error(what: &str, errno: Errno) -> String {
     format!("cannot {what} the connection: {errno}")
 }
 
+/// The memory for the state of a wait, which is kept from one wait to the next. Waiting for requests without it costs an
+/// allocation for each.
+#[derive(Default)]
+pub struct Spare(Option<NonNull<c_void>>);
+
+impl Spare {
+    /// Memory for a pointer, from Janet's allocator.
+    fn take(&mut self) -> *mut c_void {
+        match self.0.take() {
+            Some(memory) => memory.as_ptr(),
+            // SAFETY: any size may be allocated.
+            None => unsafe { c::janet_malloc(size_of::<*const ()>()) },
+        }
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        if let Some(memory) = self.0.take() {
+            // SAFETY: the memory is from `take`, and no wait has it.
+            unsafe { c::janet_free(memory.as_ptr()) };
+        }
+    }
+}
+
 /// Has Janet call a function with the events of a stream. `owner` is what
-/// the function finds by [`of`]: a connection, or its WebSocket.
+/// the function finds by [`of`]: a connection, or its WebSocket. The state of the wait is in memory of its own.
 ///
 /// # Safety
 /// The fiber waits for nothing, and is suspended before Janet's loop goes on. The owner and the stream are reachable from
@@ -42,14 +73,30 @@ pub unsafe fn begin<T: Collected>(
     stream: *mut c::JanetStream,
     owner: *const T,
     side: Side,
-    callback: unsafe extern "C-unwind" fn(*mut c::JanetFiber, c::JanetAsyncEvent),
+    callback: Callback,
+) {
+    // SAFETY: the caller promises all of it.
+    unsafe { begin_in(&mut Spare::default(), fiber, stream, owner, side, callback) };
+}
+
+/// Does what [`begin`] does, with the state in spare memory if there is some.
+///
+/// # Safety
+/// That of [`begin`].
+pub unsafe fn begin_in<T: Collected>(
+    spare: &mut Spare,
+    fiber: *mut c::JanetFiber,
+    stream: *mut c::JanetStream,
+    owner: *const T,
+    side: Side,
+    callback: Callback,
 ) {
     // SAFETY: the fiber and the stream are live, as the caller promises, and the state has room for a pointer.
     unsafe {
         (*fiber).ev_callback = Some(callback);
         (*fiber).ev_stream = stream;
-        // Janet frees the state together with a fiber that is collected while it waits.
-        let state: *mut *const T = c::janet_malloc(size_of::<*const T>()).cast();
+        // Janet frees the state of a wait that is cancelled, and that of a fiber which is collected while it waits.
+        let state: *mut *const T = spare.take().cast();
         state.write(owner);
         (*fiber).ev_state = state.cast();
         match side {
@@ -75,6 +122,15 @@ pub unsafe fn of<'a, T: Collected>(fiber: *mut c::JanetFiber) -> (&'a T, *mut c:
 /// # Safety
 /// The fiber has waited since [`begin`].
 pub unsafe fn finish(fiber: *mut c::JanetFiber, value: Janet, signal: c::JanetSignal) {
+    // SAFETY: the caller promises it.
+    unsafe { finish_into(&mut Spare::default(), fiber, value, signal) };
+}
+
+/// Does what [`finish`] does, and keeps the memory of the state for another wait.
+///
+/// # Safety
+/// That of [`finish`].
+pub unsafe fn finish_into(spare: &mut Spare, fiber: *mut c::JanetFiber, value: Janet, signal: c::JanetSignal) {
     // SAFETY: the fiber and its stream are live while it waits. This undoes what `begin` did.
     unsafe {
         let stream = (*fiber).ev_stream;
@@ -85,7 +141,7 @@ pub unsafe fn finish(fiber: *mut c::JanetFiber, value: Janet, signal: c::JanetSi
             (*stream).write_fiber = std::ptr::null_mut();
         }
         (*fiber).ev_callback = None;
-        c::janet_free((*fiber).ev_state);
+        *spare = Spare(NonNull::new((*fiber).ev_state));
         (*fiber).ev_state = std::ptr::null_mut();
         c::janet_ev_dec_refcount();
         c::janet_schedule_signal(fiber, value.into(), signal);
