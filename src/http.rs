@@ -20,7 +20,7 @@
 //! | large bodies that are there as a whole | `large_answer`, and `file_body` for files |
 //! | requests that the server refuses | `refusal` |
 //! | reading and writing the socket | `reading`, `second_read`, `writing`, `wait` |
-//! | sending the responses to pipelined requests together | `chain`, `slow_handlers`, with `crate::pushes` |
+//! | sending the responses to pipelined requests together | `chain`, with `crate::pushes` |
 //! | clients that take a response too slowly | `pace` |
 //! | clients that are gone while the handler runs | `watch` |
 //! | letting the client take the last response | `lingering` |
@@ -52,7 +52,6 @@ mod response_table;
 mod running_request;
 mod second_read;
 mod serving;
-mod slow_handlers;
 mod statistics;
 mod turn;
 mod wait;

@@ -190,6 +190,24 @@
         (t/same ["block" "/d"] (tuple ;(bodies c 2)))))
     file))
 
+(t/test "a handler that was quick often, and then blocks or waits, does not hold back the first response for ever"
+  (each path ["/block" "/wait"]
+    (def file (t/scratch "go-on"))
+    (def body (string/slice path 1))
+    (with-program
+      (fn [c]
+        (defer (t/remove file)
+          (spit file "")
+          (repeat 30
+            (send-all c "/a" path)
+            (t/same ["/a" body] (tuple ;(bodies c 2))))
+          (t/remove file)
+          (send-all c "/a" path "/b")
+          (t/same ["/a"] (tuple ;(bodies c 1)) path)
+          (spit file "")
+          (t/same [body "/b"] (tuple ;(bodies c 2)) path)))
+      file)))
+
 (t/test "a program that ends in a handler has sent the responses before"
   (repeat 20
     (with-program

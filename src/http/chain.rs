@@ -1,17 +1,19 @@
 //! Holding back the response to a pipelined request, so that the system sends it together with the responses that follow.
 //!
 //! The bytes are the system's at once, so whatever is written to the connection afterwards, by whomever, comes after them.
-//! The first response after a wait is never held, so a client has it whatever the second request does. A response after it is
-//! held only if the next request has arrived already. If the handler of that request then waits for something, a task
-//! pushes what is held, in the same turn of the loop (src/pushes.rs).
+//! A response is held only if the next request has arrived already. If the handler of that request then waits for something, a
+//! task pushes what is held, in the same turn of the loop (src/pushes.rs). The first response after a wait is held only if the
+//! handler of the next request was quick each time lately (crates/http1/src/handlers.rs), so that a client has it whatever an
+//! unknown handler does.
 
 use std::time::Duration;
 
 use janetrs::Janet;
+use janetrs::lowlevel as c;
 use kqnet_accept::socket;
+use kqnet_http1::TargetHash;
 
 use super::connection::Connection;
-use super::slow_handlers::Target;
 use crate::boundary::{Function, Outcome, native};
 use crate::value::arg;
 use crate::vm::{self, Vm};
@@ -37,8 +39,10 @@ pub struct Chain {
     /// There were several in the last chain.
     is_pipelined: bool,
     /// What the next request asks for, and what the one that runs asks for, if they were pipelined.
-    next: Option<Target>,
-    running: Option<Target>,
+    next: Option<TargetHash>,
+    running: Option<TargetHash>,
+    /// How often the connection's task had run when that one began.
+    began: u32,
     /// When the handler ran whose response was the first of those that are held.
     since: Duration,
     /// The system may hold bytes back.
@@ -79,9 +83,10 @@ impl Connection {
             return Ok(false);
         }
         let Some(target) = self.parser.arrived(received, &mut vm.headers.known) else { return Ok(false) };
-        let target = Target::new(target);
+        let target = TargetHash::new(target);
         chain.next = Some(target);
-        if chain.count == 1 || self.config.slow_handlers.contains(target) {
+        let handlers = &self.config.handlers;
+        if chain.count == 1 && !handlers.is_quick(target) || handlers.is_slow(target) {
             return Ok(false);
         }
         let start = self.account.start();
@@ -120,14 +125,24 @@ impl Connection {
     /// The next request begins.
     pub fn begin_in_chain(&mut self) {
         self.chain.running = self.chain.next.take();
+        if self.chain.running.is_some() {
+            self.chain.began = runs_of_task();
+        }
     }
 
     /// Takes note of how long a pipelined request took.
     pub fn note_duration(&mut self, now: Duration) {
         if let Some(target) = self.chain.running.take() {
-            self.config.slow_handlers.note(target, now.saturating_sub(self.account.start()));
+            let has_waited = self.chain.began != runs_of_task();
+            self.config.handlers.note(target, now.saturating_sub(self.account.start()), has_waited);
         }
     }
+}
+
+/// How often the running task was scheduled, so that it can be told whether it has waited in between.
+fn runs_of_task() -> u32 {
+    // SAFETY: it is null, or the task that runs, which is live.
+    unsafe { c::janet_root_fiber().as_ref() }.map_or(0, |task| task.sched_id)
 }
 
 /// `(native/http-push)`: Pushes what the connections of this VM hold.

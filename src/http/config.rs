@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
-use kqnet_http1::HeadLimits;
+use kqnet_http1::{Handlers, HeadLimits};
 
 use super::peer::Proxies;
-use super::slow_handlers::SlowHandlers;
 use super::statistics::Statistics;
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Function, Outcome, native};
@@ -49,7 +48,7 @@ pub struct Config {
     /// The server drains: each response is the last one of its connection.
     pub is_draining: Cell<bool>,
     /// Which handlers took long.
-    pub slow_handlers: SlowHandlers,
+    pub handlers: Handlers,
     /// The counts of this server.
     pub statistics: Statistics,
 }
@@ -147,7 +146,7 @@ fn config(args: &[Janet]) -> Result<Outcome, String> {
         proxies: Proxies::of(options)?,
         env: vm::running_env(),
         is_draining: Cell::new(false),
-        slow_handlers: SlowHandlers::default(),
+        handlers: Handlers::default(),
         statistics: Statistics::default(),
     };
     // The log of this server may be a pipe.

@@ -13,6 +13,8 @@
   [path]
   (while (not (os/stat path)) (os/sleep 0.001)))
 
+(var- runs 0)
+
 (defn- handle
   [req]
   (def conn (req :connection))
@@ -26,6 +28,11 @@
                   (when (= :new (fiber/status task)) (ev/cancel task "cancelled")))
                 {:body "cancel"})
     "/slow" (do (os/sleep 0.01) {:body "/slow"})
+    "/13th-waits" (do
+                    (++ runs)
+                    (when (zero? (% runs 13)) (ev/sleep 0))
+                    {:body "/13th-waits"})
+    "/wait" (do (while (not (os/stat (in arguments 1))) (ev/sleep 0.001)) {:body "wait"})
     "/block" (do (until-exists (in arguments 1)) {:body "block"})
     "/error" (error "meant")
     "/nil" nil

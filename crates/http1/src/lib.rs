@@ -29,6 +29,7 @@
 //! | `conditional.rs` | Does the client have the current version of a file? |
 //! | `range.rs` | Which part of a file is asked for? |
 //! | `exchange.rs` | What must be remembered of the request for the response? |
+//! | `handlers.rs` | Is the handler of the next pipelined request expected to be slow, or to be quick? |
 //! | `response/plan.rs` | How is the body of the response sent? |
 //! | `response/writer.rs`, `response/status.rs`, `date.rs` | What is in the head of the response? |
 //! | `response/failure.rs` | What is sent in place of a response? |
@@ -68,6 +69,7 @@ mod connection;
 pub mod date;
 mod exchange;
 mod grammar;
+mod handlers;
 pub mod path;
 pub mod range;
 mod reject;
@@ -76,6 +78,7 @@ pub mod response;
 mod version;
 
 pub use body::{BodyReader, ChunkedDecoder, MAX_CHUNK_LINE, MAX_OVERHEAD, MAX_TRAILERS, Step};
+pub use handlers::{Handlers, TargetHash};
 pub use reject::Reject;
 pub use request::{
     Framing, Head, HeadLimits, HeadParser, Header, KnownHeaders, MAX_EMPTY_LINES, MAX_METHOD, Parse, QueryPairs,
