@@ -15,13 +15,20 @@
 
 (var- runs 0)
 
+(defn- wait-for-task
+  "Waits for another task, which takes next to no time."
+  []
+  (def done (ev/chan 1))
+  (ev/spawn (ev/give done true))
+  (ev/take done))
+
 (defn- handle
   [req]
   (def conn (req :connection))
   (defn raw [text] (string "HTTP/1.1 200 OK\r\nContent-Length: " (length text) "\r\n\r\n" text))
   (case (req :path)
     "/turn" (do (ev/sleep 0) {:body "turn"})
-    "/task" (do (ev/take (let [c (ev/chan 1)] (ev/spawn (ev/give c true)) c)) {:body "task"})
+    "/task" (do (wait-for-task) {:body "task"})
     "/child" (do (os/execute ["true"] :p) {:body "child"})
     "/cancel" (do
                 (each task (ev/all-tasks)
@@ -30,7 +37,7 @@
     "/slow" (do (os/sleep 0.01) {:body "/slow"})
     "/13th-waits" (do
                     (++ runs)
-                    (when (zero? (% runs 13)) (ev/sleep 0))
+                    (when (zero? (% runs 13)) (wait-for-task))
                     {:body "/13th-waits"})
     "/wait" (do (while (not (os/stat (in arguments 1))) (ev/sleep 0.001)) {:body "wait"})
     "/block" (do (until-exists (in arguments 1)) {:body "block"})
