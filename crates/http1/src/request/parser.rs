@@ -153,6 +153,7 @@ impl HeadParser {
     }
 
     /// Searches for the request line. Returns whether it is complete.
+    #[inline(never)] // So that what comes before it is inlined, which for most calls is all.
     fn search_request_line(&mut self, window: &[u8], is_full: bool) -> Result<bool, Reject> {
         let longest = self.limits.max_request_line.saturating_add(2);
         if self.examined == 0 {
