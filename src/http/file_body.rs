@@ -7,11 +7,14 @@ use janetrs::Janet;
 use kqnet_accept::Errno;
 use kqnet_files::{Stop, send};
 
-use super::MAX_TURN;
 use super::connection::Connection;
 use super::writing::Sent;
 use crate::collected;
 use crate::files::OpenFile;
+
+/// The most bytes of a file that are sent in one turn of the loop. They are not copied, so this takes no longer than
+/// [`super::MAX_TURN`] bytes from memory, and each turn costs time of its own.
+const MAX_TURN: u64 = 2 * 1024 * 1024;
 
 /// The file in a value, or `None` if it is something else.
 pub fn of(value: &Janet) -> Option<&RefCell<OpenFile>> {
@@ -37,7 +40,7 @@ impl Connection {
             Ok(remaining) => remaining,
             Err(closed) => return Sent::Broken(closed),
         };
-        let length = remaining.length.min(MAX_TURN as u64) as usize;
+        let length = remaining.length.min(MAX_TURN) as usize;
         let is_rest = length as u64 == remaining.length;
         let sent = send(fd, remaining.file, remaining.offset, length);
         file.advance(sent.count as u64);

@@ -125,18 +125,14 @@ impl Connection {
     }
 }
 
-/// `(native/http-unsent-body http)`: Returns a tuple of the body whose beginning was sent, and of the index and the size with
-/// which `native/http-write` sends the rest. Returns nil if there is none. If enough was sent for one turn of the loop, other tasks run first.
+/// `(native/http-unsent-body http)`: Returns a tuple of the body whose beginning was sent, of the index and the size with
+/// which `native/http-write` sends the rest, and of whether enough was sent for this turn of the loop. Returns nil if there
+/// is none.
 fn unsent_body(args: &[Janet]) -> Result<Outcome, String> {
     let unsent = connection::borrow(args)?.unsent_body.take();
     let Some(UnsentBody { value, length, from, is_enough }) = unsent.map(|unsent| *unsent) else {
         return Ok(Outcome::Value(Janet::nil()));
     };
-    let rest = tuple(&[value, Janet::number(from as f64), Janet::number(length as f64)]);
-    if !is_enough {
-        return Ok(Outcome::Value(rest));
-    }
-    // SAFETY: Janet called this function on a task's fiber, which the trampoline suspends.
-    unsafe { c::janet_schedule(c::janet_root_fiber(), rest.into()) };
-    Ok(Outcome::Await)
+    let (from, size) = (Janet::number(from as f64), Janet::number(length as f64));
+    Ok(Outcome::Value(tuple(&[value, from, size, Janet::boolean(is_enough)])))
 }

@@ -144,7 +144,7 @@ impl Connection {
 
 /// `(native/http-write http body from &opt size)`: Sends bytes from an index on, or what remains of a file, and waits until the
 /// client has taken them. `size` is the length that the bytes had when their sending began. Returns nil when all was sent, the index
-/// to continue from, or :gone.
+/// to continue from in another turn of the loop when enough was sent for this one, or :gone.
 fn write(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
     let value = arg(args, 1);
@@ -163,11 +163,7 @@ fn write(args: &[Janet]) -> Result<Outcome, String> {
         Sent::Lost => Ok(Outcome::Value(gone())),
         Sent::Broken(why) => Err(why),
         Sent::Failed(errno) => Err(io_error("write to", errno)),
-        Sent::Enough => {
-            // SAFETY: Janet called this function on a task's fiber, which the trampoline suspends.
-            unsafe { c::janet_schedule(c::janet_root_fiber(), Janet::number(at as f64).into()) };
-            Ok(Outcome::Await)
-        }
+        Sent::Enough => Ok(Outcome::Value(Janet::number(at as f64))),
         Sent::Full => {
             // SAFETY: Janet called this function, so there is a root fiber.
             let fiber = unsafe { c::janet_root_fiber() };

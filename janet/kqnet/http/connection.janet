@@ -69,7 +69,8 @@
               # An idle connection does not keep the memory.
               (buffer/clear own-out)
               (buffer/trim own-out)
-              (when-let [[body from size] (native/http-unsent-body http)]
+              (when-let [[body from size enough] (native/http-unsent-body http)]
+                (if enough (socket/let-others-run))
                 (socket/write http body from size))
               false)
     # A refusal.

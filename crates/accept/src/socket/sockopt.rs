@@ -6,10 +6,10 @@ use std::ptr;
 use crate::errno::Errno;
 use crate::sys::syscall;
 
-/// How many unsent bytes a connection may hold before the system stops taking more. With less than half a megabyte, a client on a
-/// fast network would have to wait for the server every time.
+/// How many unsent bytes a connection may hold before the system stops taking more. With less than two megabytes, a client that
+/// takes a large response as fast as it comes has to wait for the server now and then. Linux holds four without a limit.
 #[cfg(any(target_os = "linux", target_vendor = "apple"))]
-const MOST_UNSENT: libc::c_int = 1024 * 1024;
+const MOST_UNSENT: libc::c_int = 2 * 1024 * 1024;
 
 #[cfg(target_os = "linux")]
 use libc::TCP_NOTSENT_LOWAT;
