@@ -143,6 +143,27 @@ pub fn space(buffer: &mut Buffer, count: usize) -> Result<&mut [MaybeUninit<u8>]
     Ok(unsafe { std::slice::from_raw_parts_mut(buffer.data.add(buffer.count as usize).cast(), count as usize) })
 }
 
+/// Gives an empty buffer memory for `capacity` bytes, of which the caller tells Janet's collector. Returns false if it has that
+/// much already, and if there is no memory.
+pub fn reserve(buffer: &mut Buffer, capacity: usize) -> bool {
+    let buffer = buffer.get_mut();
+    let Ok(size) = i32::try_from(capacity) else { return false };
+    let is_janets = buffer.gc.flags & c::JANET_BUFFER_FLAG_NO_REALLOC as i32 == 0;
+    if buffer.count > 0 || size <= buffer.capacity || !is_janets {
+        return false;
+    }
+    // SAFETY: the memory is Janet's, from the functions that go with these, and nothing in it is needed.
+    unsafe {
+        let larger = c::janet_malloc(capacity);
+        if larger.is_null() {
+            return false;
+        }
+        c::janet_free(buffer.data.cast());
+        (buffer.data, buffer.capacity) = (larger.cast(), size);
+    }
+    true
+}
+
 /// Makes the first `count` bytes of the space part of the contents.
 ///
 /// # Safety

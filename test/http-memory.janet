@@ -126,20 +126,25 @@
   (report count [each-one all])
   (t/check (<= each-one (* 10 kibibyte)) (string "at most 10 KiB, not " each-one)))
 
+(def- garbage
+  "How many bytes of the bodies of requests may wait for a collection (src/http/request_body.rs)."
+  (* 16 1024 kibibyte))
+
 (t/test "an idle connection does not keep the memory that large bodies needed"
   (when no-measure (t/skip no-measure))
   (def count (min most 1000))
   (def body (string/repeat "x" 100000))
-  (each [what request end]
-    [["a response" (h/request "GET" "/page") body]
-     ["a streamed response" (h/request "GET" "/stream") "end\r\n0\r\n\r\n"]
-     ["a request" (h/request "POST" "/echo" [] (string body "end")) "xend"]
-     ["a request in pieces" (h/request "POST" "/pieces" [] body) "\r\n\r\n100000"]
-     ["a large head" (h/request "GET" "/" [(string "Cookie: " (string/repeat "x" 15000))]) "hello"]]
+  (each [what request end garbage]
+    [["a response" (h/request "GET" "/page") body 0]
+     ["a streamed response" (h/request "GET" "/stream") "end\r\n0\r\n\r\n" 0]
+     ["a request" (h/request "POST" "/echo" [] (string body "end")) "xend" garbage]
+     ["a request in pieces" (h/request "POST" "/pieces" [] body) "\r\n\r\n100000" 0]
+     ["a large head" (h/request "GET" "/" [(string "Cookie: " (string/repeat "x" 15000))]) "hello" 0]]
     (def [each-one all] (measure count |(ask $ request end)))
     (print "      " what ":")
     (report count [each-one all])
     # The C library may keep some of what was freed.
-    (t/check (<= each-one (* 16 kibibyte)) (string "at most 16 KiB after " what ", not " each-one))))
+    (def allowed (+ 16 (div garbage count kibibyte)))
+    (t/check (<= each-one (* allowed kibibyte)) (string "at most " allowed " KiB after " what ", not " each-one))))
 
 (t/finish)

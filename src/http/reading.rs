@@ -23,7 +23,10 @@ use crate::value::{arg, describe, integer, string};
 use crate::vm;
 
 /// The native functions of this file.
-pub const FUNCTIONS: &[Function] = &[native!("http-read-body", "http buffer most number", read_body)];
+pub const FUNCTIONS: &[Function] = &[native!("http-read-body", "http buffer out most number", read_body)];
+
+/// The most bytes to read at once of what has to be parsed. The connection's buffer gets as much space.
+const MAX_PARSED: usize = 64 * 1024;
 
 /// A task that waits for bytes.
 #[derive(Clone, Copy)]
@@ -43,13 +46,15 @@ enum Purpose {
     NextRequest(*mut c::JanetFiber),
     /// A handler that reads the body of its request.
     Body,
+    /// The same, and all that comes is content of the body.
+    Content,
     /// Nothing: they are discarded.
     Nothing,
 }
 
 impl Purpose {
     fn is_body(self) -> bool {
-        matches!(self, Self::Body)
+        matches!(self, Self::Body | Self::Content)
     }
 }
 
@@ -139,15 +144,20 @@ fn discard(fd: RawFd) -> Received {
     Received::Some(false)
 }
 
-/// `(native/http-read-body http buffer most number)`: Waits for bytes of the body of the request with this number, and
-/// appends at most `most` of them. Returns true, nil at the end of what the client sends, or :gone.
+/// `(native/http-read-body http buffer out most number)`: Waits for bytes of the body of the request with this number, and
+/// reads at most `most` of them, or fewer: to `out` if they are content of the body and nothing else, or to `buffer` for
+/// `native/http-take-body`. Returns true, nil at the end of what the client sends, or :gone.
 fn read_body(args: &[Janet]) -> Result<Outcome, String> {
     let connection = &mut *connection::borrow(args)?;
-    let into = arg(args, 1);
-    let most = integer(arg(args, 2)).filter(|most| *most > 0);
-    let most = most.ok_or_else(|| format!("expected a number of bytes, got {}", describe(arg(args, 2))))?;
-    connection.check_running(arg(args, 3))?;
-    connection.read(Some(into), most.unsigned_abs() as usize, Purpose::Body)
+    let (buffer, out) = (arg(args, 1), arg(args, 2));
+    let most = integer(arg(args, 3)).filter(|most| *most > 0);
+    let most = most.ok_or_else(|| format!("expected a number of bytes, got {}", describe(arg(args, 3))))?;
+    let most = most.unsigned_abs() as usize;
+    connection.check_running(arg(args, 4))?;
+    match connection.expected_content(buffer)? {
+        Some(expected) => connection.read(Some(out), most.min(expected), Purpose::Content),
+        None => connection.read(Some(buffer), most.min(MAX_PARSED), Purpose::Body),
+    }
 }
 
 impl Connection {
@@ -217,7 +227,8 @@ impl Connection {
             }
             Received::Failed(why) => return Err(why),
         };
-        // The task goes on by way of Janet's schedule, so that a client that always has more to say lets other fibers run.
+        // The task goes on by way of Janet's schedule, so that a client that always has more to say lets other tasks run. Those that
+        // wait for events run when the task lets them, by socket/turns.
         // SAFETY: the fiber is live, and the trampoline suspends it.
         unsafe {
             c::janet_schedule(fiber, value.into());
@@ -253,6 +264,12 @@ impl Connection {
             }
             (Purpose::NextRequest(fiber), Some(received)) => {
                 self.receive_request::<PIPELINE_BUFFER>(stream, received, fiber)
+            }
+            (Purpose::Content, Some(out)) => {
+                let before = buffer::contents(&buffer::get(out)?).len();
+                let received = receive(stream, reading);
+                self.count_content(buffer::contents(&buffer::get(out)?).len() - before);
+                Ok(received)
             }
             _ => Ok(receive(stream, reading)),
         }

@@ -8,9 +8,13 @@
 (import ./errors)
 (import ./socket)
 
-(def- read-size
-  "How many bytes to read at once."
+(def- piece-size
+  "How many bytes of a body to read at once if it is used in pieces."
   (* 16 4096))
+
+(def- most-at-once
+  "How many bytes of a body to read at once if it is kept."
+  1048576)
 
 (def- max-expected-size
   "How many bytes of space a buffer may get before any of them has come."
@@ -33,11 +37,12 @@
   (if (indexed? result) (error (errors/reject result)) result))
 
 (defn- wait-for-more
-  "Waits for more bytes of a body, after the 100 that the client may be waiting for."
-  [{:buffer buf :request-number number} http]
+  ``Waits for at most `most` more bytes of a body, after the 100 that the client may be waiting for. They are in `out` then, or
+  where `take-body` finds them.``
+  [{:buffer buf :request-number number} http out most]
   (when (native/http-awaits-continue? http number)
     (socket/write http "HTTP/1.1 100 Continue\r\n\r\n"))
-  (unless (= true (native/http-read-body http buf read-size number))
+  (unless (= true (native/http-read-body http buf out most number))
     (error (errors/gone "the client closed the connection within the body"))))
 
 (defn check-open
@@ -71,16 +76,19 @@
     (check-reader who req [:form :parts :pieces])
     (put req :body-reader reader)))
 
-(defn take-more
-  ``Appends what comes next of the body of `req` to the buffer `out`, and waits for it if need be. Returns whether the body
-  is complete. Raises an error when the body is refused, and when the client is gone.``
-  [req http out]
-  (def before (length out))
-  (var complete (take-body http req out))
-  (while (and (not complete) (= before (length out)))
-    (wait-for-more req http)
-    (set complete (take-body http req out)))
-  complete)
+(defn taker
+  ``Returns a function that appends what comes next of the body of `req` to a buffer, and waits for it if need be. The function
+  returns whether the body is complete. It raises an error when the body is refused, and when the client is gone.``
+  [req http]
+  (def share (socket/turns))
+  (fn take-more [out]
+    (def before (length out))
+    (var complete (take-body http req out))
+    (while (and (not complete) (= before (length out)))
+      (wait-for-more req http out piece-size)
+      (set complete (take-body http req out)))
+    (share (- (length out) before))
+    complete))
 
 (defn body-chunks
   ``Returns a fiber that yields the body of the request `req` in buffers as it comes, for bodies that should not be held
@@ -91,14 +99,19 @@
   (coro
     (when (has-body? req)
       (if (table? req) (put req :body-reader :pieces))
+      (def share (socket/turns))
+      (var out @"")
       (forever
-        (def out @"")
         # What came before a refusal is yielded too.
         (def result (native/http-take-body http (in req :buffer) out (in req :request-number)))
-        (unless (empty? out) (yield out))
+        (unless (empty? out)
+          (def count (length out))
+          (yield out)
+          (share count)
+          (set out @""))
         (when (indexed? result) (error (errors/reject result)))
         (when result (break))
-        (wait-for-more req http)))))
+        (wait-for-more req http out piece-size)))))
 
 (defn- writer
   "Makes a function that writes bytes to a sink."
@@ -117,9 +130,12 @@
     (in req :body) (in req :body)
     (nil? http) (spork/read-body req)
     (has-body? req) (let [_ (check-reader "kqnet/http/read-body" req [:form :parts])
-                          out (buffer/new (expected-size req))]
+                          out (native/http-body-buffer (expected-size req))
+                          share (socket/turns)]
                       (while (not (take-body http req out))
-                        (wait-for-more req http))
+                        (def before (length out))
+                        (wait-for-more req http out most-at-once)
+                        (share (- (length out) before)))
                       (put req :body out)
                       out)))
 

@@ -51,7 +51,7 @@
   (body/begin-reading (string "kqnet/http/" reader) req reader)
   (def http (native/http-of (in req :connection)))
   (if (and http (nil? (in req :body)))
-    (fn [out] (body/take-more req http out))
+    (body/taker req http)
     # The body was read already, or belongs to a request of another server.
     (fn [out]
       (when-let [whole (body/read-body req)] (buffer/push out whole))

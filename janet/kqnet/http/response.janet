@@ -17,6 +17,7 @@
   pieces must have in all, or nil. Raises an error when they have more or fewer.``
   [http body chunked size out]
   (var left size)
+  (def share (socket/turns))
   (each piece body
     (assert (bytes? piece) (string/format "a piece of a response's body must be bytes, got %s" (show/value piece)))
     (unless (empty? piece)
@@ -32,7 +33,8 @@
           (socket/write http out))
         (do
           (native/http-announce http 0 (length piece))
-          (socket/write http piece)))))
+          (socket/write http piece)))
+      (share (length piece))))
   (when left
     (assert (zero? left) "a response's body is shorter than its Content-Length"))
   (when chunked
@@ -80,7 +82,8 @@
   (def me (fiber/root))
   (put (in tracker :lingering) me true)
   (defer (put (in tracker :lingering) me nil)
-    (while (= true (native/http-linger http (in tracker :draining))))))
+    (while (= true (native/http-linger http (in tracker :draining)))
+      (socket/let-others-run))))
 
 (defn refuse
   ``Answers a request with an error status, a reason and perhaps a detail, reports that to the logs, and lingers. After

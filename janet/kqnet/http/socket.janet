@@ -5,11 +5,26 @@
 (import ../_native :as native)
 (import ./errors)
 
+(def- turn-size
+  "How many bytes are read or written for a connection in one turn of the loop."
+  1048576)
+
 (defn let-others-run
-  ``Goes on in another turn of the loop. A task that is merely scheduled runs in the same one, so that a client which takes, or
-  sends, everything at once would keep all other connections waiting.``
+  ``Goes on in another turn of the loop. A task that is merely scheduled runs in the same one, so a client which takes or sends
+  everything at once would keep all other connections waiting.``
   []
   (ev/sleep 0))
+
+(defn turns
+  ``Returns a function that is called with each number of bytes that were read or written, and lets others run when that is
+  enough for one turn.``
+  []
+  (var moved 0)
+  (fn [count]
+    (+= moved count)
+    (when (>= moved turn-size)
+      (set moved 0)
+      (let-others-run))))
 
 (defn write
   ``Writes bytes, or what remains of a file, to the connection `http`, and waits until the system has taken them all. Raises
