@@ -25,6 +25,9 @@ pub const FUNCTIONS: &[Function] = &[native!("http-push", "", push), native!("ht
 /// How long responses may be held while quick handlers run one after the other.
 const MOST_DELAY: Duration = Duration::from_millis(1);
 
+/// How often a connection may read requests that have come already, before others have their turn. Each read may have hundreds.
+const MOST_READS: u8 = 4;
+
 /// How much is read at once while a connection waits for its next request, in bytes.
 pub const ORDINARY_BUFFER: usize = 4 * 1024;
 
@@ -52,6 +55,8 @@ pub struct Chain {
     /// How often the connection's task had been scheduled when it was to go on with its last request
     /// (`JanetFiber::sched_id`).
     pub scheduled: u32,
+    /// How often the connection has read requests since it last had to wait for one.
+    reads: u8,
     /// The round of pushes that this connection is in ([`crate::pushes::Pushes`]).
     round: u64,
 }
@@ -60,6 +65,20 @@ impl Chain {
     /// How much of the next requests to read at once, in bytes.
     pub fn most_to_read(&self) -> usize {
         if self.is_pipelined { PIPELINE_BUFFER } else { ORDINARY_BUFFER }
+    }
+
+    /// Counts a read that found requests, or forgets them all when the connection has to wait.
+    pub fn count_read(&mut self, has_found: bool) {
+        self.reads = if has_found { self.reads.saturating_add(1) } else { 0 };
+    }
+
+    /// Whether others are to have their turn before the connection reads again. Begins another turn if so.
+    pub fn ends_turn(&mut self) -> bool {
+        let ends = self.reads >= MOST_READS;
+        if ends {
+            self.reads = 0;
+        }
+        ends
     }
 }
 

@@ -188,6 +188,9 @@ impl Connection {
             Purpose::NextRequest(_) if self.has_read_all(fiber) => Received::Nothing,
             _ => self.receive(stream, reading)?,
         };
+        if matches!(purpose, Purpose::NextRequest(_)) {
+            self.chain.count_read(!matches!(received, Received::Nothing));
+        }
         let value = match received {
             result @ (Received::Nothing | Received::Discarded) => {
                 if matches!(result, Received::Discarded) {

@@ -75,6 +75,10 @@ fn turn(args: &[Janet]) -> Result<Outcome, String> {
             connection.to_do = to_do;
             Ok(Outcome::Value(Janet::nil()))
         }
+        Next::Read if connection.chain.ends_turn() => {
+            connection.to_do = Janet::keyword("share".into());
+            Ok(Outcome::Value(Janet::nil()))
+        }
         Next::Read => connection.read_request(received, fiber),
     }
 }
@@ -84,6 +88,7 @@ fn turn(args: &[Janet]) -> Result<Outcome, String> {
 /// * `:respond`: send the response that `native/http-unsent-response` returns, of which nothing was sent;
 /// * a number: send what is in the output buffer from that index on, and then what `native/http-unsent-body` returns;
 /// * true: take the next turn;
+/// * `:share`: the same, when others have had theirs;
 /// * `:gone`: end, since the client is gone;
 /// * nil: end, since the client sends no more;
 /// * anything else: see [`Next::Other`].

@@ -62,6 +62,9 @@
                :linger (do
                          (response/linger connection)
                          true)
+               :share (do
+                        (socket/let-others-run)
+                        false)
                :gone true)
     # The system did not take all of the response at once.
     :number (do
