@@ -84,7 +84,7 @@ impl Connection {
         }
         let (head, body) = (buffer::contents(out), bytes(&body).unwrap_or_default());
         self.account.announce(head.len(), body.len());
-        let end = (head.len() + body.len()).min(MAX_TURN);
+        let end = head.len() + body.len().min(MAX_TURN);
         while *at < end {
             let first = &head[(*at).min(head.len())..];
             let rest = &body[at.saturating_sub(head.len())..end.saturating_sub(head.len())];
