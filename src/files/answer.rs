@@ -31,7 +31,7 @@ fn answer(args: &[Janet]) -> Result<Outcome, String> {
     let known = folder.validators(handle, &file.info, SystemTime::now()).map_err(|why| file.unreadable(&why))?;
     let tag = match bytes(&arg(args, 2)) {
         Some(coding) => format!("\"{}-{}\"", known.tag, String::from_utf8_lossy(coding)),
-        None => format!("\"{}\"", known.tag),
+        None => ["\"", &known.tag, "\""].concat(),
     };
     let values: [Option<Vec<u8>>; 6] = std::array::from_fn(|index| joined(arg(args, 3 + index)));
     let [if_match, if_unmodified_since, if_none_match, if_modified_since, range, range_condition] = &values;

@@ -19,7 +19,7 @@ use crate::info::{Info, Time};
 /// The largest file that is known by its content. Hashing this much takes a fraction of a millisecond.
 const MAX_HASHED: u64 = 1024 * 1024;
 
-/// How many hashes are kept, at about 100 bytes each.
+/// How many hashes are kept, at about 200 bytes each.
 const MAX_DIGESTS: usize = 4096;
 
 /// How many nanoseconds must pass after a change until another change is certain to get a different time. The clock of
@@ -34,9 +34,9 @@ fn nanoseconds((seconds, nanoseconds): Time) -> i128 {
     i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)
 }
 
-/// Hashes of files, kept while the files stay the same.
+/// Hashes of files as they are in tags, kept while the files stay the same.
 #[derive(Debug, Default)]
-pub(crate) struct Digests(HashMap<Info, u128>);
+pub(crate) struct Digests(HashMap<Info, String>);
 
 /// What tells a file from its other versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,20 +70,17 @@ fn tag(file: &File, info: &Info, now: i128, digests: &mut Digests) -> io::Result
             _ => format!("{:x}-{seconds:x}.{nanos:x}", info.size),
         });
     }
-    let digest = match digests.0.get(info) {
-        Some(digest) => *digest,
-        None => {
-            let digest = hash(file, info.size)?;
-            if !is_recent {
-                if digests.0.len() >= MAX_DIGESTS {
-                    digests.0.clear();
-                }
-                digests.0.insert(*info, digest);
-            }
-            digest
+    if let Some(tag) = digests.0.get(info) {
+        return Ok(tag.clone());
+    }
+    let tag = format!("{:x}-{:032x}", info.size, hash(file, info.size)?);
+    if !is_recent {
+        if digests.0.len() >= MAX_DIGESTS {
+            digests.0.clear();
         }
-    };
-    Ok(format!("{:x}-{digest:032x}", info.size))
+        digests.0.insert(*info, tag.clone());
+    }
+    Ok(tag)
 }
 
 fn hash(file: &File, size: u64) -> io::Result<u128> {
