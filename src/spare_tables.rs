@@ -32,6 +32,9 @@ const SIZES: usize = 7;
 /// The bytes that a processor loads at once.
 const CACHE_LINE: usize = 64;
 
+/// How many cache lines of a table's pairs are loaded ahead, at most.
+const MOST_PREFETCHED: usize = 4;
+
 /// How many tables are allocated before there is a new canary. The collector frees those that are newer than the canary.
 const PER_CANARY: usize = 256;
 
@@ -140,7 +143,7 @@ impl SpareTables {
             if !tables.is_watched {
                 tables.watch(rc);
             }
-            let Some(copy) = tables.of_size[size].take() else {
+            let Some(copy) = tables.of_size[size].take(size) else {
                 let copy = clone(table);
                 tables.fresh.push(copy);
                 if tables.fresh.len() >= PER_CANARY {
@@ -167,13 +170,13 @@ impl SpareTables {
 impl TablesOfSize {
     /// Takes a spare one. If there is none, the caller allocates one.
     #[inline]
-    fn take(&mut self) -> Option<*mut c::JanetTable> {
+    fn take(&mut self, size: usize) -> Option<*mut c::JanetTable> {
         let Some(&table) = self.tables.get(self.used) else {
             self.allocated += 1;
             return None;
         };
         self.used += 1;
-        self.prefetch();
+        self.prefetch(size);
         Some(table)
     }
 
@@ -210,13 +213,15 @@ impl TablesOfSize {
     /// Has the processor load the table that is used next, and the head of the one after it. Most of them have been out of
     /// its cache since the last collection, and waiting for them would take a sixth of the time of a request.
     #[inline]
-    fn prefetch(&self) {
+    fn prefetch(&self, size: usize) {
         if let [next, after_next, ..] = self.tables[self.used..] {
             prefetch(after_next);
             // SAFETY: the tables are live.
-            let (pairs, count) = unsafe { ((*next).data, (*next).capacity as usize) };
-            for line in 0..(count * size_of::<c::JanetKV>()).div_ceil(CACHE_LINE) {
-                prefetch(pairs.wrapping_byte_add(line * CACHE_LINE));
+            let pairs = unsafe { (*next).data };
+            for line in 0..MOST_PREFETCHED {
+                if line * CACHE_LINE < size_of::<c::JanetKV>() << size {
+                    prefetch(pairs.wrapping_byte_add(line * CACHE_LINE));
+                }
             }
         }
     }
