@@ -4,6 +4,7 @@
 
 (import ./support :as t)
 (import ./support/http :as h)
+(import ./support/websocket :as w)
 (t/need-spork)
 
 (defn- start-server
@@ -11,6 +12,7 @@
   []
   (t/start-forms
     '[(import kqnet/http)
+      (import kqnet/websocket)
       (def large (string/repeat "x" 4000000))
       (defn slowly [piece]
         (repeat 20000 (length piece)))
@@ -19,6 +21,8 @@
           (http/router {"/" (fn [_] {:body "hello"})
                         "/large" (fn [_] {:body large})
                         "/endless" (fn [_] {:body (coro (forever (yield "piece")))})
+                        "/websocket" (fn [req] (websocket/upgrade req (fn [ws] (while (:read ws)))))
+                        "/over" (fn [req] (websocket/upgrade req (fn [ws]) :close-timeout 1000))
                         "/upload" (fn [req]
                                     (each piece (http/body-chunks req) (slowly piece))
                                     {:body "all"})
@@ -103,5 +107,25 @@
           (t/same "hello" ((h/fetch port "GET" "/") :body)))
         (def before sent)
         (t/wait-until "more of the body" |(> sent before))))))
+
+(each [what path bytes]
+  [["messages" "/websocket" (w/frame :text "hello")]
+   ["pings" "/websocket" (w/frame :ping "hello")]
+   ["frames without a message" "/websocket" (w/frame :pong "hello")]
+   ["messages to a handler that has ended" "/over" (w/frame :text "hello")]]
+  (t/test (string "a client that sends WebSocket " what " without end")
+    (with [server (start-server)]
+      (def port (:port server))
+      (with [c (w/connect port path)]
+        (def conn (c :conn))
+        (read-on conn)
+        (def text (string/repeat bytes 6000))
+        (var sent 0)
+        (ev/go (fn [] (protect (forever (:write conn text) (+= sent (length text))))))
+        (t/wait-until "much of it" |(> sent 4000000))
+        (repeat 5
+          (t/same "hello" ((h/fetch port "GET" "/") :body)))
+        (def before sent)
+        (t/wait-until "more of it" |(> sent before))))))
 
 (t/finish)

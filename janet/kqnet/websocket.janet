@@ -9,6 +9,7 @@
 (import ./_native :as native)
 (import ./channel)
 (import ./http/errors)
+(import ./http/socket)
 (import ./options)
 (import ./show)
 (import ./signature)
@@ -81,7 +82,7 @@
   (case result
     nil nil
     :queued (flush-later ws)
-    :turn (ev/sleep 0)
+    :turn (socket/let-others-run)
     (error (errors/gone "the WebSocket is closed")))
   nil)
 
@@ -117,8 +118,10 @@
       (var message nil)
       (while (set message (native/websocket-next websocket))
         (when (native/websocket-unsent? websocket) (flush-later ws))
-        (unless (or (= true message) (in ws :over))
-          (ev/give incoming message)))))
+        (case message
+          true nil
+          :turn (socket/let-others-run)
+          (unless (in ws :over) (ev/give incoming message))))))
   (when (native/websocket-unsent? websocket) (flush-later ws))
   (def [code reason] (if read? (native/websocket-end websocket) [1006 (string problem)]))
   (put ws :close-code code)
@@ -134,7 +137,8 @@
            (put ws :reading-ended true)
            (when-let [done (in ws :done)] (channel/close done)))
     (protect (give-messages ws))
-    (while (native/websocket-finish (in ws :native)))))
+    (while (def more (native/websocket-finish (in ws :native)))
+      (if (= :turn more) (socket/let-others-run)))))
 
 (defn- finish
   "Ends a WebSocket after its handler: closes it if it is open, and waits until the client has done so too."

@@ -26,6 +26,12 @@ pub const FUNCTIONS: &[Function] = &[
 /// The most bytes to read at once.
 const PIECE: usize = 64 * 1024;
 
+/// How many bytes may be received before others have their turn. A message, and a frame that is answered, counts as `LEAST` more.
+const TURN: usize = 512 * 1024;
+
+/// What a message counts as, beside its bytes.
+const LEAST: usize = 1024;
+
 thread_local! {
     /// Where bytes are read to. Whole messages are made from here, without being copied before.
     static PIECE_SPACE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -45,8 +51,7 @@ impl Socket {
     /// Reads until there is a message, or the end, or nothing left to read.
     fn receive(&mut self, fd: RawFd) -> Received {
         PIECE_SPACE.with_borrow_mut(|space| {
-            let mut allowed = MAX_TURN;
-            while allowed > 0 {
+            while self.received_in_turn < TURN {
                 space.clear();
                 space.reserve(PIECE);
                 let spare: &mut [MaybeUninit<u8>] = &mut space.spare_capacity_mut()[..PIECE];
@@ -59,7 +64,7 @@ impl Socket {
                     Ok(Some(count)) => {
                         // SAFETY: the system has written that many bytes.
                         unsafe { space.set_len(count) };
-                        allowed = allowed.saturating_sub(count);
+                        self.received_in_turn += count;
                         self.hear();
                         self.take_frames(space);
                     }
@@ -97,6 +102,7 @@ impl Socket {
                     // Only the most recent ping needs an answer (RFC 6455, 5.5.3).
                     self.pong = Some(payload.to_vec());
                     self.flush();
+                    self.received_in_turn += LEAST;
                     bytes = &mut bytes[count..];
                 }
                 Ok((count, Step::Pong(_))) => bytes = &mut bytes[count..],
@@ -117,7 +123,10 @@ impl Socket {
     /// nil at the end.
     pub fn take_ready(&mut self) -> Janet {
         match self.ready.pop_front() {
-            Some(message) => message,
+            Some(message) => {
+                self.received_in_turn += LEAST;
+                message
+            }
             None if self.is_input_over => Janet::nil(),
             None => Janet::boolean(true),
         }
@@ -158,9 +167,13 @@ fn message(kind: Kind, payload: &[u8]) -> Janet {
 }
 
 /// `(native/websocket-next websocket)`: Waits for a message. Returns a string for text, a buffer for binary, and nil when
-/// there are no more. Returns true if there is no message but something may wait to be sent.
+/// there are no more. Returns true if there is no message but something may wait to be sent, and `:turn` if others have to have
+/// their turn first.
 fn next(args: &[Janet]) -> Result<Outcome, String> {
     let socket = &mut *socket::borrow(args)?;
+    if socket.received_in_turn >= TURN {
+        return Ok(Outcome::Value(end_turn(socket)));
+    }
     if !socket.is_ready() {
         let Some((stream, fd)) = socket.open_stream() else {
             socket.give_up(1006, "the connection is closed");
@@ -170,7 +183,7 @@ fn next(args: &[Janet]) -> Result<Outcome, String> {
         match socket.receive(fd) {
             Received::Nothing => return Ok(wait_for_input(socket, stream)),
             Received::Some => {}
-            Received::Enough => return Ok(let_others_run(Janet::boolean(true))),
+            Received::Enough => return Ok(Outcome::Value(end_turn(socket))),
         }
     }
     Ok(Outcome::Value(socket.take_ready()))
@@ -178,7 +191,7 @@ fn next(args: &[Janet]) -> Result<Outcome, String> {
 
 /// `(native/websocket-finish websocket)`: Waits until the client has ended the connection, or until the `:close-timeout` is
 /// over, and discards what the client sends. Closing earlier could reset the connection before the client has the Close
-/// frame. Returns nil at the end, and true when it should be called again.
+/// frame. Returns nil at the end, true when it should be called again, and `:turn` when others have to have their turn before.
 fn finish(args: &[Janet]) -> Result<Outcome, String> {
     let socket = &mut *socket::borrow(args)?;
     let Some((stream, fd)) = socket.open_stream() else { return Ok(Outcome::Value(Janet::nil())) };
@@ -186,7 +199,7 @@ fn finish(args: &[Janet]) -> Result<Outcome, String> {
     Ok(match socket.drop_input(fd) {
         Received::Nothing => wait_for_input(socket, stream),
         Received::Some => Outcome::Value(Janet::nil()),
-        Received::Enough => let_others_run(Janet::boolean(true)),
+        Received::Enough => Outcome::Value(end_turn(socket)),
     })
 }
 
@@ -206,7 +219,15 @@ fn check_alone(socket: &Socket, stream: *mut c::JanetStream) -> Result<(), Strin
     Ok(())
 }
 
+/// Begins another turn, before which Janet code lets others run. A task that is merely scheduled would run before the loop looks at
+/// other connections.
+fn end_turn(socket: &mut Socket) -> Janet {
+    socket.received_in_turn = 0;
+    Janet::keyword("turn".into())
+}
+
 fn wait_for_input(socket: &mut Socket, stream: *mut c::JanetStream) -> Outcome {
+    socket.received_in_turn = 0;
     // SAFETY: Janet called the native function, so there is a root fiber. It waits for nothing else, and the trampoline
     // suspends it. The HTTP connection keeps the socket and its stream alive.
     unsafe {

@@ -67,6 +67,8 @@ pub struct Socket {
     pub max_queued: usize,
     /// How many bytes were sent since the writing tasks last let others run.
     pub sent_in_turn: usize,
+    /// How many bytes were received since the reading task last let others run or had to wait.
+    pub received_in_turn: usize,
     /// A Close frame was sent or waits to be sent. Nothing follows it.
     pub is_close_sent: bool,
     /// The system was told that nothing follows.
@@ -214,6 +216,7 @@ fn open(args: &[Janet]) -> Result<Outcome, String> {
         writer: None,
         max_queued: size("max-queued")?,
         sent_in_turn: 0,
+        received_in_turn: 0,
         is_close_sent: false,
         is_sending_ended: false,
         end: None,

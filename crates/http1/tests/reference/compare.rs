@@ -36,16 +36,17 @@ thread_local! {
 }
 
 /// Asserts that a parser that knows earlier header lines has the same result, also if it was asked before whether the head had
-/// arrived, and remembers the header lines of `bytes`.
-fn compare_known(bytes: &[u8], limits: &HeadLimits, expected: &Result<Seen, Missing>) {
+/// arrived, and remembers the header lines of `bytes`. It is asked at each of the `cuts`, too.
+fn compare_known(bytes: &[u8], limits: &HeadLimits, cuts: &[usize], expected: &Result<Seen, Missing>) {
     KNOWN.with_borrow_mut(|known| {
         for is_asked in [false, true, true] {
             let mut parser = HeadParser::new(*limits);
             let mut path = None;
             if is_asked {
-                let half = &bytes[..bytes.len() / 2];
-                let is_partial = matches!(HeadParser::new(*limits).parse(half), Ok(Parse::Partial));
-                assert!(parser.arrived(half, known).is_none() || !is_partial, "{}", half.escape_ascii());
+                for part in cuts.iter().map(|&cut| &bytes[..cut]) {
+                    let is_partial = matches!(HeadParser::new(*limits).parse(part), Ok(Parse::Partial));
+                    assert!(parser.arrived(part, known).is_none() || !is_partial, "{}", part.escape_ascii());
+                }
                 path = parser.arrived(bytes, known);
                 assert!(path.is_none() || *expected != Err(None), "{}", bytes.escape_ascii());
             }
@@ -82,7 +83,7 @@ pub fn compare_head(bytes: &[u8], limits: &HeadLimits, cuts: &[usize]) -> Result
     let reject = whole.as_ref().err().copied();
     let got = ours(whole);
     assert!(got == expected, "{}\n{limits:?}\ngot {got:?}\nnot {expected:?}", bytes.escape_ascii());
-    compare_known(bytes, limits, &expected);
+    compare_known(bytes, limits, cuts, &expected);
 
     let mut parser = HeadParser::new(*limits);
     for &cut in cuts {
