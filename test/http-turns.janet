@@ -14,13 +14,15 @@
     '[(import kqnet/http)
       (import kqnet/websocket)
       (def large (string/repeat "x" 4000000))
+      (var pieces 0)
       (defn slowly [piece]
         (repeat 20000 (length piece)))
       (def server
         (http/server
           (http/router {"/" (fn [_] {:body "hello"})
                         "/large" (fn [_] {:body large})
-                        "/endless" (fn [_] {:body (coro (forever (yield "piece")))})
+                        "/endless" (fn [_] {:body (coro (forever (++ pieces) (yield "piece")))})
+                        "/pieces" (fn [_] {:body (string pieces)})
                         "/websocket" (fn [req] (websocket/upgrade req (fn [ws] (while (:read ws)))))
                         "/over" (fn [req] (websocket/upgrade req (fn [ws]) :close-timeout 1000))
                         "/upload" (fn [req]
@@ -83,7 +85,12 @@
       (def read (read-on conn))
       (:write conn (h/request "GET" "/endless"))
       (t/wait-until "a part of the response" |(> (read :count) 10000))
-      (check-others port read))))
+      (check-others port read)
+      # Small pieces take longer than their bytes.
+      (defn pieces [] (scan-number ((h/fetch port "GET" "/pieces") :body)))
+      (def before (pieces))
+      (def sent (- (pieces) before))
+      (t/check (< sent 100000) (string sent " pieces between two answers to others")))))
 
 (each [what path headers start]
   [["of a known length" "/upload" ["Content-Length: 100000000000"] ""]

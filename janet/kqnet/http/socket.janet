@@ -9,6 +9,10 @@
   "How many bytes are read or written for a connection in one turn of the loop."
   1048576)
 
+(def- least
+  "What a read or a write counts as at least, in bytes, since even a small one takes a system call."
+  1024)
+
 (defn let-others-run
   ``Goes on in another turn of the loop. A task that is merely scheduled runs in the same one, so a client which takes or sends
   everything at once would keep all other connections waiting.``
@@ -21,7 +25,7 @@
   []
   (var moved 0)
   (fn [count]
-    (+= moved count)
+    (+= moved (max count least))
     (when (>= moved turn-size)
       (set moved 0)
       (let-others-run))))
