@@ -11,6 +11,7 @@
 (import ./ending)
 (import ./errors)
 (import ./request)
+(import ./socket)
 
 (def- default-heartbeat
   "How many seconds a stream may be silent. The specification recommends about 15, since some proxies end silent connections."
@@ -154,16 +155,21 @@
       (when (< heartbeat math/inf)
         (array/push tasks (start-task keep-alive)))
       (var result nil)
+      (def share (socket/turns))
       (while (nil? result)
         (def piece @"")
+        (var count 0)
         (var item (ev/take queue))
         (while (buffer? item)
+          (++ count)
           (buffer/push piece item)
           (set item (if (and (pos? (ev/count queue)) (< (length piece) max-piece)) (ev/take queue))))
         (set result item)
         (unless (empty? piece)
           (set silent false)
-          (yield piece)))
+          (yield piece)
+          # The connection counts pieces, but the task of `f` has run for each event.
+          (share (length piece) count)))
       (when (tuple? result)
         (propagate ;result)))))
 

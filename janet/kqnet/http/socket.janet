@@ -21,11 +21,11 @@
 
 (defn turns
   ``Returns a function that is called with each number of bytes that were read or written, and lets others run when that is
-  enough for one turn.``
+  enough for one turn. Its second argument is how often something was read or written, by default once.``
   []
   (var moved 0)
-  (fn [count]
-    (+= moved (max count least))
+  (fn [count &opt times]
+    (+= moved (max count (* least (or times 1))))
     (when (>= moved turn-size)
       (set moved 0)
       (let-others-run))))
