@@ -415,6 +415,23 @@
 
 # Bodies.
 
+(t/test "a body whose reading was interrupted is read from its beginning later"
+  (def cancelled (ev/chan))
+  (defn handler [req]
+    (def reader (ev/go (fn [] (protect (http/read-body req)))))
+    (t/wait-until "a part of the body" |(= "abc" (string (in req :body-begun ""))))
+    (ev/cancel reader "enough")
+    (ev/sleep 0)
+    (ev/give cancelled true)
+    {:body (if (= "/pieces" (req :path)) (string/join (map string (http/body-chunks req))) (http/read-body req))})
+  (with [server (serve handler)]
+    (each path ["/whole" "/pieces"]
+      (with [c (h/client server)]
+        (:write (c :conn) (string "POST " path " HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\nabc"))
+        (ev/take cancelled)
+        (:write (c :conn) "def")
+        (t/same "abcdef" ((:receive c "POST") :body) path)))))
+
 (t/test "read-body writes to a sink: a buffer, a file, a stream or a function"
   (def path (t/scratch "sink"))
   (def body (string/repeat "0123456789" 30000))

@@ -76,6 +76,13 @@
     (check-reader who req [:form :parts :pieces])
     (put req :body-reader reader)))
 
+(defn- take-begun
+  ``Appends what an interrupted `read-body` has read of the body of `req` to the buffer `out`.``
+  [req out]
+  (when-let [begun (in req :body-begun)]
+    (put req :body-begun nil)
+    (buffer/push out begun)))
+
 (defn taker
   ``Returns a function that appends what comes next of the body of `req` to a buffer, and waits for it if need be. The function
   returns whether the body is complete. It raises an error when the body is refused, and when the client is gone.``
@@ -83,6 +90,7 @@
   (def share (socket/turns))
   (fn take-more [out]
     (def before (length out))
+    (take-begun req out)
     (var complete (take-body http req out))
     (while (and (not complete) (= before (length out)))
       (wait-for-more req http out piece-size)
@@ -101,6 +109,7 @@
       (if (table? req) (put req :body-reader :pieces))
       (def share (socket/turns))
       (var out @"")
+      (take-begun req out)
       (forever
         # What came before a refusal is yielded too.
         (def result (native/http-take-body http (in req :buffer) out (in req :request-number)))
@@ -130,12 +139,16 @@
     (in req :body) (in req :body)
     (nil? http) (spork/read-body req)
     (has-body? req) (let [_ (check-reader "kqnet/http/read-body" req [:form :parts])
-                          out (native/http-body-buffer (expected-size req))
+                          begun (in req :body-begun)
+                          out (or begun (native/http-body-buffer (expected-size req)))
                           share (socket/turns)]
                       (while (not (take-body http req out))
+                        # Whoever reads after this task was cancelled begins with it.
+                        (put req :body-begun out)
                         (def before (length out))
                         (wait-for-more req http out most-at-once)
                         (share (- (length out) before)))
+                      (if (in req :body-begun) (put req :body-begun nil))
                       (put req :body out)
                       out)))
 
