@@ -82,7 +82,8 @@ impl ResponseHeads {
         let Some(slots) = slots_of(&headers) else { return false };
         let at = place_of(hash(status, slots));
         let place = &self.places[at];
-        if place.status != status || place.slots.len() != slots.len() || !is_same(&place.slots, slots) {
+        // A place that is still empty would match a response with the status 0 and no headers, which is invalid.
+        if status == 0 || place.status != status || place.slots.len() != slots.len() || !is_same(&place.slots, slots) {
             return false;
         }
         self.latest = at;

@@ -24,6 +24,19 @@
       (def response (:ask c ;(if (string? request) ["GET" request] request)))
       [(response :status) (without-date response)])))
 
+# This comes first, since later nothing is empty.
+(t/test "a status of 0 is refused before any response was remembered, and afterwards"
+  (def errors @[])
+  (defn handler [{:path path}]
+    (if (= path "/0") {:status 0 :detached (fn [conn _] (:close conn))} {:status 200}))
+  (defn on-error [_ err _] (array/push errors err) nil)
+  (with [server (serve handler :on-error on-error)]
+    (repeat often
+      (t/same 500 (first (first (heads server "/0"))))
+      (heads server "/")))
+  (t/same often (length errors))
+  (t/check (all |(string/find "status" $) errors) (string/format "%q" errors)))
+
 (t/test "a status and headers that come again are written again, with the length of the new body"
   (var body "")
   (with [server (serve (fn [_] {:status 201 :headers {"Content-Type" "text/x" "X-Number" 5} :body body}))]
