@@ -225,6 +225,30 @@
       (ev/give late true)
       (t/check (over? (ev/take results)) "an error after the connection"))))
 
+(t/test "a response that is sent in several turns stays whole when signals interrupt Janet's interpreter"
+  # After an interrupt, other tasks run before the interrupted one goes on. Most interrupts come while a long head is written.
+  (def long (string/repeat "x" 3000000))
+  (def requests 6)
+  (def results (ev/chan 8))
+  (defn handler [{:path path}] {:headers {"X-Path" path "X-Long" long} :body (string "body of " path ";")})
+  (defn ask [server path]
+    (with [conn (net/connect ;(net/localname server))]
+      (for _ 1 requests (ev/write conn (h/request "GET" path)))
+      (ev/write conn (h/request "GET" path ["Connection: close"]))
+      (def all (ev/read conn :all @""))
+      (defn seen [what] (frequencies (peg/match ~(any (+ (* ,what (<- (to (set "\r;")))) 1)) all)))
+      [path (seen "X-Path: ") (seen "body of ")]))
+  (var interrupts 0)
+  (os/sigaction :usr1 (fn [] (++ interrupts)) true)
+  (def paths (map |(string "/" $) (range 8)))
+  (with [server (serve handler)]
+    (def sender (os/spawn ["sh" "-c" "while kill -USR1 $PPID; do sleep 0.003; done"] :p))
+    (defer (do (protect (os/proc-kill sender true)) (os/sigaction :usr1))
+      (each path paths (ev/go (fn [] (ev/give results (protect (ask server path))))))
+      (def seen (sort (seq [_ :in paths] (ev/take results))))
+      (t/same (seq [path :in paths] [true [path @{path requests} @{path requests}]]) seen)
+      (t/check (pos? interrupts) "there were interrupts"))))
+
 (t/test "a task that waits for a body when its handler returns gets an error, and the body's remaining bytes are not the next request"
   (def results (ev/chan 10))
   (defn handler [req]

@@ -30,7 +30,7 @@ pub const FUNCTIONS: &[Function] = &[
 const MAX_IDLE_OUTPUT: i32 = 2048;
 
 /// `(native/http-answer http received out response)`: Sends the response to the running request, or as much of it as is possible
-/// without waiting. `received` has what was read from the client, and `out` is for what is to be sent. Returns the table of
+/// without waiting. `received` has what was read from the client, and `out` is a buffer to be used meanwhile. Returns the table of
 /// the next request if it has arrived already, or nil.
 ///
 /// It does not wait for the next request, since an idle connection must not keep the last response in the arguments of a
@@ -40,22 +40,20 @@ fn answer(args: &[Janet]) -> Result<Outcome, String> {
     let (buffers, response) = (Buffers::new(arg(args, 2), arg(args, 1))?, arg(args, 3));
     // SAFETY: Janet called this function, so a fiber runs.
     let fiber = unsafe { c::janet_current_fiber() };
-    let written = with_scratch(|scratch| connection.write_answer(response, buffers, scratch))?;
-    let next = match written {
-        Written::Small(sent) => connection.after_sending(sent, 0, buffers, fiber)?,
-        Written::HeadOf(body) => connection.send_large(body, buffers, fiber)?,
-        Written::Nothing => {
-            connection.unsent_response = response;
-            Next::Other(Janet::keyword("respond".into()))
+    let next = match connection.answer(response, buffers, fiber) {
+        Ok(Next::Request(request)) => return Ok(Outcome::Value(request)),
+        Ok(next) => next,
+        Err(why) => {
+            // What follows the error is written to the connection's own buffer.
+            connection.clear_output(&mut buffer::get(buffers.out)?);
+            return Err(why);
         }
     };
-    Ok(Outcome::Value(match next {
-        Next::Request(request) => request,
-        other => {
-            connection.deferred = Some(other);
-            Janet::nil()
-        }
-    }))
+    if let Next::Other(_) = next {
+        connection.keep_output(arg(args, 0), buffers.out)?;
+    }
+    connection.deferred = Some(next);
+    Ok(Outcome::Value(Janet::nil()))
 }
 
 /// `(native/http-turn http received)`: Waits for the next request, and returns its table. Returns nil when there is something
@@ -86,7 +84,7 @@ fn turn(args: &[Janet]) -> Result<Outcome, String> {
 /// `(native/http-to-do http)`: Returns what the connection does if there is no next request:
 ///
 /// * `:respond`: send the response that `native/http-unsent-response` returns, of which nothing was sent;
-/// * a number: send what is in the output buffer from that index on, and then what `native/http-unsent-body` returns;
+/// * a number: send what is in the connection's own output buffer from that index on, and then what `native/http-unsent-body` returns;
 /// * true: take the next turn;
 /// * `:share`: the same, when others have had theirs;
 /// * `:gone`: end, since the client is gone;
@@ -112,6 +110,18 @@ enum Written {
 }
 
 impl Connection {
+    /// Writes a response, and sends as much of it as is possible without waiting. Returns what comes next.
+    fn answer(&mut self, response: Janet, buffers: Buffers, fiber: *mut c::JanetFiber) -> Result<Next, String> {
+        match with_scratch(|scratch| self.write_answer(response, buffers, scratch))? {
+            Written::Small(sent) => self.after_sending(sent, 0, buffers, fiber),
+            Written::HeadOf(body) => self.send_large(body, buffers, fiber),
+            Written::Nothing => {
+                self.unsent_response = response;
+                Ok(Next::Other(Janet::keyword("respond".into())))
+            }
+        }
+    }
+
     /// Writes a response and sends it, or writes its head to the output buffer if it is large. `scratch` is empty.
     fn write_answer(&mut self, response: Janet, buffers: Buffers, scratch: &mut Vec<u8>) -> Result<Written, String> {
         let mut is_held = false;

@@ -47,10 +47,10 @@
     true))
 
 (defn- do-next
-  ``Does what the connection has to do, according to `native/http-to-do`, before its next request. `out` has what was not
-  sent yet. Returns true at the end of the connection.``
-  [http out to-do]
-  (def connection (native/http-parts http out))
+  ``Does what the connection has to do, according to `native/http-to-do`, before its next request. Returns true at the end of
+  the connection.``
+  [http to-do]
+  (def connection (native/http-parts http))
   (def [_ _ received own-out _ state] connection)
   (case (type to-do)
     :keyword (case to-do
@@ -84,8 +84,7 @@
 
 (defn- serve-requests
   ``Serves the requests of one connection until it ends. `received` is for what is read from the client. All connections of a
-  server may have the same `out`: what the system does not take of a response at once is moved from there before another
-  task runs. `failure/settle` does what follows an error.``
+  server may have the same `out`: `native/http-answer` leaves nothing in there. `failure/settle` does what follows an error.``
   [http received out handler]
   (var request nil)
   (var response nil)
@@ -107,7 +106,7 @@
           (and (= to-do :close) (= 0 (length received))) (break)
           # How the request before was answered.
           (array? to-do) (log/tell-observers to-do)
-          (do-next http out to-do) (break))))))
+          (do-next http to-do) (break))))))
 
 (defn- push
   "What the task runs that pushes responses which the system holds back."
