@@ -20,7 +20,8 @@ const MAX_SLOTS: usize = 32;
 
 /// What a header's name contains, in lower case, if its value may identify a user. Such a value is kept no longer than the
 /// program keeps it.
-const SECRET: [&str; 6] = ["auth", "cookie", "key", "secret", "session", "token"];
+const SECRET: [&str; 11] =
+    ["auth", "cookie", "csrf", "jwt", "key", "location", "password", "secret", "session", "token", "user"];
 
 /// What is known of the heads of earlier responses.
 pub struct ResponseHeads {
@@ -157,6 +158,6 @@ fn may_be_kept(pair: &c::JanetKV) -> bool {
     }
     let name = bytes(&name).unwrap_or_default().to_ascii_lowercase();
     let has = |part: &str| name.windows(part.len()).any(|window| window == part.as_bytes());
-    // A query may have secrets, as in Location.
+    // A query may have secrets.
     !SECRET.iter().any(|part| has(part)) && !bytes(&value).is_some_and(|value| value.contains(&b'?'))
 }
