@@ -31,7 +31,7 @@ pub enum Next {
     ///
     /// * an array ([`super::account::Record::to_array`]): to tell observers how the last request was answered;
     /// * a tuple ([`refused`]): to refuse the next request;
-    /// * `:close` or `:linger`: to end after the last request; `:linger` if the client may still send something.
+    /// * `:close` or `:linger`: to end after the last request; `:linger` if the client has sent more or may still do so.
     Other(Janet),
 }
 
@@ -87,7 +87,8 @@ impl Connection {
             }
         }
         if !self.keeps_open {
-            let end = if self.body.is_done() && !self.may_go_on { "close" } else { "linger" };
+            let has_all = self.body.is_done() && !self.may_go_on && buffer::contents(buffer).is_empty();
+            let end = if has_all { "close" } else { "linger" };
             return Ok(Next::Other(Janet::keyword(end.into())));
         }
         if !self.body.is_done() {

@@ -51,13 +51,9 @@
   the connection.``
   [http to-do]
   (def connection (native/http-parts http))
-  (def [_ _ received own-out _ state] connection)
+  (def [_ _ _ own-out _ state] connection)
   (case (type to-do)
     :keyword (case to-do
-               :close (do
-                        # The client may have sent more than was answered.
-                        (unless (empty? received) (response/linger connection))
-                        true)
                :respond (respond connection state (native/http-unsent-response http))
                :linger (do
                          (response/linger connection)
@@ -103,7 +99,8 @@
           (nil? to-do) (break)
           # More has arrived.
           (= to-do true) nil
-          (and (= to-do :close) (= 0 (length received))) (break)
+          # The last response was sent, and the client has sent no more.
+          (= to-do :close) (break)
           # How the request before was answered.
           (array? to-do) (log/tell-observers to-do)
           (do-next http to-do) (break))))))
