@@ -59,7 +59,7 @@ impl Files {
                     || (stem.starts_with("http") && !is_slow)
             }
             Files::Main => Files::Core.include(stem) || is_one_of(&["doctor", "exhaustion"]),
-            Files::Core => is_one_of(&["behaviours", "bursts", "forks", "handlers", "limits", "shared"]),
+            Files::Core => is_one_of(&["behaviours", "bursts", "forks", "handlers", "http-tables", "limits", "shared"]),
             Files::Bursts => false,
             Files::Arm64 => Files::Arm64Short.include(stem) || is_one_of(&["inherited", "unix"]),
             Files::Arm64Short => is_one_of(&[
@@ -80,6 +80,7 @@ impl Files {
                 "http-form",
                 "http-response-heads",
                 "http-server",
+                "http-tables",
                 "shared",
                 "websocket",
             ]),
