@@ -9,8 +9,8 @@ use janetrs::lowlevel as c;
 
 use crate::value::{bytes, has_prototype, is_struct, is_text, slots, tuple};
 
-/// How many beginnings are kept. Each status with its headers has one place, which it shares with others.
-const PLACES: usize = 16;
+/// How many beginnings are kept. Each status with its headers has one entry, which it shares with others.
+const ENTRIES: usize = 16;
 
 /// The most bytes of a beginning that is kept.
 const MAX_BYTES: usize = 1024;
@@ -25,14 +25,14 @@ const SECRET: [&str; 11] =
 
 /// What is known of the heads of earlier responses.
 pub struct ResponseHeads {
-    places: [Place; PLACES],
-    /// The place of the last beginning that was known.
+    entries: [Entry; ENTRIES],
+    /// The index of the entry with the last beginning that was known.
     latest: usize,
-    /// A tuple of the values of each place, or nil.
+    /// A tuple of the values of each entry, or nil.
     held: *mut c::JanetArray,
 }
 
-struct Place {
+struct Entry {
     /// 0 if there is no beginning.
     status: u16,
     /// The struct of headers, which cannot change, or nil for a table. What is in a prototype is not kept.
@@ -40,7 +40,7 @@ struct Place {
     /// The slots of the dictionary of headers, including those that are free.
     slots: Box<[c::JanetKV]>,
     beginning: Box<[u8]>,
-    /// The hash of the last response of this place whose beginning was not known.
+    /// The hash of the last response of this entry whose beginning was not known.
     missed: u64,
 }
 
@@ -49,42 +49,42 @@ impl ResponseHeads {
     pub fn new(hold: &dyn Fn(c::Janet)) -> Self {
         // SAFETY: the array is new, and nothing collects garbage within a native function.
         let held = unsafe {
-            let held = c::janet_array(PLACES as i32);
+            let held = c::janet_array(ENTRIES as i32);
             hold(c::janet_wrap_array(held));
-            for _ in 0..PLACES {
+            for _ in 0..ENTRIES {
                 c::janet_array_push(held, c::janet_wrap_nil());
             }
             held
         };
-        let empty = || Place {
+        let empty = || Entry {
             status: 0,
             structure: Janet::nil().into(),
             slots: Box::default(),
             beginning: Box::default(),
             missed: 0,
         };
-        Self { places: std::array::from_fn(|_| empty()), latest: 0, held }
+        Self { entries: std::array::from_fn(|_| empty()), latest: 0, held }
     }
 
     /// The beginning of the head for this status and these headers, if it is known.
     #[inline]
     pub fn known(&mut self, status: u16, headers: Janet) -> Option<&[u8]> {
-        let latest = &self.places[self.latest];
+        let latest = &self.entries[self.latest];
         // Headers that are written in a handler's code are the same struct each time.
         let is_latest = latest.status == status && latest.structure.is_identical(headers.into()) && !headers.is_nil();
         if !is_latest && !self.find(status, headers) {
             return None;
         }
-        Some(&self.places[self.latest].beginning)
+        Some(&self.entries[self.latest].beginning)
     }
 
-    /// Looks for the place that has the beginning, by the keys and values of the headers.
+    /// Looks for the entry that has the beginning, by the keys and values of the headers.
     fn find(&mut self, status: u16, headers: Janet) -> bool {
         let Some(slots) = slots_of(&headers) else { return false };
-        let at = place_of(hash(status, slots));
-        let place = &self.places[at];
-        // A place that is still empty would match a response with the status 0 and no headers, which is invalid.
-        if status == 0 || place.status != status || place.slots.len() != slots.len() || !is_same(&place.slots, slots) {
+        let at = index_of(hash(status, slots));
+        let entry = &self.entries[at];
+        // An entry that is still empty would match a response with the status 0 and no headers, which is invalid.
+        if status == 0 || entry.status != status || entry.slots.len() != slots.len() || !is_same(&entry.slots, slots) {
             return false;
         }
         self.latest = at;
@@ -96,10 +96,10 @@ impl ResponseHeads {
     pub fn note(&mut self, status: u16, headers: Janet, beginning: &[u8]) {
         let Some(slots) = slots_of(&headers) else { return };
         let hash = hash(status, slots);
-        let at = place_of(hash);
-        let place = &mut self.places[at];
+        let at = index_of(hash);
+        let entry = &mut self.entries[at];
         // The values that were hashed may be gone, and others may have their addresses. Then this is kept too early, at most.
-        if std::mem::replace(&mut place.missed, hash) != hash
+        if std::mem::replace(&mut entry.missed, hash) != hash
             || beginning.len() > MAX_BYTES
             || slots.len() > MAX_SLOTS
             || !slots.iter().all(may_be_kept)
@@ -110,9 +110,9 @@ impl ResponseHeads {
         let structure = if is_whole { headers } else { Janet::nil() };
         let mut values = vec![structure];
         values.extend(slots.iter().flat_map(|pair| [Janet::from(pair.key), Janet::from(pair.value)]));
-        // SAFETY: the VM holds the array, which has `PLACES` values, and no Janet code sees it.
+        // SAFETY: the VM holds the array, which has `ENTRIES` values, and no Janet code sees it.
         unsafe { *(*self.held).data.add(at) = tuple(&values).into() };
-        *place = Place {
+        *entry = Entry {
             status,
             structure: structure.into(),
             slots: slots.into(),
@@ -134,10 +134,10 @@ fn hash(status: u16, slots: &[c::JanetKV]) -> u64 {
     })
 }
 
-/// The index of the place for a hash.
-fn place_of(hash: u64) -> usize {
+/// The index of the entry for a hash.
+fn index_of(hash: u64) -> usize {
     // The golden ratio as a fraction of 2^64, which spreads addresses over the highest bits.
-    (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize % PLACES
+    (hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60) as usize % ENTRIES
 }
 
 /// Whether slots have the very same keys and values.
