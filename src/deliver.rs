@@ -46,17 +46,17 @@ impl Sink<OwnedFd, ListenerRef> for Deliver {
         // SAFETY: the waiting fiber keeps the handler and the environment alive. The schedule keeps the new fiber alive.
         unsafe {
             let is_light = listener.is_light.get();
-            let stack = if is_light { LIGHT_STACK } else { STACK };
-            let fiber = c::janet_fiber(handler, stack, 1, &value);
+            let fiber = c::janet_fiber(handler, if is_light { LIGHT_STACK } else { STACK }, 1, &value);
             // Null if the handler does not take one argument, which was checked before the wait began.
             if fiber.is_null() {
                 stream::close(stream);
                 return Next::Dropped;
             }
             (*fiber).supervisor_channel = (*listener.fiber.get()).supervisor_channel;
-            // Each handler has an environment of its own, so that what it sets reaches no other handler.
-            (*fiber).env = if is_light { listener.env.get() } else { c::janet_table(0) };
+            (*fiber).env = listener.env.get();
             if !is_light {
+                // The handler has an environment of its own, so that what it sets reaches no other handler.
+                (*fiber).env = c::janet_table(0);
                 (*(*fiber).env).proto = listener.env.get();
             }
             listener.begin(fiber);

@@ -238,13 +238,6 @@ fn wait_for_input(socket: &mut Socket, stream: *mut c::JanetStream) -> Outcome {
     Outcome::Await
 }
 
-/// Has the running task go on when others have had their turn.
-pub fn let_others_run(value: Janet) -> Outcome {
-    // SAFETY: Janet called the native function on a task's fiber, which the trampoline suspends.
-    unsafe { c::janet_schedule(c::janet_root_fiber(), value.into()) };
-    Outcome::Await
-}
-
 /// Janet's events for the reading task.
 unsafe extern "C-unwind" fn on_readable(fiber: *mut c::JanetFiber, event: c::JanetAsyncEvent) {
     if event == c::JanetAsyncEvent_JANET_ASYNC_EVENT_MARK {

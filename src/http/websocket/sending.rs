@@ -8,7 +8,6 @@ use janetrs::{Janet, TaggedJanet};
 use kqnet_accept::{Errno, socket as system};
 use kqnet_websocket::{Head, MAX_CONTROL, Opcode};
 
-use super::receiving::let_others_run;
 use super::socket::{self, Socket};
 use crate::boundary::{Function, Outcome, catch_panic, native};
 use crate::http::MAX_TURN;
@@ -242,7 +241,10 @@ fn flush(args: &[Janet]) -> Result<Outcome, String> {
     }
     socket.flush();
     if socket.queued() == 0 && socket.pong.is_none() {
-        return Ok(let_others_run(Janet::boolean(true)));
+        // Tasks that are scheduled already may add more to send.
+        // SAFETY: Janet called this function on a task's fiber, which the trampoline suspends.
+        unsafe { c::janet_schedule(c::janet_root_fiber(), Janet::boolean(true).into()) };
+        return Ok(Outcome::Await);
     }
     // SAFETY: Janet called this function, so there is a root fiber. It waits for nothing else, and the trampoline suspends it. The
     // HTTP connection keeps the socket and its stream alive.
