@@ -100,15 +100,9 @@ fn on_linux(plan: &Plan) -> Result<Tally> {
         Some("valgrind"),
         INSTRUCTIONS_PER_REQUEST_TO_BARE_LOOP,
         || {
-            let ours =
-                instructions(&server("kqnet/http", "kqnet"), Talk::InStep, FEW_CLIENTS, REQUESTS_UNDER_CALLGRIND)?;
-            Ok(ours
-                / instructions(
-                    &server("bare Janet loop", "bare"),
-                    Talk::InStep,
-                    FEW_CLIENTS,
-                    REQUESTS_UNDER_CALLGRIND,
-                )?)
+            let of =
+                |name, kind| instructions(&server(name, kind), Talk::InStep, FEW_CLIENTS, REQUESTS_UNDER_CALLGRIND);
+            Ok(of("kqnet/http", "kqnet")? / of("bare Janet loop", "bare")?)
         },
     );
     Ok(total)
