@@ -166,7 +166,8 @@
   Prints the address to stdout once it listens. On SIGTERM or SIGINT it stops accepting, and waits for running requests.
   The requests that are left after the :drain-timeout are cancelled, so that the program can end. Returns their number. A
   second signal ends the wait at once, unless it comes within 0.25 seconds: some programs send each signal twice. If
-  requests are running at the first signal, a line on stderr says how many. In a worker of kqnet-serve, all servers of the process drain, and the worker ends with the program, whatever other tasks still run.
+  requests are running at the first signal, a line on stderr says how many. In a worker of kqnet-serve, all servers of the
+  process drain, and the worker ends with the program, whatever other tasks still run.
   Raises the errors of `server`.``
   [handler & args]
   (def opts (parse-options "kqnet/http/serve-forever" [:drain-timeout] args))
