@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 
-use crate::sendfile::{sendfile, without_sigpipe};
+use crate::sendfile::{in_full_packets, sendfile, without_sigpipe};
 
 /// Why sending stopped before everything was sent.
 #[derive(Debug)]
@@ -32,10 +32,14 @@ pub struct Sent {
 /// How many bytes are read at once if sendfile(2) cannot be used.
 const PIECE: usize = 64 * 1024;
 
+/// A part of more bytes than this goes out in full packets. That costs two calls of its own, which a smaller part does not earn.
+const MANY: usize = 1024 * 1024;
+
 /// Sends `length` bytes of a file, beginning at an offset, or as many as the socket takes without blocking.
 pub fn send(socket: RawFd, file: &File, offset: u64, length: usize) -> Sent {
     // The system sends less than it was asked for whenever the socket is full for a moment, so there are several calls.
-    let calls = || repeat(length, |count| by_sendfile(socket, file, offset + count as u64, length - count));
+    let all = || repeat(length, |count| by_sendfile(socket, file, offset + count as u64, length - count));
+    let calls = || if length > MANY { in_full_packets(socket, all) } else { all() };
     let is_alive = |sent: &Sent| matches!(sent.stop, None | Some(Stop::Full));
     without_sigpipe(calls, is_alive).unwrap_or_else(|why| Sent { count: 0, stop: Some(Stop::Socket(why)) })
 }

@@ -1,11 +1,17 @@
 //! sendfile(2) with one signature for all systems.
 
-pub(crate) use system::{sendfile, without_sigpipe};
+pub(crate) use system::{in_full_packets, sendfile, without_sigpipe};
 
 /// Makes calls that raise no SIGPIPE: except on Linux, connections have SO_NOSIGPIPE, which covers sendfile(2) too.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn unmasked<T>(calls: impl FnOnce() -> T, _: impl FnOnce(&T) -> bool) -> std::io::Result<T> {
     Ok(calls())
+}
+
+/// Makes calls. Only Linux is told to fill the packets.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn uncorked<T>(_: std::os::fd::RawFd, calls: impl FnOnce() -> T) -> T {
+    calls()
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -14,6 +20,24 @@ mod system {
     use std::mem::MaybeUninit;
     use std::os::fd::RawFd;
     use std::ptr;
+
+    /// Makes calls that send much, in packets that are full. sendfile(2) hands a file over in pieces of 64 KiB, and with
+    /// `TCP_NODELAY`, an acknowledgement that arrives meanwhile sends the last packet of a piece although it is not full. What does
+    /// not fill a packet is sent after the calls.
+    pub(crate) fn in_full_packets<T>(socket: RawFd, calls: impl FnOnce() -> T) -> T {
+        let cork = |is_on: libc::c_int| {
+            let size = size_of::<libc::c_int>() as libc::socklen_t;
+            // SAFETY: the value is an integer, and outlives the call.
+            unsafe { libc::setsockopt(socket, libc::IPPROTO_TCP, libc::TCP_CORK, (&raw const is_on).cast(), size) }
+        };
+        // A unix socket has no packets.
+        if cork(1) != 0 {
+            return calls();
+        }
+        let result = calls();
+        cork(0);
+        result
+    }
 
     /// Sends up to `max` bytes of a file. Call this within [`without_sigpipe`].
     pub(crate) fn sendfile(socket: RawFd, file: RawFd, offset: u64, max: usize) -> io::Result<usize> {
@@ -57,7 +81,7 @@ mod system {
     use std::os::fd::RawFd;
     use std::ptr;
 
-    pub(crate) use super::unmasked as without_sigpipe;
+    pub(crate) use super::{uncorked as in_full_packets, unmasked as without_sigpipe};
 
     /// Sends up to `max` bytes of a file.
     pub(crate) fn sendfile(socket: RawFd, file: RawFd, offset: u64, max: usize) -> io::Result<usize> {
@@ -91,7 +115,7 @@ mod system {
     use std::io;
     use std::os::fd::RawFd;
 
-    pub(crate) use super::unmasked as without_sigpipe;
+    pub(crate) use super::{uncorked as in_full_packets, unmasked as without_sigpipe};
 
     /// Returns ENOSYS: this system has no sendfile(2).
     pub(crate) fn sendfile(_socket: RawFd, _file: RawFd, _offset: u64, _max: usize) -> io::Result<usize> {
