@@ -172,6 +172,29 @@ mod tests {
         }
     }
 
+    /// A client would otherwise wait 200 ms for the end of what was sent (tcp(7), `TCP_CORK`).
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_does_not_fill_a_packet_is_not_held_back_after_sending_much() {
+        let file = file(&vec![0; 2 * MANY]);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        let reader = std::thread::spawn(move || std::io::copy(&mut client, &mut std::io::sink()).unwrap());
+        for length in [MANY + 1, 2 * MANY] {
+            assert!(matches!(send(server.as_raw_fd(), &file, 0, length), Sent { stop: None, .. }));
+            let (mut is_corked, mut size) = (1, size_of::<libc::c_int>() as libc::socklen_t);
+            // SAFETY: the call writes an integer and its size, which outlive it.
+            let result = unsafe {
+                let value: *mut libc::c_int = &raw mut is_corked;
+                libc::getsockopt(server.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_CORK, value.cast(), &raw mut size)
+            };
+            assert_eq!((result, is_corked), (0, 0));
+        }
+        drop(server);
+        assert_eq!(reader.join().unwrap(), 3 * MANY as u64 + 1);
+    }
+
     /// Test programs ignore SIGPIPE, so the test first makes it end the program, as it does by default.
     #[test]
     fn a_client_that_is_gone_causes_an_error_and_no_signal() {
