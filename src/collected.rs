@@ -14,6 +14,7 @@ use janetrs::lowlevel as c;
 
 use crate::abstract_type::AbstractType;
 use crate::boundary::catch_panic;
+use crate::value::describe;
 
 /// A type whose values are abstract values of Janet.
 ///
@@ -57,6 +58,22 @@ pub fn of<T: Collected>(value: &Janet) -> Option<&T> {
     // SAFETY: the type is checked, so that this is a `T` ([`Collected`]). It stays alive until the native function returns
     // (the invariant of this file), and no mutable reference to it exists outside of a `RefCell`.
     unsafe { c::janet_checkabstract((*value).into(), &raw const T::janet_type().0).cast::<T>().as_ref() }
+}
+
+/// Like [`of`], for an argument of a native function.
+///
+/// # Errors
+/// Returns an error that says what the argument is, if it is not what was `expected`.
+pub fn expect<'a, T: Collected>(value: &'a Janet, expected: &str) -> Result<&'a T, String> {
+    of(value).ok_or_else(|| format!("expected {expected}, got {}", describe(*value)))
+}
+
+/// Like [`expect`], for the first argument.
+pub fn first<'a, T: Collected>(args: &'a [Janet], expected: &str) -> Result<&'a T, String> {
+    match args.first() {
+        Some(value) => expect(value, expected),
+        None => Err(format!("expected {expected}, got nothing")),
+    }
 }
 
 /// Marks a value for the collector.

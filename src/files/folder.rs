@@ -42,7 +42,7 @@ unsafe impl Collected for Folder {
 /// # Errors
 /// Returns an error that says what the value is, if it is not a folder.
 pub fn get(value: &Janet) -> Result<&Folder, String> {
-    collected::of(value).ok_or_else(|| format!("expected a folder, got {}", describe(*value)))
+    collected::expect(value, "a folder")
 }
 
 /// `(native/file-path path hidden)`: Returns a tuple: the path of a request as a path relative to the folder, and

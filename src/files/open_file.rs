@@ -12,7 +12,6 @@ use super::contents::PIECE;
 use super::text;
 use crate::abstract_type::{AbstractType, NOTHING};
 use crate::collected::{self, Collected, drop_collected};
-use crate::value::{arg, describe};
 
 /// An open file. Janet's collector owns it, in a `RefCell`.
 pub struct OpenFile {
@@ -74,10 +73,7 @@ unsafe extern "C-unwind" fn next(data: *mut c_void, key: c::Janet) -> c::Janet {
 /// # Errors
 /// Returns an error that says what the argument is, if it is not a file.
 pub fn borrow(args: &[Janet]) -> Result<RefMut<'_, OpenFile>, String> {
-    args.first()
-        .and_then(collected::of::<RefCell<OpenFile>>)
-        .map(RefCell::borrow_mut)
-        .ok_or_else(|| format!("expected a file, got {}", describe(arg(args, 0))))
+    collected::first(args, "a file").map(RefCell::borrow_mut)
 }
 
 impl OpenFile {

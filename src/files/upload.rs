@@ -75,9 +75,7 @@ unsafe impl Collected for RefCell<Upload> {
 /// # Errors
 /// Returns an error that says what the value is, if it is not an upload.
 pub fn borrow(value: &Janet) -> Result<RefMut<'_, Upload>, String> {
-    collected::of::<RefCell<Upload>>(value)
-        .map(RefCell::borrow_mut)
-        .ok_or_else(|| format!("expected an uploaded file, got {}", describe(*value)))
+    collected::expect(value, "an uploaded file").map(RefCell::borrow_mut)
 }
 
 /// Why nothing can be stored: a refusal for the client, or an error of the program's set-up.

@@ -42,8 +42,7 @@ pub fn descriptor(value: &Janet) -> Option<RawFd> {
 }
 
 fn board(args: &[Janet]) -> Result<Board, String> {
-    let shown = args.first().and_then(collected::of::<Shown>);
-    shown.map(|shown| shown.board).ok_or_else(|| format!("expected a board, got {}", describe(arg(args, 0))))
+    collected::first::<Shown>(args, "a board").map(|shown| shown.board)
 }
 
 /// Makes a board for workers to read.

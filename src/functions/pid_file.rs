@@ -10,7 +10,7 @@ use crate::abstract_type::{AbstractType, NOTHING};
 use crate::boundary::{Function, Outcome, native};
 use crate::collected::{self, Collected, drop_collected};
 use crate::files;
-use crate::value::{arg, c_string, describe};
+use crate::value::{arg, c_string};
 
 /// The functions of this file that Janet code calls.
 pub const FUNCTIONS: &[Function] = &[
@@ -50,7 +50,6 @@ fn claim(args: &[Janet]) -> Result<Outcome, String> {
 
 /// Removes the file, if it is still this process's own.
 fn remove(args: &[Janet]) -> Result<Outcome, String> {
-    let file = args.first().and_then(collected::of::<Claimed>);
-    file.ok_or_else(|| format!("expected a file that was claimed, got {}", describe(arg(args, 0))))?.0.remove();
+    collected::first::<Claimed>(args, "a file that was claimed")?.0.remove();
     Ok(Outcome::Value(Janet::nil()))
 }

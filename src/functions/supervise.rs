@@ -75,10 +75,7 @@ impl Drop for Held {
 
 /// The held listener in the first argument.
 fn held(args: &[Janet]) -> Result<&Held, String> {
-    // The slice lives as long as the call.
-    args.first()
-        .and_then(collected::of::<Held>)
-        .ok_or_else(|| format!("expected a held listener, got {}", describe(arg(args, 0))))
+    collected::first(args, "a held listener")
 }
 
 /// Listens on an address, like `kqnet/listen`, for workers. Returns a held listener.
@@ -146,10 +143,7 @@ unsafe impl Collected for Memory {
 }
 
 fn memory(args: &[Janet]) -> Result<&Memory, String> {
-    // The slice lives as long as the call.
-    args.first()
-        .and_then(collected::of::<Memory>)
-        .ok_or_else(|| format!("expected shared memory, got {}", describe(arg(args, 0))))
+    collected::first(args, "shared memory")
 }
 
 /// Makes memory for workers to share. It is never unmapped.

@@ -113,7 +113,7 @@ impl Deref for ConfigRef {
 /// # Errors
 /// Returns an error that says what the value is, if it is not an HTTP configuration.
 pub fn get(value: &Janet) -> Result<&Config, String> {
-    collected::of(value).ok_or_else(|| format!("expected an HTTP configuration, got {}", describe(*value)))
+    collected::expect(value, "an HTTP configuration")
 }
 
 /// `(native/http-config options)`: Makes the configuration of a server from `:max-head`, `:max-request-line`,

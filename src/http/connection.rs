@@ -32,7 +32,7 @@ use crate::collected::{self, Collected, drop_collected};
 use crate::deadlines::Slot;
 use crate::files::{OpenFile, Upload};
 use crate::stream;
-use crate::value::{arg, describe};
+use crate::value::arg;
 use crate::vm;
 
 /// The native functions of this file.
@@ -224,10 +224,7 @@ impl Connection {
 /// # Errors
 /// Returns an error that says what the argument is, if it is not an HTTP connection.
 pub fn borrow(args: &[Janet]) -> Result<RefMut<'_, Connection>, String> {
-    args.first()
-        .and_then(collected::of::<RefCell<Connection>>)
-        .map(RefCell::borrow_mut)
-        .ok_or_else(|| format!("expected an HTTP connection, got {}", describe(arg(args, 0))))
+    collected::first(args, "an HTTP connection").map(RefCell::borrow_mut)
 }
 
 /// The connection that a callback was registered with, by its field `value`.

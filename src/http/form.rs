@@ -48,9 +48,7 @@ unsafe impl Collected for RefCell<Reading> {
 }
 
 fn borrow(value: &Janet) -> Result<RefMut<'_, Reading>, String> {
-    collected::of::<RefCell<Reading>>(value)
-        .map(RefCell::borrow_mut)
-        .ok_or_else(|| format!("expected a parser of forms, got {}", describe(*value)))
+    collected::expect(value, "a parser of forms").map(RefCell::borrow_mut)
 }
 
 /// The number of bytes in an argument.

@@ -166,10 +166,7 @@ impl Socket {
 /// # Errors
 /// Returns an error that says what the argument is, if it is not a WebSocket.
 pub fn borrow(args: &[Janet]) -> Result<RefMut<'_, Socket>, String> {
-    args.first()
-        .and_then(collected::of::<RefCell<Socket>>)
-        .map(RefCell::borrow_mut)
-        .ok_or_else(|| format!("expected a WebSocket, got {}", describe(arg(args, 0))))
+    collected::first(args, "a WebSocket").map(RefCell::borrow_mut)
 }
 
 /// `(native/websocket-key key)`: Returns the value of Sec-WebSocket-Accept for that of Sec-WebSocket-Key, or nil if the key is
