@@ -1,11 +1,12 @@
 //! The beginnings of response heads that came before: most handlers return the same status and headers again and again.
 //!
-//! A beginning is the status line and the handler's headers as bytes. It follows from the status and from immutable values
-//! alone, and they are compared with those of each response. The VM holds the values that are compared with, so none of
-//! them can be collected and its address given to another value.
+//! A beginning is the status line and the handler's headers as bytes, and the number in its Content-Length. It follows from
+//! the status and from immutable values alone, and they are compared with those of each response. The VM holds the values
+//! that are compared with, so none of them can be collected and its address given to another value.
 
 use janetrs::Janet;
 use janetrs::lowlevel as c;
+use kqnet_http1::response::Beginning;
 
 use crate::value::{bytes, has_prototype, is_struct, is_text, slots, tuple};
 
@@ -39,7 +40,9 @@ struct Entry {
     structure: c::Janet,
     /// The slots of the dictionary of headers, including those that are free.
     slots: Box<[c::JanetKV]>,
-    beginning: Box<[u8]>,
+    /// The bytes of the beginning.
+    bytes: Box<[u8]>,
+    declared_length: Option<u64>,
     /// The hash of the last response of this entry whose beginning was not known.
     missed: u64,
 }
@@ -60,7 +63,8 @@ impl ResponseHeads {
             status: 0,
             structure: Janet::nil().into(),
             slots: Box::default(),
-            beginning: Box::default(),
+            bytes: Box::default(),
+            declared_length: None,
             missed: 0,
         };
         Self { entries: std::array::from_fn(|_| empty()), latest: 0, held }
@@ -68,14 +72,15 @@ impl ResponseHeads {
 
     /// The beginning of the head for this status and these headers, if it is known.
     #[inline]
-    pub fn known(&mut self, status: u16, headers: Janet) -> Option<&[u8]> {
+    pub fn known(&mut self, status: u16, headers: Janet) -> Option<Beginning<'_>> {
         let latest = &self.entries[self.latest];
         // Headers that are written in a handler's code are the same struct each time.
         let is_latest = latest.status == status && latest.structure.is_identical(headers.into()) && !headers.is_nil();
         if !is_latest && !self.find(status, headers) {
             return None;
         }
-        Some(&self.entries[self.latest].beginning)
+        let Entry { bytes, declared_length, .. } = &self.entries[self.latest];
+        Some(Beginning { bytes, declared_length: *declared_length })
     }
 
     /// Looks for the entry that has the beginning, by the keys and values of the headers.
@@ -93,14 +98,14 @@ impl ResponseHeads {
 
     /// Takes note of a beginning that was not known. It is kept if the response before it that was not known had the same
     /// status and the same headers, since what differs each time is not worth it.
-    pub fn note(&mut self, status: u16, headers: Janet, beginning: &[u8]) {
+    pub fn note(&mut self, status: u16, headers: Janet, beginning: Beginning<'_>) {
         let Some(slots) = slots_of(&headers) else { return };
         let hash = hash(status, slots);
         let at = index_of(hash);
         let entry = &mut self.entries[at];
         // The values that were hashed may be gone, and others may have their addresses. Then this is kept too early, at most.
         if std::mem::replace(&mut entry.missed, hash) != hash
-            || beginning.len() > MAX_BYTES
+            || beginning.bytes.len() > MAX_BYTES
             || slots.len() > MAX_SLOTS
             || !slots.iter().all(may_be_kept)
         {
@@ -116,7 +121,8 @@ impl ResponseHeads {
             status,
             structure: structure.into(),
             slots: slots.into(),
-            beginning: beginning.into(),
+            bytes: beginning.bytes.into(),
+            declared_length: beginning.declared_length,
             missed: hash,
         };
     }

@@ -170,6 +170,22 @@
               (tuple ;(heads server "/plain" "/length" ["HEAD" "/told"] "/option" "/coding" "/pieces"
                              ["HEAD" "/plain"] ["GET" "/plain" ["Connection: close"]]))))))
 
+(t/test "a length that the handler declares is that of each response that has it, and of no other"
+  (def told (ev/chan 20))
+  (defn handler [{:path path}]
+    (case path
+      "/three" {:headers {"Content-Length" "3" "a" "1"}}
+      "/four" {:headers {"Content-Length" 4 "a" "1"}}
+      "/pieces" {:headers {"Content-Length" "5" "a" "1"} :body ["12" "345"]}
+      "/more" {:headers {"Content-Length" "3" "a" "1"} :body ["12" "345"]}
+      {:headers {"a" "1"}}))
+  (with [server (serve handler :on-error (fn [_ err _] (ev/give told err) nil))]
+    (repeat often
+      (t/same (tuple ;(map |[200 @{"a" "1" "content-length" $}] ["3" "4" "0" "5" "0" "0"]))
+              (tuple ;(heads server ["HEAD" "/three"] ["HEAD" "/four"] ["HEAD" "/"] "/pieces" "/three" "/")))
+      (t/ask server (h/request "GET" "/more"))
+      (t/same "a response's body is longer than its Content-Length" (ev/take told)))))
+
 (t/test "a handler's Date takes the place of the server's, and each response without one has the server's"
   (with [server (serve |(if (= "/own" ($ :path)) {:headers {"Date" "today"}} {:headers {}}))]
     (with [c (h/client server)]

@@ -9,4 +9,4 @@ pub use crate::exchange::Exchange;
 pub use failure::write_failure;
 pub use plan::{Body, Delivery, Plan, plan};
 pub use status::reason;
-pub use writer::{HeadError, HeadWriter};
+pub use writer::{Beginning, HeadError, HeadWriter};

@@ -1,6 +1,8 @@
 //! Response heads: framing, persistence, and that no header can end the head or begin another header.
 
-use kqnet_http1::response::{Body, Delivery, Exchange, HeadError, HeadWriter, Plan, plan, reason, write_failure};
+use kqnet_http1::response::{
+    Beginning, Body, Delivery, Exchange, HeadError, HeadWriter, Plan, plan, reason, write_failure,
+};
 use kqnet_http1::{Reject, Version, date};
 use proptest::prelude::*;
 
@@ -274,12 +276,14 @@ proptest! {
         for (name, value) in &headers {
             writer.header(name.as_bytes(), value.as_bytes()).unwrap();
         }
-        let beginning = writer.beginning().map(<[u8]>::to_vec);
-        let is_plain = |(name, _): &(&str, &str)| name.len() == 1 || name.ends_with(['x', 't']);
+        let beginning = writer.beginning().map(|beginning| (beginning.bytes.to_vec(), beginning.declared_length));
+        let is_plain = |(name, _): &(&str, &str)| *name == "content-length" || name.len() == 1 || name.ends_with(['x', 't']);
         prop_assert_eq!(beginning.is_some(), headers.iter().all(is_plain));
         let keeps = writer.finish(&exchange, &plan, Some(THEN));
-        if let Some(beginning) = beginning {
-            let writer = HeadWriter::with_beginning(&mut copied, status, &beginning);
+        if let Some((bytes, declared_length)) = beginning {
+            let writer =
+                HeadWriter::with_beginning(&mut copied, status, Beginning { bytes: &bytes, declared_length });
+            prop_assert_eq!(writer.declared_length(), declared_length);
             prop_assert_eq!(writer.finish(&exchange, &plan, Some(THEN)), keeps);
             prop_assert_eq!(&written[6..], &copied[5..]);
         }

@@ -39,6 +39,15 @@ impl fmt::Display for HeadError {
 
 impl std::error::Error for HeadError {}
 
+/// The beginning of a head: what follows from its status and the handler's headers alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beginning<'b> {
+    /// The status line and the lines of the headers.
+    pub bytes: &'b [u8],
+    /// The number in the handler's Content-Length, if there is one.
+    pub declared_length: Option<u64>,
+}
+
 /// Appends a response head to a buffer. A writer that is dropped before [`finish`](Self::finish) leaves the buffer as
 /// it was.
 ///
@@ -55,7 +64,7 @@ pub struct HeadWriter<'o> {
     declared_length: Option<u64>,
     has_date: bool,
     closes: bool,
-    /// Each header of the handler's is a line, and has no other meaning for the head.
+    /// Each header of the handler's is a line, or its Content-Length, and has no other meaning for the head.
     is_plain: bool,
     /// The handler's Connection options, without `close` and `keep-alive`, which the server decides on.
     options: Vec<u8>,
@@ -80,9 +89,10 @@ impl<'o> HeadWriter<'o> {
     }
 
     /// Begins a head with what [`beginning`](Self::beginning) returned for the same status and headers.
-    pub fn with_beginning(out: &'o mut Vec<u8>, status: u16, beginning: &[u8]) -> Self {
-        let head = Self::empty(out, status);
-        head.out.extend_from_slice(beginning);
+    pub fn with_beginning(out: &'o mut Vec<u8>, status: u16, beginning: Beginning<'_>) -> Self {
+        let mut head = Self::empty(out, status);
+        head.out.extend_from_slice(beginning.bytes);
+        head.declared_length = beginning.declared_length;
         head
     }
 
@@ -103,9 +113,9 @@ impl<'o> HeadWriter<'o> {
     }
 
     /// The status line and the headers so far, with which any head with this status and these headers can begin. `None` if a
-    /// header decides on more than its own line: Date, Connection, Content-Length or Transfer-Encoding.
-    pub fn beginning(&self) -> Option<&[u8]> {
-        self.is_plain.then(|| &self.out[self.start..])
+    /// header decides on something else than its own line: Date, Connection or Transfer-Encoding.
+    pub fn beginning(&self) -> Option<Beginning<'_>> {
+        self.is_plain.then(|| Beginning { bytes: &self.out[self.start..], declared_length: self.declared_length })
     }
 
     /// The number in the handler's Content-Length, if there is one.
@@ -138,7 +148,6 @@ impl<'o> HeadWriter<'o> {
                 return Ok(());
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
-                self.is_plain = false;
                 self.declared_length = decimal(value);
                 return Ok(());
             }
