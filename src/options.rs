@@ -1,9 +1,8 @@
 //! Options: a table or struct by which Janet code passes many arguments by name.
 
-use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
 
-use crate::value::{describe, integer};
+use crate::value::{describe, integer, look_up};
 
 /// The options that were passed. An absent option is nil.
 #[derive(Clone, Copy)]
@@ -28,16 +27,7 @@ impl Options {
 
     /// The option under a keyword. To make the keyword once and use it often costs less than [`Options::get`].
     pub fn at(self, name: Janet) -> Janet {
-        // SAFETY: the type is checked, and looking up a key has no other precondition.
-        unsafe {
-            match self.0.unwrap() {
-                TaggedJanet::Table(_) => c::janet_table_get(c::janet_unwrap_table(self.0.into()), name.into()).into(),
-                TaggedJanet::Struct(_) => {
-                    c::janet_struct_get(c::janet_unwrap_struct(self.0.into()), name.into()).into()
-                }
-                _ => Janet::nil(),
-            }
-        }
+        look_up(self.0, name.into())
     }
 
     /// Whether an option is anything but nil and false.

@@ -148,13 +148,37 @@ pub fn is_struct(value: Janet) -> bool {
 
 /// Whether a table or a struct has a prototype.
 pub fn has_prototype(dictionary: Janet) -> bool {
+    prototype(dictionary).is_some()
+}
+
+/// The prototype of a table or a struct, if it has one.
+pub fn prototype(dictionary: Janet) -> Option<Janet> {
     let value = dictionary.into();
     // SAFETY: the type is checked before the live value is unwrapped.
     unsafe {
         match c::janet_type(value) {
-            c::JanetType_JANET_TABLE => !(*c::janet_unwrap_table(value)).proto.is_null(),
-            c::JanetType_JANET_STRUCT => !(*c::janet_struct_head(c::janet_unwrap_struct(value))).proto.is_null(),
-            _ => false,
+            c::JanetType_JANET_TABLE => {
+                let prototype = (*c::janet_unwrap_table(value)).proto;
+                (!prototype.is_null()).then(|| c::janet_wrap_table(prototype).into())
+            }
+            c::JanetType_JANET_STRUCT => {
+                let prototype = (*c::janet_struct_head(c::janet_unwrap_struct(value))).proto;
+                (!prototype.is_null()).then(|| c::janet_wrap_struct(prototype).into())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Looks a key of a table or a struct up. Returns nil if it has no such key, and for any other value.
+pub fn look_up(dictionary: Janet, key: c::Janet) -> Janet {
+    let value = dictionary.into();
+    // SAFETY: the type is checked before the live value is unwrapped.
+    unsafe {
+        match c::janet_type(value) {
+            c::JanetType_JANET_TABLE => c::janet_table_get(c::janet_unwrap_table(value), key).into(),
+            c::JanetType_JANET_STRUCT => c::janet_struct_get(c::janet_unwrap_struct(value), key).into(),
+            _ => Janet::nil(),
         }
     }
 }

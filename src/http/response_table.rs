@@ -6,7 +6,7 @@ use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
 
 use crate::keys::Keys;
-use crate::value::{bytes, describe, has_prototype, integer, slots};
+use crate::value::{bytes, describe, has_prototype, integer, look_up, slots};
 
 /// Takes a header's name and value.
 type EachHeader<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), String> + 'a;
@@ -31,10 +31,10 @@ impl Fields {
         let nil = Janet::nil();
         let mut fields = Self { status: nil, headers: nil, body: nil, detached: nil };
         if has_prototype(response) {
-            fields.status = get(response, keys.status);
-            fields.headers = get(response, keys.headers);
-            fields.body = get(response, keys.body);
-            fields.detached = get(response, keys.detached);
+            fields.status = look_up(response, keys.status);
+            fields.headers = look_up(response, keys.headers);
+            fields.body = look_up(response, keys.body);
+            fields.detached = look_up(response, keys.detached);
             return Ok(fields);
         }
         // Most responses are small and have no prototype, and going through them is cheaper than four look-ups.
@@ -56,19 +56,6 @@ impl Fields {
             }
         }
         Ok(fields)
-    }
-}
-
-/// Looks a key of a table or a struct up. Returns nil if it has no such key.
-fn get(dictionary: Janet, key: c::Janet) -> Janet {
-    let value = dictionary.into();
-    // SAFETY: the type is checked before the live value is unwrapped.
-    unsafe {
-        match c::janet_type(value) {
-            c::JanetType_JANET_TABLE => c::janet_table_get(c::janet_unwrap_table(value), key).into(),
-            c::JanetType_JANET_STRUCT => c::janet_struct_get(c::janet_unwrap_struct(value), key).into(),
-            _ => Janet::nil(),
-        }
     }
 }
 
