@@ -13,6 +13,7 @@
 //! - [`listener`] is what is known of one listener;
 //! - [`deadlines`] are the timeouts of waiting fibers;
 //! - [`pushes`] are the connections whose responses may be held back;
+//! - [`file_responses`] has what is made once for responses with files;
 //! - [`request_layouts`], [`header_tables`] and [`table_layout`] make tables by copying prepared ones, and [`spare_tables`] saves
 //!   them from being allocated;
 //! - [`response_heads`] are beginnings of responses that came before;
@@ -32,6 +33,7 @@ mod collected;
 mod common_strings;
 mod deadlines;
 mod deliver;
+mod file_responses;
 mod files;
 mod fork;
 mod functions;

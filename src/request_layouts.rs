@@ -1,10 +1,12 @@
 //! Request tables and environments of requests: copies of tables that are prepared once, with the keys at their places.
 
+use janetrs::Janet;
 use janetrs::lowlevel as c;
 
 use crate::keys::Keys;
 use crate::spare_tables::SpareTables;
 use crate::table_layout::Layout;
+use crate::value::look_up;
 
 /// The prepared tables.
 pub struct RequestLayouts {
@@ -18,6 +20,16 @@ pub struct RequestLayouts {
 
 /// The index of `:buffer` among the keys of a request table.
 const BUFFER: usize = 3;
+
+/// What is looked up in requests whose tables have most likely not been changed: the indices of keys of a request table.
+#[allow(missing_docs, reason = "each field is the key of its name")]
+#[derive(Clone, Copy)]
+pub enum Field {
+    Headers = 1,
+    Connection = 2,
+    Method = 5,
+    Route = 7,
+}
 
 impl RequestLayouts {
     /// Prepares the tables with the keys of a VM. `hold` keeps each table alive for as long as the VM lives.
@@ -45,6 +57,20 @@ impl RequestLayouts {
                 hold(c::janet_wrap_table(layout.prepared_table()));
             }
             Some(Self { without_query, with_query, empty })
+        }
+    }
+
+    /// What a request has in a field. Nil if it has nothing there.
+    pub fn get(&self, request: Janet, field: Field) -> Janet {
+        let (value, index) = (request.into(), field as usize);
+        // SAFETY: the type is checked before the live value is unwrapped.
+        unsafe {
+            if c::janet_checktype(value, c::JanetType_JANET_TABLE) == 0 {
+                return look_up(request, self.without_query.key(index));
+            }
+            let table = c::janet_unwrap_table(value);
+            let layout = if self.with_query.fits(table) { &self.with_query } else { &self.without_query };
+            layout.get(table, index).into()
         }
     }
 

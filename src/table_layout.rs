@@ -65,26 +65,65 @@ impl Layout {
         unsafe { (*(*copy).data.add(self.places[index])).value = value };
     }
 
+    /// Whether a table has the size of a copy.
+    ///
+    /// # Safety
+    /// The table is live.
+    pub unsafe fn fits(&self, table: *mut c::JanetTable) -> bool {
+        // SAFETY: the caller promises that the table is live.
+        unsafe { (*table).capacity == (*self.prepared).capacity }
+    }
+
+    /// The pair of the key at `index`, if a table has it in the place that it has in a copy.
+    ///
+    /// # Safety
+    /// The table is live.
+    unsafe fn pair(&self, table: *mut c::JanetTable, index: usize) -> Option<*mut c::JanetKV> {
+        // SAFETY: the caller promises that the table is live. A place is within its memory if it has the prepared capacity.
+        unsafe {
+            if !self.fits(table) {
+                return None;
+            }
+            let pair = (*table).data.add(self.places[index]);
+            (*pair).key.is_identical(self.key(index)).then_some(pair)
+        }
+    }
+
+    /// The key at `index`.
+    pub fn key(&self, index: usize) -> c::Janet {
+        // SAFETY: the prepared table is live, and has a pair at each place.
+        unsafe { (*(*self.prepared).data.add(self.places[index])).key }
+    }
+
+    /// The value of the key at `index` in a copy that Janet code may have changed meanwhile, or in any other table.
+    ///
+    /// # Safety
+    /// The table is live.
+    pub unsafe fn get(&self, table: *mut c::JanetTable, index: usize) -> c::Janet {
+        // SAFETY: the caller promises that the table is live.
+        unsafe {
+            match self.pair(table, index) {
+                Some(pair) => (*pair).value,
+                None => c::janet_table_get(table, self.key(index)),
+            }
+        }
+    }
+
     /// Removes the key at `index` from a copy that Janet code may have changed meanwhile.
     ///
     /// # Safety
     /// The table is live.
     pub unsafe fn remove(&self, table: *mut c::JanetTable, index: usize) {
-        // SAFETY: the caller promises that the table is live. A place is within its memory if it has the prepared capacity.
+        // SAFETY: the caller promises that the table is live.
         unsafe {
-            let place = self.places[index];
-            let key = (*(*self.prepared).data.add(place)).key;
-            if (*table).capacity == (*self.prepared).capacity {
-                let pair = &mut *(*table).data.add(place);
-                if pair.key.is_identical(key) {
-                    // This is what janet_table_remove does with the pair that it finds.
-                    (pair.key, pair.value) = (c::janet_wrap_nil(), c::janet_wrap_boolean(0));
-                    (*table).count -= 1;
-                    (*table).deleted += 1;
-                    return;
-                }
-            }
-            c::janet_table_remove(table, key);
+            let Some(pair) = self.pair(table, index) else {
+                c::janet_table_remove(table, self.key(index));
+                return;
+            };
+            // This is what janet_table_remove does with the pair that it finds.
+            ((*pair).key, (*pair).value) = (c::janet_wrap_nil(), c::janet_wrap_boolean(0));
+            (*table).count -= 1;
+            (*table).deleted += 1;
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::boundary::catch_panic;
 use crate::common_strings::{CommonStrings, RecentStrings};
 use crate::deadlines::{Deadlines, Reason, Slot};
 use crate::deliver::Deliver;
+use crate::file_responses::FileResponses;
 use crate::fork::{self, Process};
 use crate::header_tables::HeaderTables;
 use crate::keys::Keys;
@@ -56,6 +57,8 @@ pub struct Vm {
     pub spare_tables: SpareTables,
     /// The beginnings of heads of earlier responses.
     pub response_heads: ResponseHeads,
+    /// What responses with files have in common.
+    pub file_responses: FileResponses,
     /// The HTTP connections whose responses may be held back.
     pub pushes: Pushes,
     /// The open HTTP connections by their streams. The table keeps their fibers alive while they wait.
@@ -127,7 +130,7 @@ pub fn running_env() -> *mut c::JanetTable {
 impl Vm {
     fn new() -> Result<Self, String> {
         let (system, queue) = make_queue()?;
-        let (keys, common, paths, layouts, headers, response_heads, pushes);
+        let (keys, common, paths, layouts, headers, response_heads, file_responses, pushes);
         // SAFETY: called from a function that Janet called. Nothing here starts a collection, so the new values live until
         // they are held.
         let [listeners, trackers, connections, held, request_prototype] = unsafe {
@@ -143,6 +146,7 @@ impl Vm {
             hold(c::janet_wrap_array(tables));
             headers = HeaderTables::new(tables);
             response_heads = ResponseHeads::new(&hold);
+            file_responses = FileResponses::new(&keys, &hold).ok_or("the headers of files are not distinct")?;
             let list = c::janet_array(8);
             hold(c::janet_wrap_array(list));
             pushes = Pushes::new(list);
@@ -174,6 +178,7 @@ impl Vm {
             headers,
             spare_tables: SpareTables::new(),
             response_heads,
+            file_responses,
             pushes,
             connections,
             listeners,

@@ -838,6 +838,116 @@
                                (print (last (protect (http/static ,root))))])]
             [status (string/replace "kqnet/http/static: " "" out) err])))
 
+# Responses, one after the other. What earlier ones had in common is used again.
+
+(defn- without-date [response]
+  (put (response :headers) "date" nil)
+  [(response :status) (response :headers) (response :body)])
+
+(t/test "each kind of response comes out the same, however many others came before it"
+  (def requests
+    (seq [path :in ["/a.txt" "/empty" "/sub/page.html" "/with%20space.txt" "/left"]
+          [method & headers] :in [["GET"] ["HEAD"] ["HEAD" "Range: bytes=0-1"] ["GET" "Range: bytes=0-1"]
+                                  ["GET" "Range: bytes=99999999-"] ["GET" `If-Match: "other"`] ["GET" "If-None-Match: *"]
+                                  ["POST"] ["OPTIONS"]]
+          # All of the large file takes too long.
+          :unless (and (= path "/left") (= method "GET") (empty? headers))]
+      [method path headers]))
+  (def alone (map |(without-date (h/fetch plain ;$)) requests))
+  (each [_ headers] alone (put headers "connection" nil))
+  (with [c (h/client plain)]
+    (repeat 3
+      (loop [[request expected] :in (map tuple requests alone)
+             # The server takes note of what comes several times.
+             :repeat 3]
+        (t/same expected (without-date (:ask c ;request)) (string/format "%q" request)))
+      (gccollect))))
+
+(t/test "what middleware does to a response does not reach the next one"
+  (def files (http/static root))
+  (defn changes [req]
+    (def response (files req))
+    (when (= "change" (req :query-string))
+      (def {:headers headers :body body} response)
+      (each name (keys headers) (put headers name nil))
+      (for i 0 40 (put headers (string "X-" i) "x"))
+      (if (buffer? body) (buffer/push (buffer/clear body) "changed"))
+      (put response :more (range 10))
+      (put response :status 201)
+      (put response :headers nil)
+      (if-not (buffer? body) (put response :body "changed")))
+    response)
+  (with [server (http/server changes host 0)]
+    (each [path & headers] [["/a.txt"] ["/empty"] ["/left" "Range: bytes=0-9999"]]
+      (def expected (without-date (h/fetch server "GET" path headers)))
+      (put (in expected 1) "connection" nil)
+      (with [c (h/client server)]
+        (repeat 4
+          (t/same [201 @{"content-length" "7"} "changed"]
+                  (without-date (:ask c "GET" (string path "?change") headers)))
+          (t/same expected (without-date (:ask c "GET" path headers)) path)
+          (gccollect))))))
+
+(t/test "a response that a program keeps stays as it was"
+  (def files (http/static root))
+  (def kept @[])
+  (defn keeps [req] (last (array/push kept (files req))))
+  (with [server (http/server keeps host 0)]
+    (with [c (h/client server)]
+      (repeat 3
+        (for i 0 100 (:ask c "GET" "/a.txt" (if (even? i) [(string "Range: bytes=" (% i 36) "-")])))
+        (gccollect))))
+  (t/same 300 (length kept))
+  (loop [i :range [0 300]
+         :let [{:status status :headers headers :body body} (kept i) from (% (% i 100) 36)]]
+    (t/same (if (even? i) [206 (string/slice text from)] [200 text]) [status (string body)])
+    (t/same [tag (string (length body)) "Sun, 09 Sep 2001 01:46:40 GMT" (if (even? i) (string "bytes " from "-35/36"))]
+            (map headers ["ETag" "Content-Length" "Last-Modified" "Content-Range"]))))
+
+(t/test "on a kept connection, each response is of the file as it is then"
+  (with [c (h/client plain)]
+    (for i 0 30
+      (def content (string/repeat (string i) (inc (% i 3))))
+      (make "changing.txt" content)
+      (when (even? i) (os/touch (in-root "changing.txt") modified (+ modified i)))
+      (repeat 3
+        (def {:status status :headers headers :body body} (:ask c "GET" "/changing.txt"))
+        (t/same [200 content (string (length content))] [status body (headers "content-length")])
+        (when (even? i)
+          (t/same (string/format "Sun, 09 Sep 2001 01:%02d:%02d GMT" (+ 46 (div (+ 40 i) 60)) (% (+ 40 i) 60))
+                  (headers "last-modified")))
+        (t/same [304 ""] (h/brief (:ask c "GET" "/changing.txt" [(string "If-None-Match: " (headers "etag"))])))))
+    (os/rm (in-root "changing.txt"))
+    (t/same not-found (h/brief (:ask c "GET" "/changing.txt")))))
+
+(t/test "a request counts as it is when it reaches the files, whatever middleware has done to it"
+  (def files (http/static root))
+  (def crowd (tabseq [i :range [0 50]] (keyword "key-" i) i))
+  (defn moved [req] (put req :route "/a.txt") req)
+  (def ways
+    [moved
+     (fn [req] (merge-into req crowd) (moved req))
+     (fn [req] (moved (merge req crowd)))
+     (fn [req] (table/to-struct (moved req)))
+     (fn [req] (table/setproto @{:route "/a.txt"} req))
+     (fn [req] (struct/with-proto (table/to-struct (moved (merge req))) :extra 1))
+     (fn [req]
+       (def {:method method :headers headers :connection conn} req)
+       (each key [:method :headers :route :connection] (put req key nil))
+       (merge-into req {:more 1 :connection conn :headers headers :method method})
+       (moved req))
+     (fn [req] (put req :headers (table/setproto @{} (req :headers))) (moved req))])
+  (def asked ["If-None-Match: *"])
+  (each [i way] (pairs ways)
+    (with [server (http/server (fn [req] (files (way req))) host 0)]
+      (each path ["/elsewhere" "/elsewhere?with=query"]
+        (t/same [200 text] (h/brief (h/fetch server "GET" path)) (string i))
+        (t/same 304 ((h/fetch server "GET" path asked) :status) (string i))
+        (t/same 405 ((h/fetch server "PUT" path) :status) (string i)))))
+  (with [server (http/server (fn [req] (files (put req :method "HEAD"))) host 0)]
+    (t/same [200 ""] (h/brief (h/fetch server "HEAD" "/a.txt"))))
+  (t/check (string/has-prefix? "expected a request with a :route, got " (t/raised |(files {:method "GET"}))) "no route"))
+
 # What other code sees of a file's body.
 
 (t/test "middleware gets a file as bytes, or as something to iterate over in pieces"
@@ -1075,7 +1185,21 @@
     (t/same [200 nil] (control server "/x/with%20space.txt"))
     (t/same [200 "no-cache"] (control server "/x/sub/"))
     (t/same [200 "no-cache"] (control server "/x/"))
-    (t/same @["/with space.txt" "/sub/index.html" "/index.html"] paths)))
+    (t/same @["/with space.txt" "/sub/index.html" "/index.html"] paths)
+    # Only a response that is no error asks.
+    (t/same [304 "no-cache"] (control server "/x/sub/" "If-None-Match: *"))
+    (t/same [416 nil] (control server "/x/sub/" "Range: bytes=99-"))
+    (t/same [404 nil] (control server "/x/nowhere"))
+    (t/same [301 nil] (control server "/x/sub"))
+    (t/same 4 (length paths)))
+  # Each response has its own.
+  (var number 0)
+  (with [server (serve root nil :cache-control (fn [_] (if (odd? (++ number)) (string "max-age=" number))))]
+    (for i 1 10 (t/same [200 (if (odd? i) (string "max-age=" i))] (control server "/a.txt"))))
+  (with [server (http/server (http/static root nil :cache-control (fn [path] (error path))) host 0
+                             :on-error (fn [_ err _] {:status 500 :body err}))]
+    (leaves-none "a function that raises"
+      (repeat 5 (t/same [500 "/left"] (h/brief (h/fetch server "GET" "/left")))))))
 
 # Precompressed files.
 

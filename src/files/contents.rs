@@ -1,5 +1,6 @@
 //! Reading open files: small ones as a whole, and large ones piece by piece.
 
+use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 
@@ -8,14 +9,11 @@ use janetrs::{Janet, TaggedJanet};
 use super::open_file::{self, OpenFile};
 use crate::boundary::{Function, Outcome, native};
 use crate::buffer::{self, Buffer};
-use crate::value::{arg, describe};
+use crate::collected;
+use crate::value::arg;
 
 /// The native functions of this file.
-pub const FUNCTIONS: &[Function] = &[
-    native!("file-body", "file first length", body),
-    native!("file-close", "file", close),
-    native!("file-piece", "file index", piece),
-];
+pub const FUNCTIONS: &[Function] = &[native!("file-close", "file", close), native!("file-piece", "file index", piece)];
 
 /// Bodies up to this size are read at once. Reading larger ones costs more than the calls that sendfile(2) needs, mainly because
 /// garbage of that size makes Janet collect more often.
@@ -57,33 +55,26 @@ impl OpenFile {
         Ok(())
     }
 
+    /// Returns a part of the file as the body of a response. If the part is small, this is a buffer of its bytes, and the file is
+    /// closed. Otherwise it is the file, which is limited to that part and also returned as such.
+    ///
+    /// # Errors
+    /// Returns an error if the file is closed, has fewer bytes, or cannot be read.
+    pub fn into_body(mut self, first: u64, length: u64) -> Result<(Janet, Option<*const RefCell<Self>>), String> {
+        if length <= SMALL {
+            return Ok((self.read_new(first, length)?, None));
+        }
+        self.set_part(first, length);
+        let file = collected::make(RefCell::new(self));
+        Ok((collected::wrap(file), Some(file.cast_const())))
+    }
+
     /// Returns `count` bytes of the file as a new buffer.
     fn read_new(&self, offset: u64, count: u64) -> Result<Janet, String> {
         let buffer = &mut buffer::new(count as usize)?;
         self.read(offset, count as usize, buffer)?;
         Ok(buffer.value())
     }
-}
-
-fn byte_count(value: Janet) -> Result<u64, String> {
-    match value.unwrap() {
-        TaggedJanet::Number(number) if number >= 0.0 => Ok(number as u64),
-        _ => Err(format!("expected a number of bytes, got {}", describe(value))),
-    }
-}
-
-/// `(native/file-body file first length)`: Returns a part of a file as the body of a response. If the part is small, this is
-/// a buffer of its bytes, and the file is closed. Otherwise it is the file, which is limited to that part.
-fn body(args: &[Janet]) -> Result<Outcome, String> {
-    let file = &mut *open_file::borrow(args)?;
-    let (first, length) = (byte_count(arg(args, 1))?, byte_count(arg(args, 2))?);
-    if length > SMALL {
-        file.set_part(first, length);
-        return Ok(Outcome::Value(arg(args, 0)));
-    }
-    let result = file.read_new(first, length);
-    file.close();
-    Ok(Outcome::Value(result?))
 }
 
 /// `(native/file-close file)`: Closes a file if it is open.

@@ -1,5 +1,6 @@
 //! A file that was opened in a folder, and the part of it that is the body of a response.
 
+use std::borrow::Cow;
 use std::cell::{RefCell, RefMut};
 use std::ffi::c_void;
 use std::fs::File;
@@ -17,8 +18,8 @@ use crate::collected::{self, Collected, drop_collected};
 pub struct OpenFile {
     /// None once it is closed.
     file: Option<File>,
-    /// Its path below the folder, for errors.
-    name: String,
+    /// Its path below the folder.
+    path: Vec<u8>,
     /// What the system said of the file when it was opened.
     pub info: Info,
     /// The offset of the first byte of the part.
@@ -78,8 +79,18 @@ pub fn borrow(args: &[Janet]) -> Result<RefMut<'_, OpenFile>, String> {
 
 impl OpenFile {
     /// A whole file.
-    pub fn new(file: File, name: String, info: Info) -> Self {
-        Self { file: Some(file), name, info, first: 0, length: info.size, sent: 0 }
+    pub fn new(file: File, path: Vec<u8>, info: Info) -> Self {
+        Self { file: Some(file), path, info, first: 0, length: info.size, sent: 0 }
+    }
+
+    /// Its path below the folder.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// Its path in an error.
+    fn name(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.path)
     }
 
     /// Selects the part of the file to send, from its start.
@@ -102,7 +113,7 @@ impl OpenFile {
     /// # Errors
     /// Returns an error if the file is closed.
     pub fn remaining(&self) -> Result<Remaining<'_>, String> {
-        let file = self.file.as_ref().ok_or_else(|| format!("{} is closed: its response has ended", self.name))?;
+        let file = self.file.as_ref().ok_or_else(|| format!("{} is closed: its response has ended", self.name()))?;
         Ok(Remaining { file, offset: self.first + self.sent, length: self.length - self.sent })
     }
 
@@ -118,11 +129,11 @@ impl OpenFile {
 
     /// The error for a file that has fewer bytes than its response announced.
     pub fn too_short(&self) -> String {
-        format!("{} became shorter while it was sent", self.name)
+        format!("{} became shorter while it was sent", self.name())
     }
 
     /// The error for a file that cannot be read.
     pub fn unreadable(&self, why: &std::io::Error) -> String {
-        format!("cannot read {}: {}", self.name, text(why))
+        format!("cannot read {}: {}", self.name(), text(why))
     }
 }

@@ -11,7 +11,7 @@ use crate::files::{self, OpenFile, Upload};
 use crate::value::arg;
 
 /// The native functions of this file.
-pub const FUNCTIONS: &[Function] = &[native!("folder-open", "folder path &opt stream", open)];
+pub const FUNCTIONS: &[Function] = &[native!("file-response", "folder request", respond)];
 
 /// The files that were opened for a connection's running request, and those that came with it.
 ///
@@ -66,9 +66,11 @@ impl OpenFiles {
     }
 }
 
-/// `(native/folder-open folder path &opt stream)`: Opens what is at a relative path. Returns a file, :folder, nil if there
-/// is nothing that is served, or the status of the response, 403 or 503. The file is closed when the request that runs on
-/// the HTTP connection of `stream` has ended.
-fn open(args: &[Janet]) -> Result<Outcome, String> {
-    files::open(arg(args, 0), arg(args, 1), |file| close_with_request(arg(args, 2), file))
+/// `(native/file-response folder request)`: Returns the response to a request for a file of a folder, a table, or nil if
+/// nothing is served for it. If a function decides on Cache-Control, and the response serves a file, returns a tuple of the
+/// response and the path that the function is given.
+///
+/// An open file that is the body of the response is closed when the request ends.
+fn respond(args: &[Janet]) -> Result<Outcome, String> {
+    files::respond(arg(args, 0), arg(args, 1), close_with_request)
 }

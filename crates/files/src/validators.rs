@@ -41,7 +41,7 @@ pub(crate) struct Digests(HashMap<Info, String>);
 /// What tells a file from its other versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Validators {
-    /// A strong entity tag, without its quotes.
+    /// A strong entity tag, with its quotes.
     pub tag: String,
     /// The date to send to clients, in seconds since 1970. It is never later than now.
     pub last_modified: Option<i64>,
@@ -64,16 +64,16 @@ fn tag(file: &File, info: &Info, now: i128, digests: &mut Digests) -> io::Result
     if info.size > MAX_HASHED {
         return Ok(match nanos {
             // The file may still be changing, so the tag is good for this moment only and no other version can have it.
-            _ if is_recent => format!("{:x}-{now:x}", info.size),
+            _ if is_recent => format!("\"{:x}-{now:x}\"", info.size),
             // Whole seconds were set by a tool, or the clock of this file system ticks no faster.
-            0 => format!("{:x}-{seconds:x}-{:x}.{:x}", info.size, info.changed.0, info.changed.1),
-            _ => format!("{:x}-{seconds:x}.{nanos:x}", info.size),
+            0 => format!("\"{:x}-{seconds:x}-{:x}.{:x}\"", info.size, info.changed.0, info.changed.1),
+            _ => format!("\"{:x}-{seconds:x}.{nanos:x}\"", info.size),
         });
     }
     if let Some(tag) = digests.0.get(info) {
         return Ok(tag.clone());
     }
-    let tag = format!("{:x}-{:032x}", info.size, hash(file, info.size)?);
+    let tag = format!("\"{:x}-{:032x}\"", info.size, hash(file, info.size)?);
     if !is_recent {
         if digests.0.len() >= MAX_DIGESTS {
             digests.0.clear();

@@ -28,75 +28,13 @@
                    (if (= 1 (length args)) "but there is none" (string "got " (show/value other)))
                    "; the next handler is " (show/value one)))))
 
-(defn- file? [x] (= :kqnet/file (type x)))
-
-(defn- in-coding
-  ``Returns the file to send and its coding: the precompressed copy of `file` that the client prefers, or else `file` and
-  nil.``
-  [{:folder folder} req path file]
-  (def codings (native/file-codings (in (in req :headers) "accept-encoding")))
-  (def found
-    (some (fn [[coding suffix]]
-            (def neighbour (native/folder-open folder (string path suffix) (in req :connection)))
-            (if (file? neighbour) [neighbour coding]))
-          codings))
-  (when found (native/file-close file))
-  (or found [file nil]))
-
-(defn- serve-file
-  "Answers GET or HEAD for an open file."
-  [served req path original]
-  (def {:folder folder :types types :cache-control cache-control :precompressed precompressed} served)
-  (def get? (= "GET" (in req :method)))
-  (def headers (in req :headers))
-  (def [file coding] (if precompressed (in-coding served req path original) [original nil]))
-  (def [status etag last-modified first-byte length content-length content-range]
-    (native/file-answer file folder coding
-                        (in headers "if-match")
-                        (in headers "if-unmodified-since")
-                        (in headers "if-none-match")
-                        (in headers "if-modified-since")
-                        (if get? (in headers "range"))
-                        (in headers "if-range")))
-  (def content? (or (= status 200) (= status 206)))
-  (def out
-    @{"ETag" etag
-      "Accept-Ranges" "bytes"
-      "Last-Modified" last-modified
-      "Vary" (if precompressed "Accept-Encoding")
-      # A 304 has it too (RFC 9110, 15.4.5).
-      "Cache-Control" (if (< status 400)
-                        (if (function? cache-control) (cache-control (string "/" path)) cache-control))
-      "Content-Type" (if content? (types/of-file types path))
-      "Content-Encoding" (if content? coding)
-      "Content-Length" content-length
-      "Content-Range" content-range})
-  {:status status
-   :headers out
-   :body (if (and content? get?) (native/file-body file first-byte length) (native/file-close file))})
-
-(defn- refuse
-  "Makes the response for a file that is not served."
-  [status text & headers]
-  {:status status :headers (struct "Content-Type" "text/plain; charset=utf-8" ;headers) :body text})
-
-(def- allowed "GET, HEAD, OPTIONS")
-
-(defn- find-file
-  ``Returns what there is for the route of a request: a tuple of the path of a file and the file, :redirect for a folder
-  whose slash is missing from the route, the status of an error, or nil.``
-  [{:folder folder :prefix prefix :index index :hidden hidden} {:route route :connection conn}]
-  (when-let [below (if (string/has-prefix? prefix route) (string/slice route (length prefix)))
-             [path directory?] (if (empty? below) ["" false] (native/file-path below hidden))]
-    (if directory?
-      (when index
-        (def path (if (empty? path) index (string path "/" index)))
-        (def found (native/folder-open folder path conn))
-        (if (file? found) [path found] (if (number? found) found)))
-      (let [found (native/folder-open folder path conn)]
-        (case found
-          :folder :redirect
-          (if (file? found) [path found] found))))))
+(defn- with-cache-control
+  "Returns a response with the header for which there is a function. `found` is what `native/file-response` returned."
+  [control found]
+  (if (tuple? found)
+    (let [[response path] found]
+      (put-in response [:headers "Cache-Control"] (control path)))
+    found))
 
 (def- option-names [:prefix :index :symlinks :hidden :types :cache-control :precompressed])
 
@@ -139,35 +77,19 @@
     (merge {:prefix "" :index "index.html"}
            (options/split who [:nextmw] option-names args)))
   (def served
-    {:folder (try (native/folder folder symlinks) ([err] (error (string who ": " err))))
-     :prefix (string/trimr prefix "/")
-     :index index
-     :hidden hidden
-     :types (if types (table/to-struct (merge types/content-types types)) types/content-types)
-     :cache-control cache-control
-     :precompressed precompressed})
+    (try (native/folder folder {:symlinks symlinks :prefix (string/trimr prefix "/") :index index :hidden hidden
+                                :types (if types (merge types/content-types types) types/content-types)
+                                :cache-control cache-control :precompressed precompressed
+                                :last (not nextmw)})
+      ([err] (error (string who ": " err)))))
   (def nextmw (if nextmw (handler/check who nextmw)))
   # A supervisor under --live watches it (serve/loaded.janet).
   (when-let [{:folder tell} (dyn :kqnet/loaded)] (tell folder))
+  (def missing (or nextmw (fn [_] {:status 404 :body "Not Found"})))
+  (def control (if (function? cache-control) cache-control))
   (defn static-mw [req]
-    (def {:method method :route route :query-string query} req)
-    (def found (if (or (= method "GET") (= method "HEAD") (not nextmw)) (find-file served req)))
-    (cond
-      # It is about the server, and not about a file (RFC 9110, 9.3.7).
-      (and (not nextmw) (= method "OPTIONS") (= route "*")) {:status 204 :headers {"Allow" allowed}}
-      (nil? found) (if nextmw (nextmw req) {:status 404 :body "Not Found"})
-      (= 403 found) (refuse 403 "Forbidden")
-      (= 503 found) (refuse 503 "Service Unavailable" "Retry-After" "1")
-      (not (or (= method "GET") (= method "HEAD")))
-      (do
-        (when (tuple? found) (native/file-close (in found 1)))
-        (if (= method "OPTIONS")
-          {:status 204 :headers {"Allow" allowed}}
-          (refuse 405 "Method Not Allowed" "Allow" allowed)))
-      # The location has a single slash in front, since two would begin the name of a host.
-      (= :redirect found)
-      {:status 301
-       :headers {"Location" (string "/" (string/trim route "/") "/" (if query "?") query)}}
-      (serve-file served req (in found 0) (in found 1))))
+    (if-let [found (native/file-response served req)]
+      (if control (with-cache-control control found) found)
+      (missing req)))
   (if nextmw (log/wrap static-mw nextmw) static-mw))
 (signature/show static [:nextmw] option-names)

@@ -127,15 +127,3 @@
   (table/to-struct (tabseq [[content-type extensions] :pairs groups
                             extension :in (string/split " " extensions)]
                      extension content-type)))
-
-(defn of-file
-  ``Returns the content type of the file at a path, from a struct such as `content-types`. The key "" is for names without
-  an extension.``
-  [types path]
-  # From the end, since an extension is short.
-  (var at (dec (length path)))
-  (while (and (>= at 0) (not= (chr ".") (in path at)) (not= (chr "/") (in path at)))
-    (-- at))
-  (get types
-       (if (= (chr ".") (get path at)) (string/ascii-lower (string/slice path (inc at))) "")
-       "application/octet-stream"))

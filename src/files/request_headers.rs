@@ -1,0 +1,83 @@
+//! The headers of a request that decide what it gets of a file.
+
+use std::borrow::Cow;
+
+use janetrs::Janet;
+use janetrs::lowlevel as c;
+
+use crate::value::{bytes, prototype, slots};
+
+/// The values of the headers, or nil for those that the request does not have.
+#[allow(missing_docs, reason = "each field is the header of its name")]
+pub struct RequestHeaders {
+    pub accept_encoding: Janet,
+    pub if_match: Janet,
+    pub if_modified_since: Janet,
+    pub if_none_match: Janet,
+    pub if_range: Janet,
+    pub if_unmodified_since: Janet,
+    pub range: Janet,
+}
+
+impl RequestHeaders {
+    /// Takes them from a request's table of headers. Going through all of it costs less than looking each of them up, since a
+    /// request has few headers.
+    pub fn new(headers: Janet) -> Self {
+        let nil = Janet::nil();
+        let mut found = Self {
+            accept_encoding: nil,
+            if_match: nil,
+            if_modified_since: nil,
+            if_none_match: nil,
+            if_range: nil,
+            if_unmodified_since: nil,
+            range: nil,
+        };
+        let mut dictionary = Some(headers);
+        while let Some(headers) = dictionary {
+            for pair in slots(&headers).unwrap_or_default() {
+                let value = match bytes(&Janet::from(pair.key)) {
+                    Some(b"accept-encoding") => &mut found.accept_encoding,
+                    Some(b"if-match") => &mut found.if_match,
+                    Some(b"if-modified-since") => &mut found.if_modified_since,
+                    Some(b"if-none-match") => &mut found.if_none_match,
+                    Some(b"if-range") => &mut found.if_range,
+                    Some(b"if-unmodified-since") => &mut found.if_unmodified_since,
+                    Some(b"range") => &mut found.range,
+                    _ => continue,
+                };
+                // A table takes precedence over its prototype.
+                if value.is_nil() {
+                    *value = pair.value.into();
+                }
+            }
+            dictionary = prototype(headers);
+        }
+        found
+    }
+}
+
+/// The value of a header, joined if it came in several lines.
+pub fn joined(value: &Janet) -> Option<Cow<'_, [u8]>> {
+    if value.is_nil() {
+        return None;
+    }
+    if let Some(value) = bytes(value) {
+        return Some(value.into());
+    }
+    let (mut items, mut count) = (std::ptr::null(), 0);
+    // SAFETY: janet_indexed_view writes to these two variables, and only looks at the live value.
+    if unsafe { c::janet_indexed_view((*value).into(), &mut items, &mut count) } == 0 {
+        return None;
+    }
+    let mut all = Vec::new();
+    for index in 0..count as usize {
+        if index > 0 {
+            all.extend_from_slice(b", ");
+        }
+        // SAFETY: the array has `count` items.
+        let item = Janet::from(unsafe { *items.add(index) });
+        all.extend_from_slice(bytes(&item).unwrap_or_default());
+    }
+    Some(all.into())
+}
