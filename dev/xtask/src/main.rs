@@ -24,7 +24,9 @@ mod spork;
 mod test;
 mod tools;
 
-use std::process::ExitCode;
+use std::env;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 
 use kqnet_hosts::{KERNELS, Loop, Result, VERSIONS};
 use lexopt::{Arg, Parser};
@@ -121,6 +123,7 @@ fn run() -> Result<ExitCode> {
         "serve" => serve::run(args),
         "test" => test::run(args),
         "burst" => burst::run(args),
+        "bench" if cfg!(debug_assertions) => Err(run_optimized()),
         "bench" => bench::run(args),
         "cross" => cross::run(args),
         "arm64" => arm64::run(args),
@@ -133,4 +136,17 @@ fn run() -> Result<ExitCode> {
             "no command {other}; the commands are host, module, serve, test, burst, bench, cross, arm64, docs, help"
         )),
     }
+}
+
+/// Becomes this program as it is compiled in the profile `load`, whose clients are fast. All other commands do without,
+/// since compiling it takes three times as long. Returns only if that fails.
+fn run_optimized() -> String {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let error = Command::new(cargo)
+        .args(["run", "--quiet", "--profile", "load", "--package", "xtask", "--manifest-path"])
+        .arg(repo::root().join("Cargo.toml"))
+        .arg("--")
+        .args(env::args_os().skip(1))
+        .exec();
+    format!("cannot run cargo: {error}")
 }

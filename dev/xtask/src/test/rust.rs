@@ -114,7 +114,9 @@ pub fn agreement(plan: &Plan) -> Result<Tally> {
         false => (&ENDLESS[..], "4"),
     };
     let test = [&["--release"], packages].concat();
-    cargo_test(plan, "agreement", &test, &["--include-ignored"], &[("SECONDS", seconds)])
+    // Linking each test with the profile's optimization would take longer than the tests.
+    let variables = [("SECONDS", seconds), ("CARGO_PROFILE_RELEASE_LTO", "off")];
+    cargo_test(plan, "agreement", &test, &["--include-ignored"], &variables)
 }
 
 /// Runs `cargo test` for these packages, with these arguments for the tests themselves and these environment variables.
