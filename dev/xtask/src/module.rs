@@ -20,19 +20,53 @@ pub enum Output {
     OnFailure,
 }
 
-/// Builds the module with the host's header. Returns the folder for JANET_PATH.
+/// How the module is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// As it is for users.
+    Shipped,
+    /// Without optimization across crates, which takes two thirds of the time, and with Rust's checks of arithmetic and
+    /// pointers.
+    Checked,
+    /// The same without any optimization, which compiles fastest.
+    Unoptimized,
+}
+
+impl Code {
+    /// The end of the names of its folders.
+    fn suffix(self) -> &'static str {
+        match self {
+            Code::Shipped => "",
+            Code::Checked => "-checked",
+            Code::Unoptimized => "-unoptimized",
+        }
+    }
+
+    /// Which one a folder of this name is for.
+    fn of(name: &str) -> Code {
+        let has = |code: &Code| name.ends_with(code.suffix());
+        [Code::Checked, Code::Unoptimized].into_iter().find(has).unwrap_or(Code::Shipped)
+    }
+}
+
+/// Builds the module with the host's header, as users have it. Returns the folder for JANET_PATH.
 pub fn build(host: &Host, built: &Built, output: Output) -> Result<PathBuf> {
+    build_code(host, built, Code::Shipped, output)
+}
+
+/// Builds the module with the host's header. Returns the folder for JANET_PATH.
+pub fn build_code(host: &Host, built: &Built, code: Code, output: Output) -> Result<PathBuf> {
     let modules = repo::target().join("modules");
-    let name = host.build_name();
+    let name = host.build_name() + code.suffix();
     let folder = modules.join(&name);
     fs::create_dir_all(&folder).map_err(|e| failed("make", &folder, e))?;
     let _lock = Lock::wait(&lock_file(&modules, &name))?;
 
     let cargo_target = folder.join("build");
     if !cargo_target.exists() {
-        start_from_another(&modules, host, &cargo_target);
+        start_from_another(&modules, host, code, &cargo_target);
     }
-    compile(host, built, &cargo_target, output)?;
+    compile(host, built, code, &cargo_target, output)?;
 
     let path = folder.join("path");
     let kqnet = path.join("kqnet");
@@ -78,7 +112,7 @@ fn make_archive(built: &Built, artifacts: &Path, kqnet: &Path) -> Result<()> {
 /// The file, beside the libraries, in which the compiler writes what the static one has to be linked with.
 const LIBRARIES: &str = "libraries";
 
-fn compile(host: &Host, built: &Built, cargo_target: &Path, output: Output) -> Result<()> {
+fn compile(host: &Host, built: &Built, code: Code, cargo_target: &Path, output: Output) -> Result<()> {
     let mut cargo = repo::cargo();
     cargo
         .args(["rustc", "--release", "--package", "kqnet", "--lib"])
@@ -90,6 +124,15 @@ fn compile(host: &Host, built: &Built, cargo_target: &Path, output: Output) -> R
         .stdin(Stdio::null());
     if host.event_loop.is_emulated() {
         cargo.args(["--features", "emulated-kqueue"]);
+    }
+    if code == Code::Unoptimized {
+        cargo.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0");
+    }
+    if code != Code::Shipped {
+        cargo
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS", "true")
+            .env("CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS", "true");
     }
     if host.asan {
         // The sanitizer is an unstable option, which RUSTC_BOOTSTRAP allows. With a named target, build scripts go
@@ -140,7 +183,7 @@ fn artifacts(host: &Host, cargo_target: &Path) -> PathBuf {
 
 /// Copies what cargo made for another host, so that only what depends on the header is compiled again. If there is
 /// none, or if copying fails, cargo starts from nothing.
-fn start_from_another(modules: &Path, host: &Host, cargo_target: &Path) {
+fn start_from_another(modules: &Path, host: &Host, code: Code, cargo_target: &Path) {
     let mut others: Vec<_> = fs::read_dir(modules).into_iter().flatten().flatten().collect();
     // Those with the same kind of event queue first: in the others, crates were compiled with other features.
     let has_kqueue = |name: &str| name.contains(Loop::Kqueue.name());
@@ -148,7 +191,8 @@ fn start_from_another(modules: &Path, host: &Host, cargo_target: &Path) {
     for other in others {
         let name = other.file_name().to_string_lossy().into_owned();
         let from = other.path().join("build");
-        let alike = !host.asan && !name.ends_with("-asan") && host.arm64 == name.ends_with("-arm64");
+        let alike =
+            !host.asan && !name.contains("-asan") && host.arm64 == name.contains("-arm64") && code == Code::of(&name);
         let usable = alike && other.path().join("path/kqnet/_native.so").is_file();
         if !usable {
             continue;

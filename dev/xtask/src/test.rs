@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test. [`STEPS`] is a full run from its beginning to its end.
+//! `cargo xtask test`: every test. [`STEPS`] is a full run from its beginning to its end. [`QUICK`] is what a quick run does.
 //!
 //! - `plan`: what the command line asks for. `matrix`: which hosts there are, and which files of test/ each runs.
 //! - `builds`: interpreters and modules, built once for all steps. `parallel`: many tests at the same time. `tally`:
@@ -20,6 +20,7 @@ mod tally;
 mod workflow;
 
 use std::process::ExitCode;
+use std::thread;
 use std::time::Instant;
 
 use kqnet_hosts::Result;
@@ -53,12 +54,16 @@ const STEPS: [Step; 13] = [
     janet::tests,
 ];
 
+/// A quick run, for two processors: while one list compiles, the other one waits for servers.
+const QUICK: [&[Step]; 2] = [&[rust::format, rust::clippy, rust::tests], &[janet::tests]];
+
 /// Runs what the command line asks for. The exit status is 1 if a test failed.
 ///
 /// # Errors
 /// Returns an error if nothing matches the filters, or if something that the tests need is missing.
 pub fn run(args: Parser) -> Result<ExitCode> {
-    run_steps(&Plan::parse(args)?, &STEPS)
+    let plan = Plan::parse(args)?;
+    if plan.is_quick_run() { run_steps(&plan, &QUICK) } else { run_steps(&plan, &[&STEPS]) }
 }
 
 /// Runs the files of test/ on the hosts for arm64: those with one of the filters in their names, or all that are meant
@@ -68,18 +73,32 @@ pub fn run(args: Parser) -> Result<ExitCode> {
 /// As for [`run`].
 pub fn arm64(filters: Vec<String>) -> Result<ExitCode> {
     let plan = Plan { hosts: matrix::arm64()?, filters, ..Plan::default() };
-    run_steps(&plan, &[janet::tests])
+    run_steps(&plan, &[&[janet::tests]])
 }
 
-fn run_steps(plan: &Plan, steps: &[Step]) -> Result<ExitCode> {
+/// Runs lists of steps at the same time.
+fn run_steps(plan: &Plan, lists: &[&[Step]]) -> Result<ExitCode> {
     process::end_groups_on_signals();
     process::raise_descriptor_limit();
     tools::c_compiler()?;
 
     let start = Instant::now();
     let mut total = Tally::default();
-    for step in steps {
-        total += step(plan)?;
+    let run = |steps: &[Step]| {
+        steps.iter().try_fold(Tally::default(), |mut sum, step| {
+            sum += step(plan)?;
+            Ok(sum)
+        })
+    };
+    let results: Vec<Result<Tally>> = thread::scope(|scope| {
+        let threads: Vec<_> = lists.iter().map(|&steps| scope.spawn(move || run(steps))).collect();
+        threads
+            .into_iter()
+            .map(|one| one.join().unwrap_or_else(|_| Err("a step panicked: see above".to_owned())))
+            .collect()
+    });
+    for result in results {
+        total += result?;
     }
     if total == Tally::default() {
         return Err(format!("no test has one of these in its name: {}", plan.filters.join(", ")));

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use kqnet_hosts::{Built, Host, Result};
 
-use crate::{module, repo};
+use crate::module::{self, Code};
+use crate::repo;
 
 /// An interpreter, and the module that was built for it.
 #[derive(Clone, Debug)]
@@ -27,8 +28,9 @@ pub struct Builds {
 }
 
 impl Builds {
-    /// Builds what these hosts need. A failure is reported once, and is returned by each [`Builds::get`].
-    pub fn build<'a>(&mut self, hosts: impl IntoIterator<Item = &'a Host>) {
+    /// Builds what these hosts need, with the module compiled as `code` says for each. A failure is reported once, and is
+    /// returned by each [`Builds::get`].
+    pub fn build<'a>(&mut self, hosts: impl IntoIterator<Item = &'a Host>, code: impl Fn(&Host) -> Code + Sync) {
         let mut needed: Vec<&Host> = Vec::new();
         for host in hosts {
             let name = host.build_name();
@@ -36,7 +38,7 @@ impl Builds {
                 needed.push(host);
             }
         }
-        for (host, ready) in needed.iter().zip(two_at_a_time(&needed)) {
+        for (host, ready) in needed.iter().zip(two_at_a_time(&needed, code)) {
             self.done.insert(host.build_name(), ready);
         }
     }
@@ -59,7 +61,7 @@ type Build = Result<(Built, PathBuf)>;
 
 /// Builds interpreters with their modules, two at a time: most of a build is one step of the compiler that uses only one
 /// processor.
-fn two_at_a_time(hosts: &[&Host]) -> Vec<Build> {
+fn two_at_a_time(hosts: &[&Host], code: impl Fn(&Host) -> Code + Sync) -> Vec<Build> {
     let next = Mutex::new(0);
     let built: Mutex<Vec<Option<Build>>> = Mutex::new(hosts.iter().map(|_| None).collect());
     thread::scope(|scope| {
@@ -71,7 +73,7 @@ fn two_at_a_time(hosts: &[&Host]) -> Vec<Build> {
                     *taken += 1;
                     drop(taken);
                     let Some(host) = hosts.get(index) else { break };
-                    let result = build(host);
+                    let result = build(host, code(host));
                     built.lock().unwrap_or_else(|e| e.into_inner())[index] = Some(result);
                 }
             });
@@ -81,12 +83,12 @@ fn two_at_a_time(hosts: &[&Host]) -> Vec<Build> {
     built.into_iter().map(|result| result.unwrap_or_else(|| Err("it was not built".to_owned()))).collect()
 }
 
-fn build(host: &Host) -> Build {
+fn build(host: &Host, code: Code) -> Build {
     let name = host.build_name();
     let built = host.build(&repo::target()).and_then(|built| {
         let start = Instant::now();
         eprintln!("building kqnet for Janet {name}");
-        let module = module::build(host, &built, module::Output::OnFailure)?;
+        let module = module::build_code(host, &built, code, module::Output::OnFailure)?;
         eprintln!("built kqnet for Janet {name} in {:.0} s", start.elapsed().as_secs_f64());
         Ok((built, module))
     });

@@ -28,8 +28,7 @@ pub fn tests(plan: &Plan) -> Result<Tally> {
         return Ok(Tally::default());
     }
     let hosts: Vec<&Host> = plan.hosts.iter().map(|(host, _)| host).filter(|host| !host.asan).collect();
-    let mut builds = plan.builds.borrow_mut();
-    builds.build(hosts.iter().copied());
+    let builds = plan.build(hosts.iter().copied());
     let mut total = Tally::default();
     let mut cases = VecDeque::new();
     for host in hosts {

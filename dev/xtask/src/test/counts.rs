@@ -55,9 +55,7 @@ fn on_xnu(plan: &Plan) -> Result<Tally> {
     if !is_included(plan, &host) || !host.event_loop.is_emulated() {
         return Ok(Tally::default());
     }
-    let mut builds = plan.builds.borrow_mut();
-    builds.build([&host]);
-    let ready = builds.get(&host)?;
+    let ready = plan.build([&host]).get(&host)?;
     let server = bytes("kqnet", &ready.janet, "kqnet", &ready.module);
     let folder = repo::target().join("bench");
     fs::create_dir_all(&folder).map_err(|e| format!("cannot make {}: {e}", folder.display()))?;
@@ -75,9 +73,7 @@ fn on_linux(plan: &Plan) -> Result<Tally> {
     if !is_included(plan, &host) {
         return Ok(Tally::default());
     }
-    let mut builds = plan.builds.borrow_mut();
-    builds.build([&host]);
-    let ready = builds.get(&host)?;
+    let ready = plan.build([&host]).get(&host)?;
     let path = spork::beside(&ready.module)?;
     let server = |name: &str, kind: &str| http_server(name, &ready.janet, kind, &path);
     let bytes = |name: &str, kind: &str| bytes(name, &ready.janet, kind, &path);

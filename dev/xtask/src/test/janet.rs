@@ -31,8 +31,7 @@ pub fn tests(plan: &Plan) -> Result<Tally> {
     let files = files(plan)?;
     let mut total = Tally::default();
     let hosts: Vec<_> = plan.hosts.iter().filter(|(_, which)| files.iter().any(|file| which.include(file))).collect();
-    let mut builds = plan.builds.borrow_mut();
-    builds.build(hosts.iter().map(|(host, _)| host));
+    let builds = plan.build(hosts.iter().map(|(host, _)| host));
     let mut cases = VecDeque::new();
     for (host, which) in hosts {
         match builds.get(host).and_then(|ready| Ok((ready.janet, spork::beside(&ready.module)?))) {

@@ -2,6 +2,8 @@
 
 use kqnet_hosts::{Host, Result};
 
+use crate::module::Code;
+
 /// Which files of test/ a host runs.
 ///
 /// A file runs where something that it depends on differs:
@@ -22,7 +24,7 @@ pub enum Files {
     All,
     /// Every file except those about what other projects' clients, proxies and browsers do, and those that only take long.
     Most,
-    /// Every file except those that take longest even then.
+    /// What shows most in half a minute.
     Quick,
     /// What servers of all kinds do with connections, requests and values.
     Servers,
@@ -30,8 +32,6 @@ pub enum Files {
     Main,
     /// What accepting and handlers depend on: each version of Janet, each event loop, and each kernel.
     Core,
-    /// None: the host is only for the bursts of `cargo xtask burst`.
-    Bursts,
     /// The files that use every kind of value and structure shared with Janet, and do not depend on speed.
     Arm64,
     /// The same without those that start many programs, which is slow on an emulator.
@@ -50,8 +50,22 @@ impl Files {
             Files::Long | Files::All => true,
             Files::Most => !is_slow && !is_one_of(&["churn"]) && !stem.starts_with("serve-"),
             Files::Quick => {
-                stem == "http-clients"
-                    || (!is_slow && !is_one_of(&["serve", "websocket"]) && !stem.starts_with("serve-"))
+                (stem.starts_with("http") && !is_slow && !is_one_of(&["http-isolation", "http-memory"]))
+                    || Files::Core.include(stem)
+                    || is_one_of(&[
+                        "contributing",
+                        "docs",
+                        "docs-api",
+                        "drain",
+                        "errors",
+                        "examples",
+                        "hygiene",
+                        "inherited",
+                        "install",
+                        "messages",
+                        "stats",
+                        "unix",
+                    ])
             }
             Files::Servers => {
                 Files::Core.include(stem)
@@ -60,7 +74,6 @@ impl Files {
             }
             Files::Main => Files::Core.include(stem) || is_one_of(&["doctor", "exhaustion"]),
             Files::Core => is_one_of(&["behaviours", "bursts", "forks", "handlers", "http-tables", "limits", "shared"]),
-            Files::Bursts => false,
             Files::Arm64 => Files::Arm64Short.include(stem) || is_one_of(&["inherited", "unix"]),
             Files::Arm64Short => is_one_of(&[
                 "behaviours",
@@ -142,14 +155,22 @@ const TABLE: &[(&str, Files)] = &[
 /// A host on which core's servers stall, on macOS and on the emulation of its kernel.
 pub const STALLING: &str = if cfg!(target_os = "linux") { "1.37.1-kqueue-xnu" } else { "1.37.1-kqueue" };
 
+/// How the module is compiled for a host: as it is shipped for hosts that run at least [`Most`] of the files and for
+/// arm64, and with checks for the others.
+pub fn code(host: &Host) -> Code {
+    let has_build = |name| Host::named(name).is_ok_and(|one| one.build_name() == host.build_name());
+    let is_main = TABLE.iter().any(|&(name, files)| [Long, All, Most].contains(&files) && has_build(name));
+    if host.arm64 || is_main { Code::Shipped } else { Code::Checked }
+}
+
 /// The hosts of a full run.
 pub fn full() -> Result<Vec<(Host, Files)>> {
     TABLE.iter().map(|&(name, files)| Ok((Host::named(name)?, files))).collect()
 }
 
-/// The hosts of a quick run: the newest, and one that shows a stalled server.
-pub fn quick() -> Result<Vec<(Host, Files)>> {
-    Ok(vec![(Host::default(), Files::Quick), (Host::named(STALLING)?, Files::Bursts)])
+/// The host of a quick run: the newest.
+pub fn quick() -> Vec<(Host, Files)> {
+    vec![(Host::default(), Files::Quick)]
 }
 
 /// The hosts for arm64: the last version whose values have 16 bytes there, and the newest.
@@ -183,6 +204,19 @@ mod tests {
     fn the_newest_host_runs_every_file_at_full_length() {
         assert_eq!(full().expect("names")[0], (Host::default(), Long));
         assert_eq!(alone(TABLE[0].0), Ok((Host::default(), Long)));
+    }
+
+    #[test]
+    fn the_module_is_as_shipped_where_most_files_run_and_on_every_host_that_shares_its_build() {
+        let shipped = TABLE.iter().filter(|(_, files)| [Long, All, Most].contains(files)).map(|&(name, _)| name);
+        let others = TABLE.iter().filter(|(_, files)| [Core, Servers].contains(files)).map(|&(name, _)| name);
+        let named = |name| Host::named(name).expect("a host");
+        let builds: Vec<String> = shipped.map(|name| named(name).build_name()).collect();
+        for name in others {
+            let expected = if builds.contains(&named(name).build_name()) { Code::Shipped } else { Code::Checked };
+            assert_eq!(code(&named(name)), expected, "{name}");
+        }
+        assert_eq!(code(&Host::default()), Code::Shipped);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a run of `cargo xtask test` is to do, as the command line says.
 
-use std::cell::RefCell;
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -9,11 +9,12 @@ use lexopt::{Arg, Parser};
 
 use super::builds::Builds;
 use super::matrix::{self, Files};
+use crate::module::Code;
 use crate::options;
 
 /// What is to be run, and how.
 pub struct Plan {
-    /// Whether this is the quick run.
+    /// Whether this is the quick run. Filters can ask for what is not in it.
     pub quick: bool,
     /// The hosts, and which files of test/ each runs.
     pub hosts: Vec<(Host, Files)>,
@@ -24,7 +25,7 @@ pub struct Plan {
     /// Parts of the names of what is run; everything if there are none.
     pub filters: Vec<String>,
     /// The interpreters and modules that the steps share.
-    pub builds: RefCell<Builds>,
+    pub builds: Mutex<Builds>,
 }
 
 impl Default for Plan {
@@ -35,7 +36,7 @@ impl Default for Plan {
             jobs: jobs(thread::available_parallelism().map_or(1, usize::from)),
             deadline: Duration::from_secs(600),
             filters: Vec::new(),
-            builds: RefCell::default(),
+            builds: Mutex::default(),
         }
     }
 }
@@ -62,12 +63,29 @@ impl Plan {
             }
         }
         if plan.hosts.is_empty() {
-            plan.hosts = if plan.quick { matrix::quick()? } else { matrix::full()? };
+            plan.hosts = if plan.quick { matrix::quick() } else { matrix::full()? };
         }
         if all {
             plan.hosts.iter_mut().filter(|(_, files)| *files != Files::Long).for_each(|(_, files)| *files = Files::All);
         }
         Ok(plan)
+    }
+
+    /// Whether this is the quick run, and nothing but that.
+    pub fn is_quick_run(&self) -> bool {
+        self.quick && self.filters.is_empty()
+    }
+
+    /// How the module is compiled for a host.
+    pub fn code(&self, host: &Host) -> Code {
+        if self.is_quick_run() { Code::Unoptimized } else { matrix::code(host) }
+    }
+
+    /// Builds what these hosts need, unless it was built before. Returns what was built until now.
+    pub fn build<'a>(&self, hosts: impl IntoIterator<Item = &'a Host>) -> MutexGuard<'_, Builds> {
+        let mut builds = self.builds.lock().unwrap_or_else(|e| e.into_inner());
+        builds.build(hosts, |host| self.code(host));
+        builds
     }
 
     /// Whether a step or file of this name was asked for.

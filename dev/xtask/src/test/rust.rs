@@ -25,10 +25,11 @@ pub fn format(plan: &Plan) -> Result<Tally> {
     })
 }
 
-/// Checks that clippy has no complaint about any crate.
+/// Checks that clippy has no complaint about any crate. A quick run leaves out their tests.
 pub fn clippy(plan: &Plan) -> Result<Tally> {
     let packages = [&["--workspace"], NOT_EMULATED].concat();
-    check(plan, "clippy", || clippy_command(&packages, &["--all-targets", "--", "-D", "warnings"]))
+    let lints = ["--all-targets", "--", "-D", "warnings"];
+    check(plan, "clippy", || clippy_command(&packages, if plan.is_quick_run() { &lints[1..] } else { &lints }))
 }
 
 /// Checks the same for the code that is compiled on systems with kqueue.
@@ -67,8 +68,23 @@ fn check(plan: &Plan, name: &str, command: impl FnOnce() -> Result<Command>) -> 
     Ok(Tally::FAIL)
 }
 
-/// Runs every test of every crate.
+/// The crates whose tests compile fast, which are those that only handle bytes.
+const FAST: &[&str] = &[
+    "--package",
+    "kqnet-http1",
+    "--package",
+    "kqnet-multipart",
+    "--package",
+    "kqnet-proxy",
+    "--package",
+    "kqnet-websocket",
+];
+
+/// Runs every test of every crate. A quick run has fewer random cases, and only the crates of [`FAST`].
 pub fn tests(plan: &Plan) -> Result<Tally> {
+    if plan.is_quick_run() {
+        return cargo_test(plan, "rust", FAST, &[], &[("CASES", "3000")]);
+    }
     cargo_test(plan, "rust", &[TESTED, NOT_EMULATED].concat(), &[], &[])
 }
 
@@ -79,9 +95,8 @@ pub fn kernels(plan: &Plan) -> Result<Tally> {
     if !EMULATED {
         return Ok(Tally::default());
     }
-    let cases = if plan.quick { "2000" } else { "20000" };
     let simulated = [&PACKAGE[..], &["--test", "kernels"]].concat();
-    let mut total = cargo_test(plan, "kernels", &simulated, &[], &[("CASES", cases)])?;
+    let mut total = cargo_test(plan, "kernels", &simulated, &[], &[("CASES", "20000")])?;
     total += cargo_test(plan, "kernels-room", &[&PACKAGE[..], &["--test", "room"]].concat(), &[], &[])?;
     let real = [&PACKAGE[..], &["--test", "system"]].concat();
     for kernel in KERNELS {
@@ -107,15 +122,11 @@ const ENDLESS: [&str; 12] = [
 ];
 
 /// Compares the parsers with reference parsers on generated inputs, and on changed ones as a fuzzer would: on as many as 4
-/// seconds allow for each test. A quick run does it for the requests of HTTP only; `rust` has some of all.
+/// seconds allow for each test. `rust` has some of all.
 pub fn agreement(plan: &Plan) -> Result<Tally> {
-    let (packages, seconds) = match plan.quick {
-        true => (&["--package", "kqnet-http1", "--test", "agreement"][..], "2"),
-        false => (&ENDLESS[..], "4"),
-    };
-    let test = [&["--release"], packages].concat();
+    let test = [&["--release"], &ENDLESS[..]].concat();
     // Linking each test with the profile's optimization would take longer than the tests.
-    let variables = [("SECONDS", seconds), ("CARGO_PROFILE_RELEASE_LTO", "off")];
+    let variables = [("SECONDS", "4"), ("CARGO_PROFILE_RELEASE_LTO", "off")];
     cargo_test(plan, "agreement", &test, &["--include-ignored"], &variables)
 }
 
