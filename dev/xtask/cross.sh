@@ -54,10 +54,10 @@ RUSTC=$(CROSS=$CROSS "$root/dev/xtask/debian-rust.sh") || status=$?
 # 2. zig, from its Python package: compiler and libc for the BSDs, headers and libSystem.tbd for macOS.
 if [ ! -e zig/ok ]; then
   rm -rf zig
-  download python3 -m pip download -q --no-deps -d deb "ziglang==$ZIG_VERSION"
-  python3 -m zipfile -e deb/ziglang-*.whl zig
+  download python3 -m pip download -q --no-deps -d zig "ziglang==$ZIG_VERSION"
+  python3 -m zipfile -e zig/ziglang-*.whl zig
   chmod +x zig/ziglang/zig
-  rm -f deb/ziglang-*.whl
+  rm -f zig/ziglang-*.whl
   touch zig/ok
 fi
 zig=$CROSS/zig/ziglang
