@@ -430,7 +430,8 @@
   (with [server (serve (fn [req] (array/push clients [(req :path) (http/client-address req)]) {:body "hello"}) :proxy-protocol true)]
     (haproxy |(string "listen l\n mode http\n bind 127.0.0.1:" $ "\n option httpchk GET /check\n"
                       " server s 127.0.0.1:" (t/port server) " check inter 50ms send-proxy-v2\n"))
-    (t/wait-until "two checks" |(>= (length clients) 2))
-    (t/same ["/check" "127.0.0.1"] (first clients))))
+    # HAProxy gives a check up after 50 ms, and on a busy machine its address may be gone by then.
+    (t/wait-until "two checks with an address" |(>= (count |(= ["/check" "127.0.0.1"] $) clients) 2))
+    (t/same [] (filter |(not (or (= ["/check" "127.0.0.1"] $) (= ["/check" nil] $))) clients))))
 
 (t/finish)
