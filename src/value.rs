@@ -140,6 +140,12 @@ pub fn is_text(value: Janet) -> bool {
     matches!(kind, c::JanetType_JANET_STRING | c::JanetType_JANET_SYMBOL | c::JanetType_JANET_KEYWORD)
 }
 
+/// Whether a value is a string, and neither a symbol nor a keyword.
+pub fn is_string(value: Janet) -> bool {
+    // SAFETY: it only looks at the value.
+    unsafe { c::janet_checktype(value.into(), c::JanetType_JANET_STRING) != 0 }
+}
+
 /// Whether a value is a struct.
 pub fn is_struct(value: Janet) -> bool {
     // SAFETY: it only looks at the value.

@@ -936,7 +936,12 @@
        (each key [:method :headers :route :connection] (put req key nil))
        (merge-into req {:more 1 :connection conn :headers headers :method method})
        (moved req))
-     (fn [req] (put req :headers (table/setproto @{} (req :headers))) (moved req))])
+     (fn [req] (put req :headers (table/setproto @{} (req :headers))) (moved req))
+     # A table may be its own prototype, and a header's name is a string.
+     (fn [req]
+       (def headers (merge-into (req :headers) {:if-none-match "no" 'range "bytes=0-0" :range "bytes=0-0"}))
+       (table/setproto headers headers)
+       (moved req))])
   (def asked ["If-None-Match: *"])
   (each [i way] (pairs ways)
     (with [server (http/server (fn [req] (files (way req))) host 0)]

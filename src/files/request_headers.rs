@@ -5,7 +5,11 @@ use std::borrow::Cow;
 use janetrs::Janet;
 use janetrs::lowlevel as c;
 
-use crate::value::{bytes, prototype, slots};
+use crate::value::{bytes, is_string, prototype, slots};
+
+/// How many tables Janet looks a key up in, each being the prototype of the one before (`JANET_MAX_PROTO_DEPTH` in janet.h).
+/// There is a limit because a program may make a table its own prototype.
+const MOST_TABLES: usize = 200;
 
 /// The values of the headers, or nil for those that the request does not have.
 #[allow(missing_docs, reason = "each field is the header of its name")]
@@ -33,10 +37,11 @@ impl RequestHeaders {
             if_unmodified_since: nil,
             range: nil,
         };
-        let mut dictionary = Some(headers);
-        while let Some(headers) = dictionary {
-            for pair in slots(&headers).unwrap_or_default() {
-                let value = match bytes(&Janet::from(pair.key)) {
+        let tables = std::iter::successors(Some(headers), |&table| prototype(table));
+        for table in tables.take(MOST_TABLES) {
+            for pair in slots(&table).unwrap_or_default() {
+                let name = Janet::from(pair.key);
+                let value = match bytes(&name).filter(|_| is_string(name)) {
                     Some(b"accept-encoding") => &mut found.accept_encoding,
                     Some(b"if-match") => &mut found.if_match,
                     Some(b"if-modified-since") => &mut found.if_modified_since,
@@ -51,7 +56,6 @@ impl RequestHeaders {
                     *value = pair.value.into();
                 }
             }
-            dictionary = prototype(headers);
         }
         found
     }
