@@ -1011,6 +1011,22 @@
     (t/same 500 ((h/fetch server "GET" "/pieces") :status))
     (t/same "pieces is closed: its response has ended" (ev/take told))))
 
+(t/test "a response that two clients are given at once is sent to one of them, and whole"
+  (def size (* 12 mebibyte))
+  (make-sparse "shared" size [])
+  (def files (http/static root))
+  (var kept nil)
+  (defn keeps [req] (if (= "/shared" (req :route)) (or kept (set kept (files req))) (files req)))
+  (def told (ev/chan 10))
+  (with [server (http/server keeps host 0 :on-error (fn [_ err _] (ev/give told err) {:status 500}))]
+    (with [c (h/client server)]
+      (:send c "GET" "/shared")
+      (t/same (string size) (((:head c) :headers) "content-length"))
+      (t/same 500 ((h/fetch server "GET" "/shared") :status))
+      (t/same "shared is being sent in another response: each needs a file of its own" (ev/take told))
+      (t/same size (length (:take c size)))
+      (t/same [200 text] (h/brief (:ask c "GET" "/a.txt"))))))
+
 (t/test "a handler that was made on another thread serves files on this one"
   (def files (http/static root))
   (def answers (ev/thread-chan 1))

@@ -28,6 +28,8 @@ pub struct OpenFile {
     length: u64,
     /// How many bytes of the part were sent.
     sent: u64,
+    /// The connection whose response has it as its body.
+    sender: Option<usize>,
 }
 
 /// What remains to be sent of a file.
@@ -80,7 +82,7 @@ pub fn borrow(args: &[Janet]) -> Result<RefMut<'_, OpenFile>, String> {
 impl OpenFile {
     /// A whole file.
     pub fn new(file: File, path: Vec<u8>, info: Info) -> Self {
-        Self { file: Some(file), path, info, first: 0, length: info.size, sent: 0 }
+        Self { file: Some(file), path, info, first: 0, length: info.size, sent: 0, sender: None }
     }
 
     /// Its path below the folder.
@@ -115,6 +117,19 @@ impl OpenFile {
     pub fn remaining(&self) -> Result<Remaining<'_>, String> {
         let file = self.file.as_ref().ok_or_else(|| format!("{} is closed: its response has ended", self.name()))?;
         Ok(Remaining { file, offset: self.first + self.sent, length: self.length - self.sent })
+    }
+
+    /// Takes note of the connection, a number of its own, whose response has the file as its body.
+    ///
+    /// # Errors
+    /// Returns an error if the file is closed, or is the body of another response: each would leave out what the other sends.
+    pub fn begin(&mut self, sender: usize) -> Result<(), String> {
+        self.remaining()?;
+        if self.sent > 0 || self.sender.is_some_and(|other| other != sender) {
+            return Err(format!("{} is being sent in another response: each needs a file of its own", self.name()));
+        }
+        self.sender = Some(sender);
+        Ok(())
     }
 
     /// Counts bytes that were sent.

@@ -21,18 +21,19 @@ pub fn of(value: &Janet) -> Option<&RefCell<OpenFile>> {
     collected::of(value)
 }
 
-/// The length of a body that is a file, or `None` if it is something else.
-///
-/// # Errors
-/// Returns an error if the file is closed.
-pub fn length(body: &Janet) -> Result<Option<u64>, String> {
-    let Some(file) = of(body) else { return Ok(None) };
-    let file = file.borrow();
-    file.remaining()?;
-    Ok(Some(file.length()))
-}
-
 impl Connection {
+    /// The length of a body that is a file, which is then the body of this connection's response, or `None` if it is
+    /// something else.
+    ///
+    /// # Errors
+    /// Returns an error if the file is closed, or is the body of another connection's response.
+    pub fn file_length(&self, body: &Janet) -> Result<Option<u64>, String> {
+        let Some(file) = of(body) else { return Ok(None) };
+        let file = &mut *file.borrow_mut();
+        file.begin(std::ptr::from_ref(self) as usize)?;
+        Ok(Some(file.length()))
+    }
+
     /// Sends what the system takes at once of what remains of a file.
     pub fn send_file(&mut self, fd: RawFd, file: &RefCell<OpenFile>) -> Sent {
         let file = &mut *file.borrow_mut();
