@@ -54,15 +54,7 @@ pub struct RecentStrings(*mut c::JanetArray);
 impl RecentStrings {
     /// Has no strings yet. `hold` keeps the array alive for as long as the VM lives.
     pub fn new(hold: &dyn Fn(c::Janet)) -> Self {
-        // SAFETY: the array is new, and nothing collects garbage within a native function.
-        unsafe {
-            let array = c::janet_array(RECENT as i32);
-            hold(c::janet_wrap_array(array));
-            for _ in 0..RECENT {
-                c::janet_array_push(array, c::janet_wrap_nil());
-            }
-            Self(array)
-        }
+        Self(value::held_nils(RECENT, hold))
     }
 
     /// The string with these bytes that an earlier request had, or a new one.

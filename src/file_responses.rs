@@ -10,6 +10,7 @@ use crate::common_strings::{RecentStrings, new_string};
 use crate::keys::Keys;
 use crate::spare_tables::SpareTables;
 use crate::table_layout::Layout;
+use crate::value::held_nils;
 
 /// What a VM keeps for responses with files.
 pub struct FileResponses {
@@ -88,12 +89,11 @@ impl FileResponses {
     /// # Safety
     /// Nothing collects garbage before the table is reachable.
     pub unsafe fn headers(&self, spare: &SpareTables, values: &Headers<'_>) -> *mut c::JanetTable {
-        let mut digits = [0; 20];
         let values = [
             (ETAG, Some(self.values.string(values.etag))),
             (LAST_MODIFIED, values.last_modified.map(|seconds| self.dates.string(seconds))),
             (CONTENT_TYPE, values.content_type.map(|value| self.values.string(value))),
-            (CONTENT_LENGTH, values.content_length.map(|length| self.values.string(decimal(length, &mut digits)))),
+            (CONTENT_LENGTH, values.content_length.map(|length| self.values.string(length.to_string().as_bytes()))),
         ];
         // SAFETY: the caller promises that nothing is collected meanwhile.
         unsafe {
@@ -142,19 +142,6 @@ impl FileResponses {
     }
 }
 
-/// A number in decimal, in the space for its digits.
-fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &[u8] {
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        digits[first] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return &digits[first..];
-        }
-    }
-}
-
 /// How many dates are kept.
 const DATES: usize = 64;
 
@@ -168,16 +155,7 @@ struct RecentDates {
 impl RecentDates {
     /// Has no dates yet. `hold` keeps the array alive for as long as the VM lives.
     fn new(hold: &dyn Fn(c::Janet)) -> Self {
-        // SAFETY: the array is new, and nothing collects garbage within a native function.
-        let strings = unsafe {
-            let array = c::janet_array(DATES as i32);
-            hold(c::janet_wrap_array(array));
-            for _ in 0..DATES {
-                c::janet_array_push(array, c::janet_wrap_nil());
-            }
-            array
-        };
-        Self { seconds: std::array::from_fn(|_| Cell::new(None)), strings }
+        Self { seconds: std::array::from_fn(|_| Cell::new(None)), strings: held_nils(DATES, hold) }
     }
 
     /// The date as a string.

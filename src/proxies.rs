@@ -1,12 +1,11 @@
 //! Which proxies a program trusts, and which address a connection comes from, for `crates/proxy`.
 
-use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
 use kqnet_accept::socket::{self, Remote};
 use kqnet_proxy::{Endpoint, Trusted};
 
 use crate::stream;
-use crate::value::{bytes, describe};
+use crate::value::{bytes, describe, elements};
 
 /// The trusted proxies in an array or a tuple of strings, or `None` for nil.
 ///
@@ -33,19 +32,6 @@ pub fn add(trusted: &mut Trusted, name: Janet) -> bool {
     match name.unwrap() {
         TaggedJanet::String(text) => std::str::from_utf8(text.as_bytes()).is_ok_and(|text| trusted.add(text)),
         _ => false,
-    }
-}
-
-/// The elements of an array or a tuple, which must not change while the slice is used.
-pub fn elements(value: &Janet) -> Option<&[Janet]> {
-    let (mut data, mut length) = (std::ptr::null(), 0);
-    // SAFETY: janet_indexed_view only looks at the live value, and writes to these two variables. `Janet` is a transparent wrapper
-    // of the C type. No Janet code runs while the slice is borrowed.
-    unsafe {
-        if c::janet_indexed_view((*value).into(), &mut data, &mut length) == 0 {
-            return None;
-        }
-        Some(if length == 0 { &[] } else { std::slice::from_raw_parts(data.cast(), length as usize) })
     }
 }
 

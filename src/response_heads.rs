@@ -8,7 +8,7 @@ use janetrs::Janet;
 use janetrs::lowlevel as c;
 use kqnet_http1::response::Beginning;
 
-use crate::value::{bytes, has_prototype, is_struct, is_text, slots, tuple};
+use crate::value::{bytes, has_prototype, held_nils, is_struct, is_text, slots, tuple};
 
 /// How many beginnings are kept. Each status with its headers has one entry, which it shares with others.
 const ENTRIES: usize = 16;
@@ -50,15 +50,6 @@ struct Entry {
 impl ResponseHeads {
     /// Knows nothing yet. `hold` keeps a value alive for as long as the VM lives.
     pub fn new(hold: &dyn Fn(c::Janet)) -> Self {
-        // SAFETY: the array is new, and nothing collects garbage within a native function.
-        let held = unsafe {
-            let held = c::janet_array(ENTRIES as i32);
-            hold(c::janet_wrap_array(held));
-            for _ in 0..ENTRIES {
-                c::janet_array_push(held, c::janet_wrap_nil());
-            }
-            held
-        };
         let empty = || Entry {
             status: 0,
             structure: Janet::nil().into(),
@@ -67,7 +58,7 @@ impl ResponseHeads {
             declared_length: None,
             missed: 0,
         };
-        Self { entries: std::array::from_fn(|_| empty()), latest: 0, held }
+        Self { entries: std::array::from_fn(|_| empty()), latest: 0, held: held_nils(ENTRIES, hold) }
     }
 
     /// The beginning of the head for this status and these headers, if it is known.

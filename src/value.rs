@@ -152,6 +152,32 @@ pub fn is_struct(value: Janet) -> bool {
     unsafe { c::janet_checktype(value.into(), c::JanetType_JANET_STRUCT) != 0 }
 }
 
+/// A new array of so many nils, for values that Rust code keeps in it. `hold` keeps it alive for as long as the VM lives.
+pub fn held_nils(count: usize, hold: &dyn Fn(c::Janet)) -> *mut c::JanetArray {
+    // SAFETY: the array is new, and nothing collects garbage within a native function.
+    unsafe {
+        let array = c::janet_array(count as i32);
+        hold(c::janet_wrap_array(array));
+        for _ in 0..count {
+            c::janet_array_push(array, c::janet_wrap_nil());
+        }
+        array
+    }
+}
+
+/// The elements of an array or a tuple, which must not change while the slice is used.
+pub fn elements(value: &Janet) -> Option<&[Janet]> {
+    let (mut data, mut length) = (std::ptr::null(), 0);
+    // SAFETY: janet_indexed_view only looks at the live value, and writes to these two variables. `Janet` is a transparent wrapper
+    // of the C type. No Janet code runs while the slice is borrowed.
+    unsafe {
+        if c::janet_indexed_view((*value).into(), &mut data, &mut length) == 0 {
+            return None;
+        }
+        Some(if length == 0 { &[] } else { std::slice::from_raw_parts(data.cast(), length as usize) })
+    }
+}
+
 /// Whether a table or a struct has a prototype.
 pub fn has_prototype(dictionary: Janet) -> bool {
     prototype(dictionary).is_some()

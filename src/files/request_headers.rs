@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 
 use janetrs::Janet;
-use janetrs::lowlevel as c;
 
-use crate::value::{bytes, is_string, prototype, slots};
+use crate::value::{bytes, elements, is_string, prototype, slots};
 
 /// How many tables Janet looks a key up in, each being the prototype of the one before (`JANET_MAX_PROTO_DEPTH` in janet.h).
 /// There is a limit because a program may make a table its own prototype.
@@ -63,25 +62,9 @@ impl RequestHeaders {
 
 /// The value of a header, joined if it came in several lines.
 pub fn joined(value: &Janet) -> Option<Cow<'_, [u8]>> {
-    if value.is_nil() {
-        return None;
-    }
     if let Some(value) = bytes(value) {
         return Some(value.into());
     }
-    let (mut items, mut count) = (std::ptr::null(), 0);
-    // SAFETY: janet_indexed_view writes to these two variables, and only looks at the live value.
-    if unsafe { c::janet_indexed_view((*value).into(), &mut items, &mut count) } == 0 {
-        return None;
-    }
-    let mut all = Vec::new();
-    for index in 0..count as usize {
-        if index > 0 {
-            all.extend_from_slice(b", ");
-        }
-        // SAFETY: the array has `count` items.
-        let item = Janet::from(unsafe { *items.add(index) });
-        all.extend_from_slice(bytes(&item).unwrap_or_default());
-    }
-    Some(all.into())
+    let lines: Vec<_> = elements(value)?.iter().map(|line| bytes(line).unwrap_or_default()).collect();
+    Some(lines.join(&b", "[..]).into())
 }

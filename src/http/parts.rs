@@ -9,8 +9,7 @@ use janetrs::lowlevel as c;
 use super::connection::{self, Connection};
 use crate::boundary::{Function, Outcome, native};
 use crate::buffer;
-use crate::proxies::elements;
-use crate::value::{arg, tuple};
+use crate::value::{arg, elements, tuple};
 
 /// The native functions of this file.
 pub const FUNCTIONS: &[Function] = &[native!("http-parts", "http", parts)];

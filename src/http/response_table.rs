@@ -6,7 +6,7 @@ use janetrs::lowlevel as c;
 use janetrs::{Janet, TaggedJanet};
 
 use crate::keys::Keys;
-use crate::value::{bytes, describe, has_prototype, integer, look_up, slots};
+use crate::value::{bytes, describe, elements, has_prototype, integer, look_up, slots};
 
 /// Takes a header's name and value.
 type EachHeader<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), String> + 'a;
@@ -171,15 +171,8 @@ fn one_header(name: &[u8], value: Janet, each: &mut EachHeader<'_>) -> Result<()
 
 /// Calls `each` with every item of an array or tuple. Returns false if the value is something else.
 fn each_item(value: Janet, each: &mut dyn FnMut(Janet) -> Result<(), String>) -> Result<bool, String> {
-    let (mut items, mut count) = (std::ptr::null(), 0);
-    // SAFETY: janet_indexed_view writes to these two variables, and only looks at the live value.
-    if unsafe { c::janet_indexed_view(value.into(), &mut items, &mut count) } == 0 {
-        return Ok(false);
-    }
-    for index in 0..count as usize {
-        // SAFETY: the array or tuple has `count` items, and nothing that `each` does changes it.
-        each(Janet::from(unsafe { *items.add(index) }))?;
-    }
+    let Some(items) = elements(&value) else { return Ok(false) };
+    items.iter().try_for_each(|&item| each(item))?;
     Ok(true)
 }
 
