@@ -4,15 +4,7 @@ use kqnet_files::Validators;
 use kqnet_http1::conditional::{Conditions, Precondition, if_range};
 use kqnet_http1::range::{Selection, select};
 
-/// What a request asks for, by its headers.
-pub struct Asked<'a> {
-    /// When the file is wanted at all.
-    pub conditions: Conditions<'a>,
-    /// The value of Range, which counts for GET only.
-    pub range: Option<&'a [u8]>,
-    /// The value of If-Range.
-    pub if_range: Option<&'a [u8]>,
-}
+use super::request_headers::{RequestHeaders, joined};
 
 /// What a request gets.
 pub struct Answer {
@@ -25,18 +17,26 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// What the request gets of a file of `size` bytes with these validators. `tag` is its ETag.
-    pub fn new(asked: &Asked<'_>, known: &Validators, tag: &[u8], size: u64) -> Self {
+    /// What the request gets of a file of `size` bytes with these validators. `tag` is its ETag. Range counts for GET only.
+    pub fn new(request: &RequestHeaders, is_get: bool, known: &Validators, tag: &[u8], size: u64) -> Self {
         let without_content = |status| Self { status, first: 0, length: 0 };
-        match asked.conditions.evaluate(true, tag, known.modified) {
+        let precondition = Conditions {
+            if_match: joined(&request.if_match).as_deref(),
+            if_unmodified_since: joined(&request.if_unmodified_since).as_deref(),
+            if_none_match: joined(&request.if_none_match).as_deref(),
+            if_modified_since: joined(&request.if_modified_since).as_deref(),
+        }
+        .evaluate(true, tag, known.modified);
+        match precondition {
             Precondition::NotModified => return without_content(304),
             Precondition::Failed => return without_content(412),
             Precondition::Proceed => {}
         }
         // If-Range needs an exact date, and this one may have been altered before it was sent.
         let exact = known.modified.filter(|_| known.modified == known.last_modified);
-        let is_same = asked.if_range.is_none_or(|value| if_range(value, tag, exact));
-        match asked.range.filter(|_| is_same).map_or(Selection::All, |range| select(range, size)) {
+        let is_same = joined(&request.if_range).is_none_or(|value| if_range(&value, tag, exact));
+        let range = joined(&request.range).filter(|_| is_get && is_same);
+        match range.map_or(Selection::All, |range| select(&range, size)) {
             Selection::All => Self { status: 200, first: 0, length: size },
             Selection::Part { first, last } => Self { status: 206, first, length: last - first + 1 },
             Selection::Unsatisfiable => without_content(416),

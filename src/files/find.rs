@@ -17,8 +17,10 @@ pub enum Target {
     Folder,
     /// Nothing that is served.
     Nothing,
-    /// Something that is answered with this status: 403 if it may not be read, and 503 if there is a shortage.
-    Refused(u16),
+    /// Something that may not be read.
+    Forbidden,
+    /// Something that cannot be opened now, since there is a shortage.
+    Shortage,
 }
 
 impl ServedFolder {
@@ -64,8 +66,8 @@ impl ServedFolder {
             Ok(Found::File(file, info)) => Target::File(OpenFile::new(file, path.to_vec(), info)),
             Ok(Found::Folder) => Target::Folder,
             Err(Refusal::Missing) => Target::Nothing,
-            Err(Refusal::Forbidden) => Target::Refused(403),
-            Err(Refusal::Shortage(_)) => Target::Refused(503),
+            Err(Refusal::Forbidden) => Target::Forbidden,
+            Err(Refusal::Shortage(_)) => Target::Shortage,
             Err(Refusal::Failed(why)) => {
                 return Err(format!("cannot open {}: {}", describe(JanetString::new(path).into()), text(&why)));
             }

@@ -38,9 +38,11 @@ pub fn respond(
     opened: impl FnOnce(Janet, *const RefCell<OpenFile>),
 ) -> Result<Outcome, String> {
     let folder = folder::get(&folder)?;
-    let ((value, file), stream) =
-        vm::with(|vm| Ok((respond_with(vm, folder, request)?, vm.layouts.get(request, Field::Connection))))?;
-    if let Some(file) = file {
+    let (value, file) = vm::with(|vm| {
+        let (value, file) = respond_with(vm, folder, request)?;
+        Ok((value, file.map(|file| (vm.layouts.get(request, Field::Connection), file))))
+    })?;
+    if let Some((stream, file)) = file {
         opened(stream, file);
     }
     Ok(Outcome::Value(value))
@@ -64,8 +66,8 @@ fn respond_with(vm: &Vm, folder: &ServedFolder, request: Janet) -> Result<Respon
         // It is about the server, and not about a file (RFC 9110, 9.3.7).
         Target::Nothing if method == b"OPTIONS" && route == b"*" => response(204, &[ALLOWED], ""),
         Target::Nothing => Janet::nil(),
-        Target::Refused(503) => response(503, &[TEXT, ("Retry-After", b"1")], "Service Unavailable"),
-        Target::Refused(status) => response(status, &[TEXT], "Forbidden"),
+        Target::Forbidden => response(403, &[TEXT], "Forbidden"),
+        Target::Shortage => response(503, &[TEXT, ("Retry-After", b"1")], "Service Unavailable"),
         Target::Folder if is_read => {
             response(301, &[("Location", &location(route, look_up(request, vm.keys.query_string)))], "")
         }

@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 
 use kqnet_http1::coding::Coding;
-use kqnet_http1::conditional::Conditions;
 
 use super::OpenFile;
-use super::answer::{Answer, Asked};
+use super::answer::Answer;
 use super::folder::{CacheControl, ServedFolder};
 use super::request_headers::{RequestHeaders, joined};
 use super::response::Response;
@@ -40,7 +39,7 @@ pub fn serve(
         None => Cow::from(&known.tag),
     };
     let size = file.info.size;
-    let answer = answer(request, is_get, |asked| Answer::new(asked, &known, tag.as_bytes(), size));
+    let answer = Answer::new(request, is_get, &known, tag.as_bytes(), size);
 
     let made = &vm.file_responses;
     let has_content = answer.has_content();
@@ -95,28 +94,5 @@ fn in_coding(
     Ok(match folder.find_coded(original.path(), &accepted)? {
         Some((file, coding)) => (file, Some(coding)),
         None => (original, None),
-    })
-}
-
-/// Returns the answer to what a request asks for.
-fn answer(request: &RequestHeaders, is_get: bool, answer: impl FnOnce(&Asked<'_>) -> Answer) -> Answer {
-    let [if_match, if_unmodified_since, if_none_match, if_modified_since, range, if_range] = [
-        &request.if_match,
-        &request.if_unmodified_since,
-        &request.if_none_match,
-        &request.if_modified_since,
-        &request.range,
-        &request.if_range,
-    ]
-    .map(joined);
-    answer(&Asked {
-        conditions: Conditions {
-            if_match: if_match.as_deref(),
-            if_unmodified_since: if_unmodified_since.as_deref(),
-            if_none_match: if_none_match.as_deref(),
-            if_modified_since: if_modified_since.as_deref(),
-        },
-        range: range.as_deref().filter(|_| is_get),
-        if_range: if_range.as_deref(),
     })
 }
