@@ -28,7 +28,7 @@ pub struct OpenFile {
     length: u64,
     /// How many bytes of the part were sent.
     sent: u64,
-    /// The connection whose response has it as its body.
+    /// The number of the connection whose response has it as its body.
     sender: Option<usize>,
 }
 
@@ -119,7 +119,7 @@ impl OpenFile {
         Ok(Remaining { file, offset: self.first + self.sent, length: self.length - self.sent })
     }
 
-    /// Takes note of the connection, a number of its own, whose response has the file as its body.
+    /// Takes note that the file is the body of a response. `sender` is a number that no other connection has.
     ///
     /// # Errors
     /// Returns an error if the file is closed, or is the body of another response: each would leave out what the other sends.

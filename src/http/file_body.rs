@@ -22,12 +22,11 @@ pub fn of(value: &Janet) -> Option<&RefCell<OpenFile>> {
 }
 
 impl Connection {
-    /// The length of a body that is a file, which is then the body of this connection's response, or `None` if it is
-    /// something else.
+    /// Makes a file the body of this connection's response. Returns its length, or `None` if the body is something else.
     ///
     /// # Errors
     /// Returns an error if the file is closed, or is the body of another connection's response.
-    pub fn file_length(&self, body: &Janet) -> Result<Option<u64>, String> {
+    pub fn begin_file(&self, body: &Janet) -> Result<Option<u64>, String> {
         let Some(file) = of(body) else { return Ok(None) };
         let file = &mut *file.borrow_mut();
         file.begin(std::ptr::from_ref(self) as usize)?;

@@ -9,8 +9,7 @@ use kqnet_http1::response::{Body, Delivery, HeadWriter, plan};
 
 use super::connection::{self, Connection};
 use super::refusal::refused;
-use super::response_table;
-use super::response_table::Fields;
+use super::response_table::{self, Fields};
 use crate::boundary::{Function, Outcome, native};
 use crate::buffer;
 use crate::keys::Keys;
@@ -143,7 +142,7 @@ impl Connection {
             None if body.is_nil() => Some(&[][..]),
             None => bytes(&body),
         };
-        let file = if known.is_none() { self.file_length(&body)? } else { None };
+        let file = if known.is_none() { self.begin_file(&body)? } else { None };
         // An iterable body may read the request while it is sent, so then nothing is discarded yet.
         if known.is_none() && file.is_none() {
             response_table::check_pieces(body)?;
