@@ -68,8 +68,8 @@ fn check(plan: &Plan, name: &str, command: impl FnOnce() -> Result<Command>) -> 
     Ok(Tally::FAIL)
 }
 
-/// The crates whose tests compile fast, which are those that only handle bytes.
-const FAST: &[&str] = &[
+/// The crates that only handle bytes. Their tests compile fast, and some of them run for as long as the environment says.
+const PARSERS: [&str; 8] = [
     "--package",
     "kqnet-http1",
     "--package",
@@ -80,10 +80,10 @@ const FAST: &[&str] = &[
     "kqnet-websocket",
 ];
 
-/// Runs every test of every crate. A quick run has fewer random cases, and only the crates of [`FAST`].
+/// Runs every test of every crate. A quick run has fewer random cases, and only the crates of [`PARSERS`].
 pub fn tests(plan: &Plan) -> Result<Tally> {
     if plan.is_quick_run() {
-        return cargo_test(plan, "rust", FAST, &[], &[("CASES", "3000")]);
+        return cargo_test(plan, "rust", &PARSERS, &[], &[("CASES", "3000")]);
     }
     cargo_test(plan, "rust", &[TESTED, NOT_EMULATED].concat(), &[], &[])
 }
@@ -105,26 +105,10 @@ pub fn kernels(plan: &Plan) -> Result<Tally> {
     Ok(total)
 }
 
-/// The packages whose tests run for as long as the environment says, and those tests.
-const ENDLESS: [&str; 12] = [
-    "--package",
-    "kqnet-http1",
-    "--package",
-    "kqnet-multipart",
-    "--package",
-    "kqnet-proxy",
-    "--package",
-    "kqnet-websocket",
-    "--test",
-    "agreement",
-    "--test",
-    "fuzz",
-];
-
 /// Compares the parsers with reference parsers on generated inputs, and on changed ones as a fuzzer would: on as many as 4
 /// seconds allow for each test. `rust` has some of all.
 pub fn agreement(plan: &Plan) -> Result<Tally> {
-    let test = [&["--release"], &ENDLESS[..]].concat();
+    let test = [&["--release"], &PARSERS[..], &["--test", "agreement", "--test", "fuzz"]].concat();
     // Linking each test with the profile's optimization would take longer than the tests.
     let variables = [("SECONDS", "4"), ("CARGO_PROFILE_RELEASE_LTO", "off")];
     cargo_test(plan, "agreement", &test, &["--include-ignored"], &variables)
