@@ -1,4 +1,5 @@
-//! Spare tables: those of requests that are over are used again when Janet's collector finds that nothing refers to them.
+//! Spare tables: those of requests that are over, and of their responses with files, are used again when Janet's collector finds
+//! that nothing refers to them.
 //!
 //! A request has three tables, and allocating and freeing them took a quarter of its instructions. Only the collector knows
 //! whether a program still has a table, so it is asked while it works: it marks what is reachable, and then goes through all

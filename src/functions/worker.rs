@@ -122,7 +122,8 @@ fn worker_state(_args: &[Janet]) -> Result<Outcome, String> {
 /// Returns nil if this process is no worker, or if the VM of another thread asked first. If this process should be the child of a
 /// supervisor, but is not, returns the process id of the supervisor. In a worker, returns a tuple: its process id, the number of
 /// seconds that it may take to end, the descriptor of the pipe on which it says that it is ready, that of the memory that all
-/// workers share and this worker's slot of it, both 0 if there is none, and the descriptors of the listeners. Raises an error if the variable makes no sense.
+/// workers share and this worker's slot of it, both 0 if there is none, and the descriptors of the listeners. Raises an error if
+/// the variable makes no sense.
 fn inheritance(_args: &[Janet]) -> Result<Outcome, String> {
     let found = match FOUND.get() {
         None | Some(Found::Nothing) => return Ok(Outcome::Value(Janet::nil())),
